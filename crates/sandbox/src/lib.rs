@@ -1,1 +1,26 @@
-//! placeholder
+//! Development tools around the three binaries; nothing depends on this crate.
+//!
+//! Layout:
+//!
+//! - [`commands`]: the command line
+//! - [`stack`]: a local Kafka and Redis, found or started, without Docker
+//! - [`simulate`]: customers, merchants and fraudsters with known truth
+//! - [`produce`], [`consume`]: put a record on a topic, see what arrives
+//! - [`demo`]: the whole path on live traffic, ending in a checked report
+//! - [`harness`]: real executables as child processes, for tests and the demo
+//! - [`kafka`], [`oracle`]: topics read, and outputs computed again from the log, apart from core's code
+//! - [`process`], [`progress`]: child processes; spinners and bars
+//!
+//! What checks a binary here shares no code with it: a mistake must not be able to confirm itself.
+
+pub mod commands;
+pub mod consume;
+pub mod demo;
+pub mod harness;
+pub mod kafka;
+pub mod oracle;
+pub mod process;
+pub mod produce;
+pub mod progress;
+pub mod simulate;
+pub mod stack;

@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The `sandbox` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sandbox::commands::main()
+}

@@ -1,0 +1,151 @@
+//! The command line: one variant per tool, each with its flags beside its code.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::{consume, demo, produce, simulate, stack};
+
+/// Development tools for tidemill: simulated traffic, a local Kafka and Redis, the demo
+#[derive(Parser)]
+#[command(name = "sandbox", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start, stop or look at a local Kafka and Redis
+    Stack {
+        #[command(subcommand)]
+        action: StackAction,
+    },
+    /// Write simulated traffic to Kafka, or labeled events to a file
+    Simulate(simulate::Flags),
+    /// Put a record, or lines from standard input, on a topic
+    Produce(produce::Flags),
+    /// Print what arrives on a topic
+    Consume(consume::Flags),
+    /// Run everything on live traffic for half a minute and check what comes out
+    Demo(demo::Flags),
+}
+
+#[derive(Subcommand)]
+enum StackAction {
+    /// Start Kafka and Redis; they end with Ctrl-C
+    Up {
+        /// Return at once; `sandbox stack down` ends them
+        #[arg(long)]
+        detach: bool,
+    },
+    /// End what `up --detach` started and remove its data
+    Down,
+    /// Say whether what `up --detach` started answers
+    Status,
+}
+
+/// Parses the command line and does what it says; the exit code is 0, 1 on failure, 64 for a mistake in the call.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let told = error.print().is_ok();
+            let answered = !error.use_stderr() && told;
+            return ExitCode::from(if answered { 0 } else { 64 });
+        }
+    };
+    match run(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Stack {
+            action: StackAction::Up { detach: true },
+        } => stack::up()?,
+        Command::Stack {
+            action: StackAction::Up { detach: false },
+        } => foreground_stack()?,
+        Command::Stack {
+            action: StackAction::Down,
+        } => stack::down()?,
+        Command::Stack {
+            action: StackAction::Status,
+        } => {
+            return Ok(if stack::status()? {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        Command::Simulate(flags) => simulate::command(&flags, &cancelled_by_ctrl_c()?)?,
+        Command::Produce(flags) => produce::command(&flags)?,
+        Command::Consume(flags) => consume::command(&flags, &cancelled_by_ctrl_c()?)?,
+        Command::Demo(flags) => {
+            let holds = demo::command(&flags, &cancelled_by_ctrl_c()?)?;
+            return Ok(if holds {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn foreground_stack() -> Result<()> {
+    let options = stack::Options {
+        usual_ports: true,
+        ..stack::Options::from_environment()
+    };
+    let spinner = crate::progress::spinner("starting Redis and Kafka");
+    let stack = stack::Stack::start(&options)?;
+    spinner.done("the stack is up; Ctrl-C ends it and removes its data");
+    println!("{}", stack.describe());
+    let stop = cancelled_by_ctrl_c()?;
+    while !stop.is_cancelled() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// A token that Ctrl-C or SIGTERM cancels; a second signal ends the process at once.
+pub(crate) fn cancelled_by_ctrl_c() -> Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting a runtime")?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            for _ in 0..2 {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if cancel.is_cancelled() {
+                    std::process::exit(130);
+                }
+                cancel.cancel();
+            }
+        });
+    });
+    Ok(token)
+}

@@ -1,0 +1,153 @@
+//! `sandbox consume`: prints what arrives on a topic.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+
+use crate::kafka::{self, Stored};
+
+/// What to read and how.
+#[derive(clap::Args, Debug)]
+pub struct Flags {
+    /// Topic
+    topic: String,
+    /// Consumer group: shares the partitions with its other members and goes on where it stopped
+    #[arg(long)]
+    group: Option<String>,
+    /// Where to begin without a position of the group
+    #[arg(long, value_enum, default_value_t = From::Earliest)]
+    from: From,
+    /// Stop after this many records
+    #[arg(long, value_name = "N")]
+    max: Option<u64>,
+    /// Stop at the end of the topic instead of waiting for more
+    #[arg(long)]
+    until_end: bool,
+    /// Show records of open and aborted transactions too
+    #[arg(long)]
+    uncommitted: bool,
+    /// Kafka brokers, host:port separated by commas
+    #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092")]
+    brokers: String,
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum From {
+    /// With the oldest record.
+    Earliest,
+    /// With what arrives from now on.
+    Latest,
+}
+
+/// Prints records until told to stop.
+pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
+    let consumer = open(flags)?;
+    let partitions = kafka::partitions(&consumer, &flags.topic)?;
+    match flags.group {
+        Some(_) => consumer.subscribe(&[&flags.topic])?,
+        None => consumer.assign(&everything(flags, partitions)?)?,
+    }
+    let mut printed = 0_u64;
+    let mut ended = std::collections::HashSet::new();
+    let mut positions = TopicPartitionList::new();
+    while !shutdown.is_cancelled() && flags.max.is_none_or(|max| printed < max) {
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Ok(message)) => {
+                let record = Stored::from_message(&message);
+                print(&record)?;
+                printed += 1;
+                let position = Offset::Offset(record.offset + 1);
+                positions.add_partition_offset(&flags.topic, record.partition, position)?;
+                ended.remove(&record.partition);
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                ended.insert(partition);
+                let mine = consumer.assignment()?.count();
+                if flags.until_end && mine > 0 && ended.len() >= mine {
+                    break;
+                }
+            }
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) => {
+                eprintln!("no broker answers at {}; waiting", flags.brokers);
+            }
+            Some(Err(error)) => {
+                return Err(error).with_context(|| format!("reading topic {}", flags.topic));
+            }
+        }
+    }
+    if flags.group.is_some() && printed > 0 {
+        consumer
+            .commit(&positions, CommitMode::Sync)
+            .context("committing the group's positions")?;
+    }
+    Ok(())
+}
+
+fn open(flags: &Flags) -> Result<BaseConsumer> {
+    let reset = if flags.from == From::Earliest {
+        "earliest"
+    } else {
+        "latest"
+    };
+    let isolation = if flags.uncommitted {
+        "read_uncommitted"
+    } else {
+        "read_committed"
+    };
+    ClientConfig::new()
+        .set("bootstrap.servers", &flags.brokers)
+        .set(
+            "group.id",
+            flags.group.as_deref().unwrap_or("sandbox-consume"),
+        )
+        .set("auto.offset.reset", reset)
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", isolation)
+        .set("session.timeout.ms", "6000")
+        .create()
+        .context("creating a Kafka consumer")
+}
+
+fn everything(flags: &Flags, partitions: i32) -> Result<TopicPartitionList> {
+    let start = if flags.from == From::Earliest {
+        Offset::Beginning
+    } else {
+        Offset::End
+    };
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..partitions {
+        assignment.add_partition_offset(&flags.topic, partition, start)?;
+    }
+    Ok(assignment)
+}
+
+/// One record, one line.
+fn print(record: &Stored) -> Result<()> {
+    let text = |bytes: &Option<Vec<u8>>| match bytes {
+        Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        None => "null".to_owned(),
+    };
+    let mut line = format!(
+        "partition {} offset {} key {}",
+        record.partition,
+        record.offset,
+        text(&record.key)
+    );
+    for (name, value) in &record.headers {
+        line.push_str(&format!(" {name}={}", String::from_utf8_lossy(value)));
+    }
+    // Whoever reads us may have seen enough: that is an end, not a failure.
+    match writeln!(std::io::stdout(), "{line} {}", text(&record.value)) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        outcome => outcome.context("cannot write to standard output"),
+    }
+}

@@ -1,0 +1,190 @@
+//! `sandbox demo`: the real executables on simulated live traffic, ending in a report of what was checked.
+
+mod checks;
+mod live;
+mod report;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Binaries, Names, Program, Scene};
+use crate::oracle::Watch;
+use crate::progress;
+use crate::simulate::{Plan, Settings, Sink, now_ms, run};
+use crate::stack::{Options, Stack};
+use report::Report;
+
+/// How much of a demo.
+#[derive(clap::Args, Debug)]
+pub struct Flags {
+    /// Seconds of live traffic
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Payments per second
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=20_000))]
+    rate: u64,
+    /// Seed of the simulated world
+    #[arg(long, default_value_t = 2026)]
+    seed: u64,
+    /// Keep everything running after the report until Ctrl-C, and say how to look around
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Payments made in the hours before the demo: users start with a history, the collector with a backlog.
+const PAST_PAYMENTS: u64 = 44_000;
+
+/// How far back they go; less than the features' window of 24 hours.
+const PAST_MS: i64 = 20 * 3_600_000;
+
+/// The three binaries under way.
+struct Programs {
+    featurizer: Program,
+    scorer: Program,
+    collector: Program,
+}
+
+/// Runs the demo; `true` if every check holds.
+pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
+    let spinner = progress::spinner("building featurizer, scorer and collector");
+    Binaries::build()?;
+    spinner.done("built featurizer, scorer and collector");
+
+    let spinner = progress::spinner("starting Redis and Kafka");
+    let options = Options {
+        usual_ports: true,
+        mock_allowed: true,
+        ..Options::from_environment()
+    };
+    let stack = Stack::start(&options)?;
+    spinner.done("Redis and Kafka are up");
+    println!("{}", stack.describe());
+
+    // On servers of our own the documented names are free; on others' they may be in use.
+    let foreign = options.brokers.is_some() || options.redis_url.is_some();
+    let names = if foreign {
+        Names::unique("demo")
+    } else {
+        Names::plain()
+    };
+    let scene = Scene::on(&stack, names, 4)?;
+    stack.create_topics(&[&scene.names.predictions], 4)?;
+    write_past(flags, &scene, shutdown)?;
+    let mut programs = start(&scene)?;
+
+    let watch = Watch::start(&scene.brokers, &scene.names.predictions)?;
+    let plan = Plan {
+        settings: settings(flags, now_ms()),
+        paced: true,
+    };
+    let written = live::run(&plan, &scene, &watch, shutdown)?;
+
+    let mut report = Report::default();
+    checks::predictions(&scene, watch, &written, &programs.scorer, &mut report)?;
+    checks::features(&scene, &mut report)?;
+    if flags.keep {
+        checks::data_set_grows(&scene, &mut report)?;
+    } else {
+        checks::shutdown(&mut programs, &mut report)?;
+        checks::data_set(&scene, &mut report)?;
+    }
+    report.print(stack.is_mock());
+    if flags.keep {
+        look_around(&scene, &programs);
+        while !shutdown.is_cancelled() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(report.holds())
+}
+
+fn settings(flags: &Flags, start_ms: i64) -> Settings {
+    Settings {
+        seed: flags.seed,
+        start_ms,
+        rate: flags.rate as f64,
+        count: flags.rate * flags.seconds,
+        customers: 2_000,
+        fraud_share: 0.02,
+        label_delay_ms: 2_000.0,
+        browsing: 0.5,
+    }
+}
+
+fn write_past(flags: &Flags, scene: &Scene, shutdown: &CancellationToken) -> Result<()> {
+    let plan = Plan {
+        settings: Settings {
+            seed: flags.seed + 1,
+            rate: PAST_PAYMENTS as f64 * 1_000.0 / PAST_MS as f64,
+            count: PAST_PAYMENTS,
+            label_delay_ms: 600_000.0,
+            ..settings(flags, now_ms() - PAST_MS)
+        },
+        paced: false,
+    };
+    let mut sink = Sink::settled(&scene.brokers, scene.names.topics())?;
+    let bar = progress::bar(PAST_PAYMENTS, "the past");
+    run(&plan, &mut sink, &bar, shutdown)?;
+    eprintln!("wrote the purchases and labels of {PAST_PAYMENTS} payments of the past 20 hours");
+    Ok(())
+}
+
+fn start(scene: &Scene) -> Result<Programs> {
+    let spinner = progress::spinner("starting featurizer, scorer and collector");
+    let mut programs = Programs {
+        featurizer: scene.featurizer("featurizer", &[])?,
+        scorer: scene.scorer("scorer", &[])?,
+        collector: scene.collector("collector", &["--max-age", "5s"])?,
+    };
+    programs
+        .featurizer
+        .wait_ready()
+        .context("the featurizer does not get ready")?;
+    programs
+        .scorer
+        .wait_ready()
+        .context("the scorer does not get ready")?;
+    programs
+        .collector
+        .wait_ready()
+        .context("the collector does not get ready")?;
+    spinner.done("featurizer, scorer and collector are ready");
+    Ok(programs)
+}
+
+fn look_around(scene: &Scene, programs: &Programs) {
+    let names = &scene.names;
+    let redis_port = scene.redis_url.rsplit(':').next().unwrap_or("6379");
+    println!("\nEverything keeps running until Ctrl-C. To look around:");
+    println!(
+        "  export KAFKA_BROKERS={} REDIS_URL={}",
+        scene.brokers, scene.redis_url
+    );
+    println!(
+        "  redis-cli -p {redis_port} hgetall {}",
+        names.features_key("u_00001")
+    );
+    for topic in [
+        &names.transactions,
+        &names.predictions,
+        &names.user_events,
+        &names.labeled_events,
+    ] {
+        println!("  cargo run --release -p sandbox -- consume {topic} --max 5");
+    }
+    println!("  ls {}", scene.data_set().display());
+    println!("  ls {}/*.log", scene.folder().display());
+    let pages = [
+        ("featurizer", &programs.featurizer),
+        ("scorer", &programs.scorer),
+        ("collector", &programs.collector),
+    ];
+    for (name, program) in pages {
+        println!(
+            "  curl 127.0.0.1:{}/metrics    # {name}",
+            program.admin_port()
+        );
+    }
+}

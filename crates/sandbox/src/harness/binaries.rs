@@ -1,0 +1,74 @@
+//! The three executables, built from this checkout.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Where the executables lie.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    folder: PathBuf,
+}
+
+impl Binaries {
+    /// Builds them, once a process; what is fresh is left alone. Cargo's own progress goes to the terminal.
+    pub fn build() -> Result<&'static Binaries> {
+        static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
+        BUILT
+            .get_or_init(|| build().map_err(|error| format!("{error:#}")))
+            .as_ref()
+            .map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    /// The executable of this name.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+/// The root of the checkout this was built from.
+pub(crate) fn checkout() -> Result<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    path.canonicalize()
+        .with_context(|| format!("the checkout {} is gone", path.display()))
+}
+
+fn build() -> Result<Binaries> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target = target_folder()?;
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--workspace", "--bins", "--quiet"])
+        .arg("--target-dir")
+        .arg(&target)
+        .current_dir(checkout()?)
+        .status()
+        .context("cannot run cargo to build the executables")?;
+    if !status.success() {
+        bail!("cargo could not build the executables ({status})");
+    }
+    let folder = target.join("release");
+    for name in ["featurizer", "scorer", "collector"] {
+        let path = folder.join(name);
+        ensure!(path.is_file(), "{} was not built", path.display());
+    }
+    Ok(Binaries { folder })
+}
+
+/// The target folder this very executable lies in, so that nothing is compiled twice.
+fn target_folder() -> Result<PathBuf> {
+    let own = env::current_exe().context("cannot tell where this executable lies")?;
+    // target/release/sandbox, or target/release/deps/<test>-<hash>.
+    let folder = own.parent().context("this executable lies in no folder")?;
+    let profile = if folder.ends_with("deps") {
+        folder.parent()
+    } else {
+        Some(folder)
+    };
+    let target = profile.and_then(Path::parent);
+    Ok(target
+        .context("this executable does not lie in a target folder")?
+        .to_owned())
+}

@@ -1,0 +1,167 @@
+//! What one test plays in: names of its own on the shared stack, a folder, and the three binaries told about them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::binaries;
+use super::names::Names;
+use super::program::Program;
+use crate::kafka::{Isolation, Producer, Stored, read_all};
+use crate::stack::{Stack, scratch, state_folder};
+
+/// Addresses, names and a folder; dropped, the folder goes too.
+pub struct Scene {
+    /// Addresses of the brokers.
+    pub brokers: String,
+    /// Address of Redis.
+    pub redis_url: String,
+    /// Names nobody else uses.
+    pub names: Names,
+    folder: PathBuf,
+    keep_folder: bool,
+}
+
+impl Scene {
+    /// A scene on the stack that all tests share, its three input topics of `partitions` each created.
+    pub fn new(purpose: &str, partitions: i32) -> Result<Scene> {
+        let stack = Stack::shared()?;
+        Scene::on(stack, Names::unique(purpose), partitions)
+    }
+
+    /// A scene on a given stack under given names.
+    pub fn on(stack: &Stack, names: Names, partitions: i32) -> Result<Scene> {
+        let topics = [
+            &names.user_events,
+            &names.transactions,
+            &names.labeled_events,
+        ];
+        stack.create_topics(&topics.map(String::as_str), partitions)?;
+        Scene::at(stack.brokers(), stack.redis_url(), names)
+    }
+
+    /// A scene on servers of any kind, no topics created.
+    pub fn at(brokers: &str, redis_url: &str, names: Names) -> Result<Scene> {
+        Ok(Scene {
+            brokers: brokers.to_owned(),
+            redis_url: redis_url.to_owned(),
+            names,
+            folder: scratch::folder(&state_folder())?,
+            keep_folder: false,
+        })
+    }
+
+    /// Where the binaries run, log and, in `training_data`, put Parquet files.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Leaves the folder where it is when the scene is dropped.
+    pub fn keep_folder(&mut self) {
+        self.keep_folder = true;
+    }
+
+    /// Where the collector writes.
+    pub fn data_set(&self) -> PathBuf {
+        self.folder.join("training_data")
+    }
+
+    /// The model that comes with the checkout.
+    pub fn model(&self) -> Result<PathBuf> {
+        Ok(binaries::checkout()?.join("models/fraud.onnx"))
+    }
+
+    /// Starts a featurizer of the scene's names with more arguments behind.
+    pub fn featurizer(&self, label: &str, more: &[&str]) -> Result<Program> {
+        let names = &self.names;
+        let own = [
+            "--redis-url",
+            &self.redis_url,
+            "--key-prefix",
+            &names.key_prefix,
+        ];
+        let all = self.arguments(&names.featurizer_group, &names.user_events, &own, more);
+        Program::start("featurizer", label, &self.folder, all)
+    }
+
+    /// Starts a scorer of the scene's names, from the topic's start, with more arguments behind.
+    pub fn scorer(&self, label: &str, more: &[&str]) -> Result<Program> {
+        let names = &self.names;
+        let model = self.model()?;
+        let model = model.to_str().context("the checkout's path is not UTF-8")?;
+        let own = [
+            "--redis-url",
+            &self.redis_url,
+            "--key-prefix",
+            &names.key_prefix,
+            "--output-topic",
+            &names.predictions,
+            "--model",
+            model,
+            "--start",
+            "earliest",
+        ];
+        let all = self.arguments(&names.scorer_group, &names.transactions, &own, more);
+        Program::start("scorer", label, &self.folder, all)
+    }
+
+    /// Starts a collector of the scene's names with more arguments behind.
+    pub fn collector(&self, label: &str, more: &[&str]) -> Result<Program> {
+        let names = &self.names;
+        let all = self.arguments(&names.collector_group, &names.labeled_events, &[], more);
+        Program::start("collector", label, &self.folder, all)
+    }
+
+    fn arguments(&self, group: &str, topic: &str, own: &[&str], more: &[&str]) -> Vec<OsString> {
+        let shared = [
+            "--brokers",
+            &self.brokers,
+            "--group",
+            group,
+            "--topic",
+            topic,
+        ];
+        let pairs = shared.chunks(2).chain(own.chunks(2));
+        // What a test gives itself replaces ours.
+        let ours = pairs.filter(|pair| !more.contains(&pair[0])).flatten();
+        ours.chain(more).map(Into::into).collect()
+    }
+
+    /// Sends key and value to a topic and waits until they have arrived.
+    pub fn send(&self, topic: &str, records: &[(Option<&str>, Option<&str>)]) -> Result<()> {
+        let producer = Producer::open(&self.brokers)?;
+        for (key, value) in records {
+            producer.send(
+                topic,
+                key.map(str::as_bytes),
+                value.map(str::as_bytes),
+                None,
+            )?;
+        }
+        producer.flush()
+    }
+
+    /// All committed records of a topic.
+    pub fn read(&self, topic: &str) -> Result<Vec<Stored>> {
+        read_all(&self.brokers, topic, Isolation::ReadCommitted)
+    }
+
+    /// A connection to Redis.
+    pub fn redis(&self) -> Result<redis::Connection> {
+        let client = redis::Client::open(self.redis_url.as_str())?;
+        client
+            .get_connection()
+            .with_context(|| format!("no Redis answers at {}", self.redis_url))
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // A failed test's folder stays until its process is gone, for whoever wants to read its logs.
+        if !self.keep_folder && !std::thread::panicking() {
+            let _left = fs::remove_dir_all(&self.folder);
+        }
+    }
+}

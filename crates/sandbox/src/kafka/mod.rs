@@ -1,0 +1,193 @@
+//! The sandbox's own way to Kafka, apart from core's on purpose: what checks the binaries must not share their client code.
+
+mod producer;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+pub use self::producer::Producer;
+
+/// How long a single question to the brokers may take.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// A record read back from a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Partition it lies in.
+    pub partition: i32,
+    /// Where in the partition it lies.
+    pub offset: i64,
+    /// Kafka's timestamp, epoch milliseconds.
+    pub timestamp_ms: Option<i64>,
+    /// Raw key.
+    pub key: Option<Vec<u8>>,
+    /// Raw value.
+    pub value: Option<Vec<u8>>,
+    /// Headers in their order; a header without a value is empty.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Stored {
+    /// The first header of this name as text.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let (_, value) = self.headers.iter().find(|(key, _)| key == name)?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// The value as JSON.
+    pub fn json(&self) -> Result<serde_json::Value> {
+        let value = self.value.as_deref().context("record without a value")?;
+        serde_json::from_slice(value).context("value is no JSON")
+    }
+
+    pub(crate) fn from_message(message: &rdkafka::message::BorrowedMessage<'_>) -> Stored {
+        let headers = message.headers().map(|headers| {
+            headers
+                .iter()
+                .map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_owned()))
+                .collect()
+        });
+        Stored {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
+            key: message.key().map(<[u8]>::to_owned),
+            value: message.payload().map(<[u8]>::to_owned),
+            headers: headers.unwrap_or_default(),
+        }
+    }
+}
+
+/// Creates topics with `partitions` each; those that exist already are left alone.
+pub fn create_topics(brokers: &str, topics: &[&str], partitions: i32) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()
+        .context("creating a Kafka client")?;
+    let wanted: Vec<NewTopic<'_>> = topics
+        .iter()
+        .map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(1)))
+        .collect();
+    let options = AdminOptions::new()
+        .operation_timeout(Some(ANSWER))
+        .request_timeout(Some(ANSWER));
+    let outcomes = block_on(admin.create_topics(&wanted, &options))?
+        .with_context(|| format!("creating topics at {brokers}"))?;
+    for outcome in outcomes {
+        match outcome {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => bail!("cannot create topic {topic}: {code}"),
+        }
+    }
+    Ok(())
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .context("starting a runtime")?;
+    Ok(runtime.block_on(future))
+}
+
+/// Which records of open and aborted transactions a reader sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Only committed ones.
+    ReadCommitted,
+    /// All.
+    ReadUncommitted,
+}
+
+/// A consumer that reads whole topics by partition and offset, outside any group.
+pub fn reader(brokers: &str, isolation: Isolation) -> Result<BaseConsumer> {
+    let level = match isolation {
+        Isolation::ReadCommitted => "read_committed",
+        Isolation::ReadUncommitted => "read_uncommitted",
+    };
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "sandbox-reader")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", level)
+        .set("fetch.wait.max.ms", "10")
+        .set("fetch.queue.backoff.ms", "5")
+        .create()
+        .context("creating a Kafka consumer")
+}
+
+/// Number of partitions of a topic.
+pub fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<i32> {
+    let metadata = consumer
+        .fetch_metadata(Some(topic), ANSWER)
+        .with_context(|| format!("asking for topic {topic}"))?;
+    let count = metadata
+        .topics()
+        .first()
+        .map_or(0, |topic| topic.partitions().len());
+    ensure!(count > 0, "there is no topic {topic}");
+    Ok(i32::try_from(count)?)
+}
+
+/// Reads a topic from its first record to its end as of now, ordered by partition and offset.
+pub fn read_all(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<Stored>> {
+    let consumer = reader(brokers, isolation)?;
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..partitions(&consumer, topic)? {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&assignment)?;
+    let mut open = assignment.count();
+    let mut records = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while open > 0 {
+        ensure!(
+            Instant::now() < deadline,
+            "reading topic {topic} did not come to its end within 120 s"
+        );
+        match consumer.poll(Duration::from_millis(200)) {
+            None => {}
+            Some(Ok(message)) => records.push(Stored::from_message(&message)),
+            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Err(error)) => {
+                return Err(error).with_context(|| format!("reading topic {topic}"));
+            }
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
+
+/// Per partition, the positions (next offsets) a group has committed for a topic.
+pub fn committed(brokers: &str, group: &str, topic: &str) -> Result<HashMap<i32, i64>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", group)
+        .create()
+        .context("creating a Kafka consumer")?;
+    let mut asked = TopicPartitionList::new();
+    for partition in 0..partitions(&consumer, topic)? {
+        asked.add_partition(topic, partition);
+    }
+    let answer = consumer
+        .committed_offsets(asked, ANSWER)
+        .with_context(|| format!("reading positions of {group}"))?;
+    let positions =
+        answer
+            .elements_for_topic(topic)
+            .into_iter()
+            .filter_map(|element| match element.offset() {
+                Offset::Offset(position) => Some((element.partition(), position)),
+                _ => None,
+            });
+    Ok(positions.collect())
+}

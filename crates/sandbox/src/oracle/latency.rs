@@ -1,0 +1,134 @@
+//! How long it takes from producing a payment until a read_committed reader sees its prediction.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+
+use crate::kafka::{self, Isolation, Stored};
+use crate::simulate::now_ms;
+
+/// When each prediction was first seen, by transaction id, epoch milliseconds.
+type Seen = HashMap<Vec<u8>, i64>;
+
+/// A thread that reads the predictions topic as it grows.
+pub struct Watch {
+    seen: Arc<Mutex<Seen>>,
+    count: Arc<AtomicU64>,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Watch {
+    /// Starts reading a topic, which must exist, from its present end.
+    pub fn start(brokers: &str, topic: &str) -> Result<Watch> {
+        let consumer = kafka::reader(brokers, Isolation::ReadCommitted)?;
+        let mut assignment = TopicPartitionList::new();
+        for partition in 0..kafka::partitions(&consumer, topic)? {
+            let limit = Duration::from_secs(10);
+            let (_, end) = consumer
+                .fetch_watermarks(topic, partition, limit)
+                .with_context(|| format!("asking for the end of topic {topic}"))?;
+            assignment.add_partition_offset(topic, partition, Offset::Offset(end))?;
+        }
+        consumer.assign(&assignment)?;
+        let seen = Arc::new(Mutex::new(Seen::new()));
+        let count = Arc::new(AtomicU64::new(0));
+        let stop = CancellationToken::new();
+        let thread = {
+            let (seen, count, stop) = (seen.clone(), count.clone(), stop.clone());
+            thread::spawn(move || read(&consumer, &seen, &count, &stop))
+        };
+        Ok(Watch {
+            seen,
+            count,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Predictions seen so far.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Ends the reading and compares with when the payments were produced.
+    pub fn finish(mut self, transactions: &[Stored]) -> Result<Latency> {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            thread
+                .join()
+                .map_err(|_| anyhow!("the reader of predictions panicked"))??;
+        }
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Latency::between(transactions, &seen)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn read(
+    consumer: &BaseConsumer,
+    seen: &Mutex<Seen>,
+    count: &AtomicU64,
+    stop: &CancellationToken,
+) -> Result<()> {
+    while !stop.is_cancelled() {
+        match consumer.poll(Duration::from_millis(100)) {
+            None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Ok(message)) => {
+                let now = now_ms();
+                let key = message.key().unwrap_or_default().to_owned();
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.entry(key).or_insert(now);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(Err(error)) => return Err(error).context("reading predictions"),
+        }
+    }
+    Ok(())
+}
+
+/// The distribution of latencies, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// Payments whose prediction was seen.
+    pub count: u64,
+    /// Half of them took at most this long.
+    pub p50_ms: u64,
+    /// 99 of 100 took at most this long.
+    pub p99_ms: u64,
+    /// The slowest.
+    pub max_ms: u64,
+}
+
+impl Latency {
+    /// Kafka's own timestamp of a payment says when it was produced.
+    fn between(transactions: &[Stored], seen: &Seen) -> Result<Latency> {
+        let mut histogram = hdrhistogram::Histogram::<u64>::new(3)?;
+        for transaction in transactions {
+            let key = transaction.key.as_deref().unwrap_or_default();
+            if let (Some(produced), Some(seen)) = (transaction.timestamp_ms, seen.get(key)) {
+                histogram.record(u64::try_from(seen - produced).unwrap_or(0))?;
+            }
+        }
+        Ok(Latency {
+            count: histogram.len(),
+            p50_ms: histogram.value_at_quantile(0.5),
+            p99_ms: histogram.value_at_quantile(0.99),
+            max_ms: histogram.max(),
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! Progress for people: spinners and bars on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A step of unknown length under way.
+#[derive(Debug)]
+pub struct Spinner(ProgressBar);
+
+/// Announces a step; on a terminal it spins until [`Spinner::done`] or its drop.
+pub fn spinner(what: &str) -> Spinner {
+    if !std::io::stderr().is_terminal() {
+        eprintln!("{what} ...");
+        return Spinner(ProgressBar::hidden());
+    }
+    let bar = ProgressBar::new_spinner().with_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(100));
+    Spinner(bar)
+}
+
+impl Spinner {
+    /// Ends the step with a line that stays.
+    pub fn done(self, what: &str) {
+        self.0.finish_and_clear();
+        eprintln!("{what}");
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// A bar of `length` records with rate and time left; hidden where there is no terminal.
+pub fn bar(length: u64, what: &str) -> ProgressBar {
+    let template = "{msg:14} {wide_bar} {human_pos}/{human_len}  {per_sec:>14}  {eta:>4} left";
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    // A terminal is looked for by the library itself: without one nothing is drawn.
+    ProgressBar::new(length)
+        .with_style(style)
+        .with_message(what.to_owned())
+}
+
+/// Counts records without an end in sight.
+pub fn endless_bar(what: &str) -> ProgressBar {
+    let template = "{msg:14} {spinner} {human_pos}  {per_sec}";
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    ProgressBar::no_length()
+        .with_style(style)
+        .with_message(what.to_owned())
+}

@@ -1,0 +1,179 @@
+//! A Kafka broker of our own: Apache Kafka in KRaft mode, one node, made to start fast and to stay small.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use super::{START_LIMIT, jars, ports};
+use crate::process::{Launch, Process, Signal};
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Kafka {
+    process: Process,
+    port: u16,
+}
+
+impl Kafka {
+    /// Formats `folder`, starts a broker on `port` if that is free, and waits until it answers.
+    pub(crate) fn start(folder: &Path, port: Option<u16>, detached: bool) -> Result<Kafka> {
+        if let Err(missing) = jars::available() {
+            bail!(
+                "cannot start a Kafka: {missing}; install what is missing, or point KAFKA_BROKERS to a running Kafka"
+            );
+        }
+        let class_path = jars::folder()?.join("*");
+        let port = port.map_or_else(ports::free, ports::free_or)?;
+        let controller_port = ports::free()?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let properties = folder.join("server.properties");
+        fs::write(
+            &properties,
+            configuration(&folder.join("kafka-data"), port, controller_port),
+        )
+        .with_context(|| format!("cannot write {}", properties.display()))?;
+        format(&class_path, &properties)?;
+        let launch = Launch {
+            name: "kafka".to_owned(),
+            program: PathBuf::from("java"),
+            arguments: [
+                "-Xmx512m".into(),
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".into(),
+                "-cp".into(),
+                class_path.into_os_string(),
+                "kafka.Kafka".into(),
+                properties.into_os_string(),
+            ]
+            .into(),
+            folder: folder.to_owned(),
+            detached,
+        };
+        let mut kafka = Kafka {
+            process: Process::spawn(launch)?,
+            port,
+        };
+        kafka.wait()?;
+        Ok(kafka)
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// `kill -9`; the data folder stays.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts again after [`Kafka::kill`], on the same port and data, and waits until it answers.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process.start_again()?;
+        self.wait()
+    }
+
+    /// `SIGSTOP`: connections stay open, nothing is answered.
+    pub fn pause(&self) -> Result<()> {
+        self.process.signal(Signal::Stop)
+    }
+
+    /// `SIGCONT` after [`Kafka::pause`].
+    pub fn resume(&self) -> Result<()> {
+        self.process.signal(Signal::Continue)
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let brokers = self.brokers();
+        self.process.wait_until(START_LIMIT, || answers(&brokers))
+    }
+}
+
+/// Whether the brokers answer a request for metadata within a second.
+pub(super) fn answers(brokers: &str) -> bool {
+    let client: rdkafka::error::KafkaResult<BaseConsumer> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        // Silent: that nobody listens yet is what we are here to find out.
+        .set("log_level", "0")
+        .create();
+    client
+        .and_then(|client| client.fetch_metadata(None, Duration::from_secs(1)))
+        .is_ok_and(|m| !m.brokers().is_empty())
+}
+
+/// The broker's settings; everything not listed is Kafka's default.
+fn configuration(data: &Path, port: u16, controller_port: u16) -> String {
+    let data = data.display();
+    format!(
+        "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+log.dirs={data}
+# One node holds every copy.
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+# Fewer internal partitions: quicker to create, less to recover.
+offsets.topic.num.partitions=8
+transaction.state.log.num.partitions=8
+# The first member of a group need not wait 3 s for others.
+group.initial.rebalance.delay.ms=0
+# After kill -9 the broker may register again once its old session has run out.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+# Topics are created on purpose, with a partition count of choice.
+auto.create.topics.enable=false
+# Simulated records may lie in the past; they must not be deleted for it.
+log.retention.ms=-1
+"
+    )
+}
+
+/// Any id of the right form does: every node of ours is a cluster by itself.
+const CLUSTER_ID: &str = "tidemill-sandbox-stacA";
+
+fn format(class_path: &Path, properties: &Path) -> Result<()> {
+    let output = Command::new("java")
+        // Runs for half a second: not worth the second compiler's time.
+        .args([
+            "-XX:TieredStopAtLevel=1",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+            "-cp",
+        ])
+        .arg(class_path)
+        .args([
+            "kafka.tools.StorageTool",
+            "format",
+            "--standalone",
+            "--ignore-formatted",
+        ])
+        .args(["--cluster-id", CLUSTER_ID, "--config"])
+        .arg(properties)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run java to format Kafka's data folder")?;
+    if !output.status.success() {
+        bail!(
+            "cannot format Kafka's data folder: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! A Redis server of our own: the one on PATH, the one out of the package registry, or the system's package.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{START_LIMIT, cache, jars, ports};
+use crate::process::{Launch, Process, Signal};
+use crate::progress;
+
+/// A running `redis-server` with an append-only file, so that it keeps its data over a restart.
+#[derive(Debug)]
+pub struct Redis {
+    process: Process,
+    port: u16,
+    origin: String,
+}
+
+impl Redis {
+    /// Starts one with its data in `folder`, on `port` if that is free, and waits until it answers.
+    pub(crate) fn start(folder: &Path, port: Option<u16>, detached: bool) -> Result<Redis> {
+        let (program, origin) = program()?;
+        let port = port.map_or_else(ports::free, ports::free_or)?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let port_text = port.to_string();
+        let arguments = [
+            ["--port", &port_text],
+            ["--bind", "127.0.0.1"],
+            ["--dir", "."],
+            ["--appendonly", "yes"],
+            ["--appendfsync", "everysec"],
+            ["--save", ""],
+            // A feature store must refuse writes rather than forget users.
+            ["--maxmemory-policy", "noeviction"],
+        ];
+        let launch = Launch {
+            name: "redis".to_owned(),
+            program,
+            arguments: arguments.iter().flatten().map(Into::into).collect(),
+            folder: folder.to_owned(),
+            detached,
+        };
+        let mut redis = Redis {
+            process: Process::spawn(launch)?,
+            port,
+            origin,
+        };
+        redis.wait()?;
+        Ok(redis)
+    }
+
+    /// `redis://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where the program came from, for people.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// `kill -9`; the data folder stays.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts again after [`Redis::kill`], on the same port and data, and waits until it answers.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process.start_again()?;
+        self.wait()
+    }
+
+    /// `SIGSTOP`: connections stay open, nothing is answered.
+    pub fn pause(&self) -> Result<()> {
+        self.process.signal(Signal::Stop)
+    }
+
+    /// `SIGCONT` after [`Redis::pause`].
+    pub fn resume(&self) -> Result<()> {
+        self.process.signal(Signal::Continue)
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let url = self.url();
+        self.process.wait_until(START_LIMIT, || answers(&url))
+    }
+}
+
+/// Whether a Redis at `url` answers a PING within a second.
+pub(super) fn answers(url: &str) -> bool {
+    let ping = || -> redis::RedisResult<()> {
+        let client = redis::Client::open(url)?;
+        let mut connection = client.get_connection_with_timeout(Duration::from_secs(1))?;
+        connection.set_read_timeout(Some(Duration::from_secs(1)))?;
+        redis::cmd("PING").query(&mut connection)
+    };
+    ping().is_ok()
+}
+
+fn program() -> Result<(PathBuf, String)> {
+    let on_path = PathBuf::from("redis-server");
+    if runs(&on_path) {
+        return Ok((on_path, "redis-server on PATH".to_owned()));
+    }
+    let why_not = match embedded() {
+        Ok(program) if runs(&program) => {
+            return Ok((
+                program,
+                "redis-server out of the package registry".to_owned(),
+            ));
+        }
+        Ok(_) => "the registry's redis-server does not run on this system".to_owned(),
+        Err(error) => format!("{error:#}"),
+    };
+    install().with_context(|| {
+        format!(
+            "found no redis-server ({why_not}); install one, or point REDIS_URL to a running Redis"
+        )
+    })?;
+    Ok((
+        on_path,
+        "redis-server from the system's packages, just installed".to_owned(),
+    ))
+}
+
+fn runs(program: &Path) -> bool {
+    let status = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Unpacks the server for this system out of the jar that carries it.
+fn embedded() -> Result<PathBuf> {
+    let wanted = match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("linux", "x86_64") => "linux-amd64",
+        ("linux", "aarch64") => "linux-arm64",
+        ("macos", "x86_64") => "darwin-amd64",
+        ("macos", "aarch64") => "darwin-arm64",
+        (system, machine) => {
+            bail!("the package registry has no redis-server for {system} on {machine}")
+        }
+    };
+    jars::available().map_err(anyhow::Error::msg)?;
+    let jars = jars::folder()?;
+    let folder = cache::provide("redis-6.2", |staging| {
+        unpack(&jars, wanted, &staging.join("redis-server"))
+    })?;
+    Ok(folder.join("redis-server"))
+}
+
+fn unpack(jars: &Path, wanted: &str, target: &Path) -> Result<()> {
+    let jar_path = fs::read_dir(jars)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("embedded-redis"))
+        })
+        .context("the jar that carries redis-server is missing")?;
+    let mut jar = zip::ZipArchive::new(File::open(&jar_path)?)?;
+    let name = jar
+        .file_names()
+        .filter_map(Result::ok)
+        .find(|name| name.starts_with("redis-server") && name.ends_with(wanted))
+        .with_context(|| format!("no redis-server for {wanted} in {}", jar_path.display()))?
+        .into_owned();
+    let mut packed = jar.by_name(&name)?;
+    let mut unpacked = File::create(target)?;
+    io::copy(&mut packed, &mut unpacked)?;
+    fs::set_permissions(target, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+/// `apt-get install redis-server`, where that exists and we are allowed to.
+fn install() -> Result<()> {
+    let spinner = progress::spinner("installing redis-server with apt-get");
+    let run = |arguments: &[&str]| -> Result<()> {
+        let output = Command::new("apt-get")
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run apt-get")?;
+        if !output.status.success() {
+            bail!(
+                "apt-get {} failed: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(())
+    };
+    // The lists of packages may be missing or old: try without them first, since fetching them takes a while.
+    let install = [
+        "install",
+        "--yes",
+        "--no-install-recommends",
+        "redis-server",
+    ];
+    run(&install).or_else(|_| run(&["update"]).and_then(|()| run(&install)))?;
+    spinner.done("installed redis-server");
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! End-to-end tests: the real executables on a real Kafka and Redis, which the first test starts for all.
+//!
+//! Each test has topics, groups and keys of its own, so that all run side by side. What belongs where:
+//!
+//! - `tutorial`: records of the documented shapes give exactly the documented outputs
+//! - `unusable`: what is malformed ends where it should, while the rest goes on
+//! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
+//! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
+//! - `stack`: the servers that all this stands on
+//!
+//! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
+
+// In a test, what is not as expected should end it.
+#![allow(clippy::unwrap_used)]
+
+mod sandbox_program;
+mod stack;
+mod starts;
+mod tutorial;
+mod unusable;
+
+use std::time::Duration;
+
+/// How long an output may take that is certain to come.
+const SOON: Duration = Duration::from_secs(60);

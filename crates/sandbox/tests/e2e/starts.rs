@@ -1,0 +1,110 @@
+//! Starts that cannot succeed, and what they say.
+
+use std::fs;
+
+use anyhow::Result;
+use sandbox::harness::{Names, Program, Scene};
+
+use crate::SOON;
+
+/// Nobody listens here: port 1 is reserved and below what users may open.
+const NOBODY: &str = "127.0.0.1:1";
+
+/// The program ends by itself with this code and says all of these.
+fn assert_ends(mut program: Program, code: i32, says: &[&str]) -> Result<()> {
+    let status = program.wait_for_end(SOON)?;
+    let output = program.output();
+    assert_eq!(status.code(), Some(code), "{output}");
+    for part in says {
+        assert!(output.contains(part), "{part:?} is not in: {output}");
+    }
+    Ok(())
+}
+
+fn nowhere() -> Result<Scene> {
+    Scene::at(
+        NOBODY,
+        &format!("redis://{NOBODY}"),
+        Names::unique("nowhere"),
+    )
+}
+
+#[test]
+fn an_unknown_flag_is_named() -> Result<()> {
+    let scene = nowhere()?;
+    assert_ends(
+        scene.featurizer("featurizer", &["--nonsense"])?,
+        64,
+        &["--nonsense"],
+    )?;
+    assert_ends(
+        scene.scorer("scorer", &["--nonsense"])?,
+        64,
+        &["--nonsense"],
+    )?;
+    assert_ends(
+        scene.collector("collector", &["--nonsense"])?,
+        64,
+        &["--nonsense"],
+    )
+}
+
+#[test]
+fn all_bad_values_are_named_at_once() -> Result<()> {
+    let scene = nowhere()?;
+    let bad = ["--workers", "0", "--connect-timeout", "soon"];
+    let says = ["--workers", "0", "--connect-timeout", "soon", "30s"];
+    let says = &says[..4];
+    assert_ends(scene.featurizer("featurizer", &bad)?, 64, says)?;
+    assert_ends(scene.scorer("scorer", &bad)?, 64, says)?;
+    assert_ends(scene.collector("collector", &bad)?, 64, says)
+}
+
+#[test]
+fn unreachable_brokers_are_named_with_the_remedy() -> Result<()> {
+    let scene = nowhere()?;
+    let soon = ["--connect-timeout", "1s"];
+    let says = [NOBODY, "--brokers"];
+    // Redis is there, so that it is the brokers who are missed.
+    let stack = sandbox::stack::Stack::shared()?;
+    let with_redis = ["--connect-timeout", "1s", "--redis-url", stack.redis_url()];
+    assert_ends(scene.featurizer("featurizer", &with_redis)?, 69, &says)?;
+    assert_ends(scene.scorer("scorer", &soon)?, 69, &says)?;
+    assert_ends(scene.collector("collector", &soon)?, 69, &says)
+}
+
+#[test]
+fn an_unreachable_redis_is_named_with_the_remedy() -> Result<()> {
+    let scene = Scene::new("no-redis", 1)?;
+    let url = format!("redis://{NOBODY}");
+    let absent = ["--connect-timeout", "1s", "--redis-url", &url];
+    assert_ends(
+        scene.featurizer("featurizer", &absent)?,
+        69,
+        &[NOBODY, "--redis-url"],
+    )?;
+    // The scorer serves without features rather than not at all.
+    let mut scorer = scene.scorer("scorer", &absent)?;
+    scorer.wait_ready()?;
+    assert!(scorer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn an_unreadable_model_is_named() -> Result<()> {
+    let scene = Scene::new("no-model", 1)?;
+    let absent = scene.folder().join("absent.onnx");
+    let broken = scene.folder().join("broken.onnx");
+    fs::write(&broken, "this is no model")?;
+    for model in [absent, broken] {
+        let model = model.to_str().unwrap();
+        let label = if model.contains("absent") {
+            "absent"
+        } else {
+            "broken"
+        };
+        let scorer = scene.scorer(label, &["--model", model])?;
+        assert_ends(scorer, 64, &[model])?;
+    }
+    Ok(())
+}
