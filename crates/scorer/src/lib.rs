@@ -1,1 +1,87 @@
-//! placeholder
+//! The scorer: runs an ONNX fraud model over transactions, and publishes each prediction exactly once.
+//!
+//! The modules in the order in which a transaction meets them:
+//!
+//! - [`settings`], [`run`]: flags, and the process from start to end
+//! - [`worker`]: the loop of one thread, the page to read first
+//! - [`start`], [`positions`]: where each partition is read from
+//! - [`batch`], [`decode`]: records to rows of inputs
+//! - [`join`], [`features`]: the users' features in those rows, from Redis, in time or not at all
+//! - [`scoring`], [`model`], [`swap`]: rows to scores; the model, and its successors
+//! - [`publish`], [`prediction`], [`status`]: scores to predictions with receipts
+//! - [`delivery`], [`transaction`]: everything of a batch is published, or nothing
+//!
+//! And beside that way: [`check`] tells what is to be known of a model before it is used, [`replay`]
+//! compares a model with predictions made before, [`reset`] moves the group.
+
+pub mod settings;
+
+pub mod run;
+
+pub mod worker;
+
+pub mod start;
+
+pub mod positions;
+
+pub mod batch;
+
+pub mod decode;
+
+pub mod join;
+
+pub mod features;
+
+pub mod scoring;
+
+pub mod model;
+
+pub mod swap;
+
+pub mod publish;
+
+pub mod prediction;
+
+pub mod status;
+
+pub mod delivery;
+
+pub mod transaction;
+
+pub mod check;
+
+pub mod replay;
+
+pub mod reset;
+
+use std::process::ExitCode;
+
+use settings::{Command, Flags};
+use tidemill_core::settings::{Problems, parse_time};
+use tokio_util::sync::CancellationToken;
+
+/// Runs the command that the flags ask for.
+///
+/// # Errors
+///
+/// Those of the command.
+pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
+    match flags.command {
+        None => run::run(flags.validate()?, shutdown)
+            .await
+            .map(|()| ExitCode::SUCCESS),
+        Some(Command::Check { file, json }) => {
+            tokio::task::spawn_blocking(move || check::check(&file, json)).await?
+        }
+        Some(Command::Replay { ref from, ref to }) => {
+            let mut problems = Problems::default();
+            let from = problems.take("--from", from, parse_time);
+            let to = to.as_ref().map(|to| problems.take("--to", to, parse_time));
+            problems.finish()?;
+            let (Some(from), to) = (from, to.flatten()) else {
+                return Ok(ExitCode::FAILURE);
+            };
+            run::replay(flags.validate()?, from, to, shutdown).await
+        }
+    }
+}

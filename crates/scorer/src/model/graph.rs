@@ -1,0 +1,251 @@
+//! Makes an exported ONNX graph one that can be run in batches: pure surgery on the decoded file.
+//!
+//! Exporters end a classifier with a `ZipMap` (a list of maps, for people), add a branch for the
+//! label, fix or leave out the batch dimension. What the score needs is kept, the rest goes.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, bail, ensure};
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
+use tract_onnx::pb::{
+    GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
+};
+
+/// The name that the batch dimension gets.
+const BATCH: &str = "N";
+
+/// An input of the graph, initializers apart.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct GraphInput {
+    pub(super) name: String,
+    pub(super) kind: DataType,
+    /// Dimensions as exported, `None` where open; `None` altogether when the rank is.
+    pub(super) dims: Option<Vec<Option<i64>>>,
+    /// Whether the score depends on it.
+    pub(super) used: bool,
+}
+
+/// Cuts the model down to what the output `wanted` needs (by default the first floating point
+/// output), and lists its inputs.
+pub(super) fn prepare(
+    model: &mut ModelProto,
+    wanted: Option<&str>,
+) -> anyhow::Result<Vec<GraphInput>> {
+    let graph = model.graph.as_mut().context("the file holds no graph")?;
+    let functions: Vec<&str> = model
+        .functions
+        .iter()
+        .filter_map(|f| f.name.as_deref())
+        .collect();
+    ensure!(
+        functions.is_empty(),
+        "the model defines functions of its own ({}); export it with them inlined",
+        functions.join(", ")
+    );
+    remove_zipmaps(graph);
+    let output = choose_output(graph, wanted)?;
+    let needed = keep_ancestors(graph, &output);
+    refuse_foreign_domains(graph)?;
+    let inputs = take_inputs(graph, &needed)?;
+    graph.output = vec![ValueInfoProto {
+        name: output,
+        ..ValueInfoProto::default()
+    }];
+    // Shapes noted by the exporter may name a batch of 1.
+    graph.value_info.clear();
+    Ok(inputs)
+}
+
+/// A `ZipMap` turns the matrix of probabilities into maps: its input becomes the output.
+fn remove_zipmaps(graph: &mut GraphProto) {
+    let (zipmaps, nodes): (Vec<_>, Vec<_>) = std::mem::take(&mut graph.node)
+        .into_iter()
+        .partition(|node| node.op_type == "ZipMap");
+    graph.node = nodes;
+    for zipmap in zipmaps {
+        let (Some(matrix), Some(maps)) = (zipmap.input.first(), zipmap.output.first()) else {
+            continue;
+        };
+        // The output keeps its name, so that a manifest may use either; the matrix is renamed to it.
+        for node in &mut graph.node {
+            let uses = node.input.iter_mut().chain(&mut node.output);
+            uses.filter(|name| *name == matrix)
+                .for_each(|name| name.clone_from(maps));
+        }
+        for output in &mut graph.output {
+            if output.name == *matrix {
+                output.name.clone_from(maps);
+            }
+            if output.name == *maps {
+                output.r#type = Some(float_type());
+            }
+        }
+    }
+}
+
+fn float_type() -> TypeProto {
+    let tensor = type_proto::Tensor {
+        elem_type: DataType::Float.into(),
+        shape: None,
+    };
+    TypeProto {
+        value: Some(type_proto::Value::TensorType(tensor)),
+        ..Default::default()
+    }
+}
+
+fn choose_output(graph: &GraphProto, wanted: Option<&str>) -> anyhow::Result<String> {
+    let names: Vec<&str> = graph
+        .output
+        .iter()
+        .map(|output| output.name.as_str())
+        .collect();
+    if let Some(wanted) = wanted {
+        let inner = || {
+            graph
+                .node
+                .iter()
+                .any(|node| node.output.iter().any(|name| name == wanted))
+        };
+        ensure!(
+            names.contains(&wanted) || inner(),
+            "output.name: the model has no output {wanted:?}; it has {names:?}"
+        );
+        return Ok(wanted.to_owned());
+    }
+    let float = [DataType::Float, DataType::Double, DataType::Float16];
+    let found = graph
+        .output
+        .iter()
+        .find(|output| element_type(output).is_some_and(|kind| float.contains(&kind)));
+    let found = found.with_context(|| {
+        format!("the model has no floating point output among {names:?}; set output.name")
+    })?;
+    Ok(found.name.clone())
+}
+
+/// Drops the nodes that `output` does not depend on; returns the names that it does depend on.
+fn keep_ancestors(graph: &mut GraphProto, output: &str) -> HashSet<String> {
+    let mut needed: HashSet<String> = HashSet::from([output.to_owned()]);
+    let mut kept = Vec::new();
+    // The file lists nodes after those that they depend on.
+    for node in std::mem::take(&mut graph.node).into_iter().rev() {
+        if node.output.iter().any(|name| needed.contains(name)) {
+            needs(&node, &mut needed);
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    graph.node = kept;
+    needed
+}
+
+/// Adds everything that a node reads, in the graphs nested in it too.
+fn needs(node: &NodeProto, needed: &mut HashSet<String>) {
+    needed.extend(node.input.iter().filter(|name| !name.is_empty()).cloned());
+    let nested = node
+        .attribute
+        .iter()
+        .flat_map(|a| a.g.iter().chain(&a.graphs));
+    for graph in nested {
+        needed.extend(graph.output.iter().map(|output| output.name.clone()));
+        for node in &graph.node {
+            needs(node, needed);
+        }
+    }
+}
+
+fn refuse_foreign_domains(graph: &GraphProto) -> anyhow::Result<()> {
+    let known = ["", "ai.onnx", "ai.onnx.ml"];
+    let mut foreign: Vec<String> = graph
+        .node
+        .iter()
+        .filter(|node| !known.contains(&node.domain.as_str()))
+        .map(|node| format!("{}::{}", node.domain, node.op_type))
+        .collect();
+    foreign.sort();
+    foreign.dedup();
+    ensure!(
+        foreign.is_empty(),
+        "operators outside the ONNX standard: {}; export without the optimizations or \
+         extensions that add them",
+        foreign.join(", ")
+    );
+    Ok(())
+}
+
+/// Lists the inputs, and drops those, as well as the constants, that are not needed.
+fn take_inputs(
+    graph: &mut GraphProto,
+    needed: &HashSet<String>,
+) -> anyhow::Result<Vec<GraphInput>> {
+    // Old files list the constants among the inputs too.
+    let constants: HashSet<&str> = graph.initializer.iter().map(|c| c.name.as_str()).collect();
+    let mut inputs = Vec::new();
+    for input in graph
+        .input
+        .iter()
+        .filter(|input| !constants.contains(input.name.as_str()))
+    {
+        let name = input.name.clone();
+        let Some((kind, tensor)) = element_type(input).zip(tensor_type(input)) else {
+            bail!("input {name:?} is no tensor of a type that is known here");
+        };
+        let dims = tensor.shape.as_ref().map(|shape| {
+            let dims = shape.dim.iter().map(|dim| match dim.value {
+                Some(dimension::Value::DimValue(size)) if size >= 0 => Some(size),
+                _ => None,
+            });
+            dims.collect()
+        });
+        let used = needed.contains(&name);
+        inputs.push(GraphInput {
+            name,
+            kind,
+            dims,
+            used,
+        });
+    }
+    ensure!(!inputs.is_empty(), "the model has no input");
+    graph.input.retain(|input| needed.contains(&input.name));
+    graph
+        .initializer
+        .retain(|constant| needed.contains(&constant.name));
+    Ok(inputs)
+}
+
+/// Gives an input its shape. Without `rows` any number of them; without `width` a vector.
+pub(super) fn set_shape(
+    graph: &mut GraphProto,
+    input: &str,
+    rows: Option<i64>,
+    width: Option<usize>,
+) {
+    let any = dimension::Value::DimParam(BATCH.to_owned());
+    let rows = rows.map_or(any, dimension::Value::DimValue);
+    let columns = width.map(|width| dimension::Value::DimValue(width as i64));
+    let dim = [Some(rows), columns].into_iter().flatten();
+    let dim = dim
+        .map(|value| Dimension {
+            value: Some(value),
+            ..Dimension::default()
+        })
+        .collect();
+    for found in graph.input.iter_mut().filter(|found| found.name == input) {
+        let value = found.r#type.as_mut().and_then(|kind| kind.value.as_mut());
+        if let Some(type_proto::Value::TensorType(tensor)) = value {
+            tensor.shape = Some(TensorShapeProto { dim });
+            return;
+        }
+    }
+}
+
+fn tensor_type(value: &ValueInfoProto) -> Option<&type_proto::Tensor> {
+    let type_proto::Value::TensorType(tensor) = value.r#type.as_ref()?.value.as_ref()?;
+    Some(tensor)
+}
+
+fn element_type(value: &ValueInfoProto) -> Option<DataType> {
+    DataType::try_from(tensor_type(value)?.elem_type).ok()
+}

@@ -1,0 +1,138 @@
+//! Loads a model: file and manifest read, graph prepared, compiled and checked.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tract_onnx::Onnx;
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::*;
+
+use super::graph::{self, GraphInput};
+use super::layout::{self, Slot};
+use super::manifest::Manifest;
+use super::{golden, manifest_toml, operators};
+
+/// A model ready to run, shared by the workers.
+pub struct Loaded {
+    /// What its manifest says.
+    pub manifest: Manifest,
+    /// SHA-256 of the model file, in hexadecimal.
+    pub sha256: String,
+    pub(super) plan: Arc<TypedRunnableModel>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) single: bool,
+}
+
+/// Where the manifest of a model lies: beside it, with the extension `toml`.
+pub fn manifest_path(model: &Path) -> PathBuf {
+    model.with_extension("toml")
+}
+
+/// Loads the model at `path` and checks it against its golden vectors.
+///
+/// # Errors
+///
+/// Everything that keeps it from being run, named with the file and, in a manifest, field and line.
+pub fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let manifest = read_manifest(path)?;
+    let bytes = fs::read(path).with_context(|| format!("reading model {}", path.display()))?;
+    let named = || format!("model {}", path.display());
+    let loaded = compile(&bytes, path.parent(), manifest).with_context(named)?;
+    golden::check(&loaded).with_context(named)?;
+    Ok(loaded)
+}
+
+/// Reads the manifest beside the model at `path`; without one the default holds.
+pub fn read_manifest(path: &Path) -> anyhow::Result<Manifest> {
+    let path = manifest_path(path);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Manifest::default()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("reading manifest {}", path.display()));
+        }
+    };
+    manifest_toml::parse(&text).map_err(|problems| {
+        anyhow!(
+            "manifest {} cannot be used:\n  {}",
+            path.display(),
+            problems.join("\n  ")
+        )
+    })
+}
+
+/// Compiles a model file's bytes; `folder` is where its external data lies.
+pub(super) fn compile(
+    bytes: &[u8],
+    folder: Option<&Path>,
+    manifest: Manifest,
+) -> anyhow::Result<Loaded> {
+    let mut proto = ModelProto::decode(bytes).context("this is no ONNX file")?;
+    let inputs = graph::prepare(&mut proto, manifest.output.name.as_deref())?;
+    let names: Vec<&str> = manifest
+        .inputs
+        .iter()
+        .map(|input| input.name.as_str())
+        .collect();
+    let slots = layout::assign(&inputs, &names)?;
+    let onnx = operators::onnx();
+    let missing = operators::missing(&onnx, &proto);
+    if !missing.is_empty() {
+        bail!(
+            "operators that are not known here:\n  {}",
+            missing.join("\n  ")
+        );
+    }
+    let folder = folder.and_then(Path::to_str);
+    let (plan, single) = match plan(&onnx, &mut proto.clone(), folder, &slots, None) {
+        Ok(plan) => (plan, false),
+        // A graph exported for one row at a time, with that number fixed inside it.
+        Err(error) if has_fixed_batch(&inputs) => (
+            plan(&onnx, &mut proto, folder, &slots, Some(1)).map_err(|_| error)?,
+            true,
+        ),
+        Err(error) => return Err(error),
+    };
+    let sha256 = Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(Loaded {
+        manifest,
+        sha256,
+        plan,
+        slots,
+        single,
+    })
+}
+
+fn has_fixed_batch(inputs: &[GraphInput]) -> bool {
+    let rows = |dims: &Vec<Option<i64>>| dims.first().copied().flatten();
+    inputs
+        .iter()
+        .any(|input| input.dims.as_ref().and_then(rows) == Some(1))
+}
+
+fn plan(
+    onnx: &Onnx,
+    proto: &mut ModelProto,
+    folder: Option<&str>,
+    slots: &[Slot],
+    rows: Option<i64>,
+) -> anyhow::Result<Arc<TypedRunnableModel>> {
+    let graph = proto.graph.as_mut().context("the file holds no graph")?;
+    for slot in slots {
+        let width = (!slot.vector).then_some(slot.columns.len());
+        graph::set_shape(graph, &slot.name, rows, width);
+    }
+    let parsed = onnx.parse(proto, folder)?;
+    if let Some(name) = parsed.unresolved_inputs.first() {
+        bail!("the graph uses {name:?}, which nothing in it computes");
+    }
+    parsed.model.into_optimized()?.into_runnable()
+}

@@ -1,0 +1,24 @@
+//! The model: an ONNX file and its manifest, run by tract. No other folder names tract.
+
+mod golden;
+mod graph;
+mod layout;
+mod load;
+mod manifest;
+mod manifest_toml;
+mod operators;
+#[cfg(test)]
+mod parity;
+mod session;
+mod trees;
+
+pub use load::{Loaded, load, manifest_path, read_manifest};
+pub use manifest::{Golden, Input, Manifest, Output, Source, Transform};
+pub use session::Session;
+
+/// Tests: a fixture model, with the default manifest.
+#[cfg(test)]
+pub(crate) fn fixture(name: &str) -> anyhow::Result<Loaded> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    load(&folder.join(name).with_extension("onnx"))
+}

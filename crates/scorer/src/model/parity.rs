@@ -1,0 +1,107 @@
+//! Tests: every fixture loads and scores as onnxruntime does. `fixtures/make.py` makes them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::load::compile;
+use super::{Input, Manifest, Output, Session, Source, Transform};
+
+/// On probabilities, absolute; on larger numbers relative.
+const TOLERANCE: f64 = 1e-5;
+
+#[derive(Deserialize)]
+struct Answer {
+    output: Option<String>,
+    index: Option<usize>,
+    transform: String,
+    columns: usize,
+    rows: Vec<Vec<Option<f64>>>,
+    scores: Vec<Option<f64>>,
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+fn manifest(answer: &Answer) -> Manifest {
+    let names = [
+        "amount",
+        "hour_of_day",
+        "is_international",
+        "merchant_risk_score",
+    ];
+    let inputs = names[..answer.columns].iter().map(|name| Input {
+        name: (*name).to_owned(),
+        from: Source::Event,
+        default: None,
+        max_stale_ms: None,
+    });
+    let transform = if answer.transform == "sigmoid" {
+        Transform::Sigmoid
+    } else {
+        Transform::None
+    };
+    Manifest {
+        output: Output {
+            name: answer.output.clone(),
+            index: answer.index,
+            transform,
+        },
+        inputs: inputs.collect(),
+        ..Manifest::default()
+    }
+}
+
+/// The largest difference between our scores and onnxruntime's.
+fn difference(name: &str, answer: &Answer) -> anyhow::Result<f64> {
+    let bytes = fs::read(fixtures().join(format!("{name}.onnx")))?;
+    let model = compile(&bytes, None, manifest(answer))?;
+    let rows: Vec<f64> = answer
+        .rows
+        .iter()
+        .flatten()
+        .map(|x| x.unwrap_or(f64::NAN))
+        .collect();
+    let mut session = Session::new(&model)?;
+    let mut together = Vec::new();
+    session.score(&rows, &mut together);
+    let mut alone = Vec::new();
+    for row in rows.chunks(answer.columns) {
+        session.run(row, &mut alone)?;
+    }
+    anyhow::ensure!(
+        together.len() == answer.scores.len(),
+        "{} scores",
+        together.len()
+    );
+    let both = together.iter().chain(&alone);
+    let expected = answer.scores.iter().chain(&answer.scores);
+    let differences = both.zip(expected).map(|(ours, theirs)| match theirs {
+        Some(theirs) if ours.is_finite() => (ours - theirs).abs() / theirs.abs().max(1.0),
+        None if !ours.is_finite() => 0.0,
+        _ => f64::INFINITY,
+    });
+    Ok(differences.fold(0.0, f64::max))
+}
+
+#[test]
+fn every_fixture_scores_as_in_onnxruntime() {
+    let answers = fs::read_to_string(fixtures().join("answers.json")).unwrap();
+    let answers: BTreeMap<String, Answer> = serde_json::from_str(&answers).unwrap();
+    let mut failed = 0;
+    for (name, answer) in &answers {
+        let outcome = difference(name, answer);
+        let good = outcome
+            .as_ref()
+            .is_ok_and(|difference| *difference <= TOLERANCE);
+        failed += usize::from(!good);
+        match outcome {
+            Ok(difference) => println!("{name:28} {difference:.1e}"),
+            Err(error) => println!("{name:28} {error:#}"),
+        }
+    }
+    assert_eq!(failed, 0, "of {} models", answers.len());
+}

@@ -1,0 +1,144 @@
+//! The fast evaluation against a naive walk, which follows each row alone from the root.
+
+use proptest::prelude::*;
+
+use super::{Aggregate, Forest, Mode, Node, Number};
+
+fn naive(node: &Node, row: &[f64]) -> Vec<f32> {
+    match node {
+        Node::Leaf(values) => values.clone(),
+        Node::Branch {
+            column,
+            mode,
+            threshold,
+            missing_holds,
+            to,
+        } => {
+            let x = row[*column];
+            let holds = if x.is_nan() {
+                *missing_holds || *mode == Mode::Neq
+            } else {
+                match mode {
+                    Mode::Leq => x <= *threshold,
+                    Mode::Lt => x < *threshold,
+                    Mode::Gte => x >= *threshold,
+                    Mode::Gt => x > *threshold,
+                    Mode::Eq => x == *threshold,
+                    Mode::Neq => x != *threshold,
+                }
+            };
+            naive(&to[usize::from(!holds)], row)
+        }
+    }
+}
+
+const COLUMNS: usize = 3;
+
+/// Few different numbers, so that rows often lie exactly on thresholds.
+fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        8 => (-4i8..5).prop_map(|x| f64::from(x) / 2.0),
+        1 => Just(f64::NAN),
+        1 => prop_oneof![Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(1e30), Just(-0.0)],
+    ]
+}
+
+fn tree(outputs: usize, plain: bool, size: u32) -> impl Strategy<Value = Node> {
+    let leaf = prop::collection::vec((-8i8..9).prop_map(f32::from), outputs).prop_map(Node::Leaf);
+    leaf.prop_recursive(9, size, 2, move |below| {
+        let modes = [
+            Mode::Leq,
+            Mode::Lt,
+            Mode::Gte,
+            Mode::Gt,
+            Mode::Eq,
+            Mode::Neq,
+        ];
+        let mode = prop::sample::select(if plain {
+            vec![Mode::Leq]
+        } else {
+            modes.to_vec()
+        });
+        let threshold = (-4i8..5).prop_map(|x| f64::from(x) / 2.0);
+        (
+            0..COLUMNS,
+            mode,
+            threshold,
+            any::<bool>(),
+            below.clone(),
+            below,
+        )
+            .prop_map(
+                move |(column, mode, threshold, missing, holds, not)| Node::Branch {
+                    column,
+                    mode,
+                    threshold,
+                    missing_holds: missing && !plain,
+                    to: Box::new([holds, not]),
+                },
+            )
+    })
+}
+
+fn agrees<T: Number>(roots: &[Node], outputs: usize, aggregate: Aggregate, rows: &[Vec<f64>]) {
+    let forest = Forest::<T>::new(roots, outputs, aggregate);
+    let flat: Vec<T> = rows.iter().flatten().map(|x| T::of(*x)).collect();
+    let mut sums = vec![0.0; rows.len() * outputs];
+    forest.run(&flat, COLUMNS, &mut sums);
+    for (row, sums) in rows.iter().zip(sums.chunks(outputs)) {
+        let all: Vec<Vec<f32>> = roots.iter().map(|root| naive(root, row)).collect();
+        for (output, sum) in sums.iter().enumerate() {
+            let values = all.iter().map(|values| values[output]);
+            let expected = match aggregate {
+                Aggregate::Sum => values.sum(),
+                Aggregate::Min => values.fold(f32::INFINITY, f32::min),
+                Aggregate::Max => values.fold(f32::NEG_INFINITY, f32::max),
+            };
+            assert_eq!(*sum, expected, "row {row:?}");
+        }
+    }
+}
+
+fn case() -> impl Strategy<Value = (Vec<Node>, usize, Vec<Vec<f64>>)> {
+    (
+        1usize..4,
+        any::<bool>(),
+        prop::sample::select(vec![16u32, 60, 200, 600]),
+    )
+        .prop_flat_map(|(outputs, plain, size)| {
+            let trees = prop::collection::vec(tree(outputs, plain, size), 1..6);
+            let row = prop::collection::vec(number(), COLUMNS);
+            (trees, Just(outputs), prop::collection::vec(row, 1..40))
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn every_row_ends_in_the_leaf_of_a_naive_walk((roots, outputs, rows) in case()) {
+        for aggregate in [Aggregate::Sum, Aggregate::Min, Aggregate::Max] {
+            agrees::<f32>(&roots, outputs, aggregate, &rows);
+        }
+        agrees::<f64>(&roots, outputs, Aggregate::Sum, &rows);
+    }
+}
+
+#[test]
+fn trees_of_every_size_around_the_widths_of_the_masks() {
+    for leaves in [1, 2, 31, 32, 33, 63, 64, 65, 200] {
+        // A chain: leaf i is reached when x > i - 1 and x <= i.
+        let mut root = Node::Leaf(vec![leaves as f32]);
+        for at in (1..leaves).rev() {
+            root = Node::Branch {
+                column: 0,
+                mode: Mode::Leq,
+                threshold: f64::from(at),
+                missing_holds: false,
+                to: Box::new([Node::Leaf(vec![at as f32]), root]),
+            };
+        }
+        let rows: Vec<Vec<f64>> = (0..=leaves).map(|x| vec![f64::from(x), 0.0, 0.0]).collect();
+        agrees::<f32>(&[root], 1, Aggregate::Sum, &rows);
+    }
+}

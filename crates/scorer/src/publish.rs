@@ -1,0 +1,141 @@
+//! Turns a scored batch into records on the output topics, and tells of it once they are committed.
+
+use tidemill_core::kafka::{DeadLetters, Outgoing, Producer, one_header};
+
+use crate::batch::{Batch, Entry};
+use crate::prediction::{RECEIPT_HEADER, Receipt, receipt_prefix, write_prediction, write_receipt};
+use crate::scoring::Scored;
+use crate::settings::Config;
+
+/// Writes a worker's predictions.
+pub struct Publisher {
+    topic: String,
+    source: String,
+    /// The model that the prefixes are of.
+    model: String,
+    /// The constant part of the receipts, by partition.
+    prefixes: Vec<Vec<u8>>,
+    value: Vec<u8>,
+    receipt: Vec<u8>,
+}
+
+impl Publisher {
+    /// A publisher to the configured topic.
+    pub fn new(config: &Config) -> Self {
+        Publisher {
+            topic: config.output_topic.clone(),
+            source: config.shared.topic.clone(),
+            model: String::new(),
+            prefixes: Vec::new(),
+            value: Vec::new(),
+            receipt: Vec::new(),
+        }
+    }
+
+    /// Queues a prediction or a dead letter for each record, in the records' order.
+    ///
+    /// # Errors
+    ///
+    /// The producer does not take a record.
+    pub fn send(
+        &mut self,
+        producer: &Producer,
+        dead_letters: &DeadLetters,
+        batch: &Batch<'_>,
+        scored: &Scored,
+    ) -> anyhow::Result<()> {
+        if self.model != scored.model.sha256 {
+            self.model.clone_from(&scored.model.sha256);
+            self.prefixes.clear();
+        }
+        let manifest = &scored.model.manifest;
+        let width = manifest.inputs.len();
+        for (record, entry) in batch.records.iter().zip(&batch.entries) {
+            let row = match entry {
+                Entry::Row(row) => *row,
+                Entry::Reject(reject) => {
+                    dead_letters.send(producer, record, reject)?;
+                    continue;
+                }
+            };
+            let (id, score) = (&batch.transactions[row].id, scored.scores[row]);
+            self.value.clear();
+            write_prediction(&mut self.value, id, score, score > manifest.threshold);
+            let columns = row * width..(row + 1) * width;
+            let receipt = Receipt {
+                offset: record.offset(),
+                inputs: &batch.rows.inputs[columns.clone()],
+                statuses: &batch.rows.statuses[columns],
+                times: record.timestamp().map(|origin| scored.times.since(origin)),
+            };
+            let prefix = prefix(
+                &mut self.prefixes,
+                &self.model,
+                &self.source,
+                record.partition(),
+            );
+            self.receipt.clear();
+            write_receipt(&mut self.receipt, prefix, &receipt);
+            producer.send(Outgoing {
+                topic: &self.topic,
+                key: Some(id.as_bytes()),
+                value: Some(&self.value),
+                headers: Some(one_header(RECEIPT_HEADER, &self.receipt)),
+                ..Outgoing::default()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Tells of a batch that is committed, at `now` in epoch milliseconds: alerts and metrics.
+    pub fn published(&self, batch: &Batch<'_>, scored: &Scored, now: i64) {
+        let threshold = scored.model.manifest.threshold;
+        let (mut predictions, mut frauds) = (0, 0);
+        for entry in &batch.entries {
+            let Entry::Row(row) = entry else { continue };
+            predictions += 1;
+            if scored.scores[*row] > threshold {
+                frauds += 1;
+                let transaction_id = batch.transactions[*row].id.as_str();
+                let fraud_score = crate::prediction::round(scored.scores[*row]);
+                tracing::info!(transaction_id, fraud_score, "fraud alert");
+            }
+        }
+        metrics::counter!("tidemill_predictions_total").increment(predictions);
+        metrics::counter!("tidemill_frauds_total").increment(frauds);
+        metrics::histogram!("tidemill_batch_records").record(batch.len() as f64);
+        let oldest = batch
+            .records
+            .iter()
+            .filter_map(|record| record.timestamp())
+            .min();
+        if let Some(oldest) = oldest {
+            let waited = (now - oldest).max(0) as f64 / 1000.0;
+            // Of the batch's oldest record: from its timestamp to its committed prediction.
+            metrics::histogram!("tidemill_latency_seconds").record(waited);
+        }
+        tracing::debug!(
+            records = batch.len(),
+            predictions,
+            frauds,
+            "batch committed"
+        );
+    }
+}
+
+fn prefix<'p>(
+    prefixes: &'p mut Vec<Vec<u8>>,
+    model: &str,
+    topic: &str,
+    partition: i32,
+) -> &'p [u8] {
+    let index = partition as usize;
+    if prefixes.len() <= index {
+        prefixes.resize(index + 1, Vec::new());
+    }
+    let prefix = &mut prefixes[index];
+    if prefix.is_empty() {
+        *prefix = receipt_prefix(model, topic, partition);
+    }
+    prefix
+}

@@ -1,0 +1,275 @@
+//! `scorer replay`: scores a stretch of predictions again, from the inputs in their receipts, and
+//! compares. Writes nothing.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tidemill_core::kafka::{Consumer, Polled, Record};
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Loaded, Session, load};
+use crate::prediction::{RECEIPT_HEADER, round};
+use crate::settings::Config;
+use crate::worker::now_ms;
+
+/// Predictions scored at once.
+const BATCH: usize = 1_000;
+
+/// No record for so long: the stretch has been read.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// How many of the alerts that flip are listed.
+const LISTED: usize = 20;
+
+/// A prediction's value.
+#[derive(Deserialize)]
+struct Prediction {
+    transaction_id: String,
+    fraud_score: f64,
+    is_fraud: bool,
+}
+
+/// What of a receipt is needed to score again.
+#[derive(Deserialize)]
+struct Receipt {
+    model: String,
+    inputs: Vec<Option<f64>>,
+}
+
+/// What the comparison came to.
+#[derive(Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// Predictions compared.
+    pub compared: u64,
+    /// Those that had been made by the very model they are compared with.
+    pub same_model: u64,
+    /// Scores that differ in the 4 published decimals.
+    pub differing: u64,
+    /// Of those, the ones that had been made by the very model.
+    pub differing_same_model: u64,
+    /// The largest difference.
+    pub largest: f64,
+    /// Alerts that the model would raise and that were not, and the other way round: ids.
+    pub raised: Vec<String>,
+    /// Alerts that were raised and that the model would not.
+    pub dropped: Vec<String>,
+    /// Records that bear no receipt, or one for another number of inputs.
+    pub without_receipt: u64,
+}
+
+/// Compares the predictions between two times (epoch ms) with what the configured model says.
+///
+/// # Errors
+///
+/// The model cannot be used, or the brokers do not answer.
+pub fn replay(
+    config: &Config,
+    from: i64,
+    to: Option<i64>,
+    partitions: usize,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let model = load(&config.model)?;
+    let shared = &config.shared;
+    let consumer = Consumer::outside(&shared.kafka, &shared.group, &config.output_topic)?;
+    let mut comparison = Comparing::new(&model)?;
+    let to = to.unwrap_or_else(now_ms);
+    let mut left = stretch(&consumer, partitions, from, to)?;
+    consumer.start(
+        &left
+            .iter()
+            .map(|(id, first, _)| (*id, *first))
+            .collect::<Vec<_>>(),
+    )?;
+    // The ends of transactions take offsets at the end of a log where no record comes: after a while
+    // without any, nothing is left.
+    let mut heard = Instant::now();
+    while !left.is_empty() && heard.elapsed() < QUIET && !shutdown.is_cancelled() {
+        let Polled::Record(record) = consumer.poll(Duration::from_millis(100))? else {
+            continue;
+        };
+        heard = Instant::now();
+        let (partition, offset) = (record.partition(), record.offset());
+        let end = left
+            .iter()
+            .find(|(id, ..)| *id == partition)
+            .map(|(.., end)| *end);
+        if end.is_some_and(|end| offset < end) {
+            comparison.take(&record);
+        }
+        left.retain(|(id, _, end)| *id != partition || offset + 1 < *end);
+    }
+    comparison.score();
+    print(&comparison.result, &model, &config.model);
+    Ok(if comparison.result.differing_same_model == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The partitions with their first and last positions of the time between.
+fn stretch(
+    consumer: &Consumer,
+    partitions: usize,
+    from: i64,
+    to: i64,
+) -> anyhow::Result<Vec<(i32, i64, i64)>> {
+    let partitions: Vec<i32> = (0..partitions as i32).collect();
+    let first = consumer.positions_at(&partitions, from)?;
+    let last = consumer.positions_at(&partitions, to)?;
+    let pairs = first.into_iter().zip(last);
+    let stretch = pairs.map(|((partition, first), (_, last))| (partition, first, last));
+    Ok(stretch.filter(|(_, first, last)| first < last).collect())
+}
+
+/// Predictions on their way through the model.
+struct Comparing<'m> {
+    model: &'m Loaded,
+    session: Session,
+    waiting: Vec<(Prediction, bool)>,
+    inputs: Vec<f64>,
+    result: Comparison,
+}
+
+impl<'m> Comparing<'m> {
+    fn new(model: &'m Loaded) -> anyhow::Result<Self> {
+        Ok(Comparing {
+            model,
+            session: Session::new(model)?,
+            waiting: Vec::new(),
+            inputs: Vec::new(),
+            result: Comparison::default(),
+        })
+    }
+
+    fn take(&mut self, record: &Record<'_>) {
+        let receipt = record.headers().find(|(name, _)| *name == RECEIPT_HEADER);
+        let receipt = receipt.and_then(|(_, text)| text);
+        self.add(
+            record.value().unwrap_or_default(),
+            receipt.unwrap_or_default(),
+        );
+    }
+
+    fn add(&mut self, value: &[u8], receipt: &[u8]) {
+        let prediction = serde_json::from_slice::<Prediction>(value);
+        let receipt = serde_json::from_slice::<Receipt>(receipt);
+        let width = self.model.manifest.inputs.len();
+        match (prediction, receipt) {
+            (Ok(prediction), Ok(receipt)) if receipt.inputs.len() == width => {
+                self.inputs
+                    .extend(receipt.inputs.iter().map(|x| x.unwrap_or(f64::NAN)));
+                self.waiting
+                    .push((prediction, receipt.model == self.model.sha256));
+            }
+            _ => self.result.without_receipt += 1,
+        }
+        if self.waiting.len() >= BATCH {
+            self.score();
+        }
+    }
+
+    fn score(&mut self) {
+        let mut scores = Vec::with_capacity(self.waiting.len());
+        self.session.score(&self.inputs, &mut scores);
+        self.inputs.clear();
+        let result = &mut self.result;
+        for ((was, same_model), score) in self.waiting.drain(..).zip(scores) {
+            let difference = (round(score) - was.fraud_score).abs();
+            // Half of the last decimal: what is printed equal is equal.
+            let differs = difference.is_nan() || difference > 0.000_05;
+            result.compared += 1;
+            result.same_model += u64::from(same_model);
+            result.differing += u64::from(differs);
+            result.differing_same_model += u64::from(differs && same_model);
+            result.largest = result.largest.max(difference);
+            match (was.is_fraud, score > self.model.manifest.threshold) {
+                (false, true) => result.raised.push(was.transaction_id),
+                (true, false) => result.dropped.push(was.transaction_id),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn print(result: &Comparison, model: &Loaded, path: &Path) {
+    println!("model            {} ({})", path.display(), model.sha256);
+    println!(
+        "compared         {} ({} made by this model)",
+        result.compared, result.same_model
+    );
+    println!(
+        "scores differing {}, by {:.4} at most",
+        result.differing, result.largest
+    );
+    for (what, ids) in [
+        ("alerts raised   ", &result.raised),
+        ("alerts dropped  ", &result.dropped),
+    ] {
+        println!("{what} {}", ids.len());
+        for id in ids.iter().take(LISTED) {
+            println!("  {id}");
+        }
+        if ids.len() > LISTED {
+            println!("  and {} more", ids.len() - LISTED);
+        }
+    }
+    if result.without_receipt > 0 {
+        println!(
+            "without a receipt for this model's inputs: {}",
+            result.without_receipt
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture;
+
+    fn value(id: &str, score: f64, is_fraud: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        crate::prediction::write_prediction(&mut out, id, score, is_fraud);
+        out
+    }
+
+    #[test]
+    fn an_unchanged_model_agrees_and_a_changed_one_flips_alerts() {
+        let model = fixture("logistic").unwrap();
+        let inputs = [[49.99, 10.0, 0.0, 0.12], [900.0, 3.0, 1.0, 0.9]];
+        let mut scores = Vec::new();
+        Session::new(&model)
+            .unwrap()
+            .score(&inputs.concat(), &mut scores);
+        assert!(scores[0] < 0.85 && scores[1] > 0.85, "{scores:?}");
+        let mut comparing = Comparing::new(&model).unwrap();
+        let receipt = |inputs: &[f64; 4], model: &str| {
+            format!(r#"{{"v":1,"model":"{model}","inputs":{inputs:?},"status":[]}}"#).into_bytes()
+        };
+        comparing.add(
+            &value("a", scores[0], false),
+            &receipt(&inputs[0], &model.sha256),
+        );
+        comparing.add(
+            &value("b", scores[1], true),
+            &receipt(&inputs[1], &model.sha256),
+        );
+        comparing.add(&value("c", 0.2, false), &receipt(&inputs[1], "another"));
+        comparing.add(&value("d", 0.9, true), &receipt(&inputs[0], "another"));
+        comparing.add(&value("e", 0.9, true), b"");
+        comparing.score();
+        let result = comparing.result;
+        assert_eq!(
+            (result.compared, result.same_model, result.without_receipt),
+            (4, 2, 1)
+        );
+        assert_eq!((result.differing, result.differing_same_model), (2, 0));
+        assert_eq!(
+            (result.raised, result.dropped),
+            (vec!["c".to_owned()], vec!["d".to_owned()])
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! The scorer from its configuration to its end: opens what it needs, starts the workers, waits.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tidemill_core::admin::{self, Health};
+use tidemill_core::exit::Failure;
+use tidemill_core::kafka::{Cluster, DeadLetters};
+use tidemill_core::workers;
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+use crate::replay;
+use crate::reset::reset;
+use crate::settings::{BINARY, Config};
+use crate::swap::{self, Models};
+use crate::worker::{self, Shared};
+
+/// Scores until `shutdown` is cancelled.
+///
+/// # Errors
+///
+/// What keeps it from starting, with the exit code that it stands for, and faults that end it.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let path = config.model.clone();
+    let loaded = tokio::task::spawn_blocking(move || crate::model::load(&path)).await?;
+    let model = loaded.map_err(|error| {
+        Failure::usage(format!(
+            "--model cannot be used: {error:#}; `scorer check` tells more"
+        ))
+    })?;
+    let inputs = model.manifest.inputs.len();
+    tracing::info!(
+        model = model.sha256,
+        inputs,
+        threshold = model.manifest.threshold,
+        "model loaded"
+    );
+    let health = Health::starting();
+    admin::serve(config.shared.admin, health.clone(), shutdown.clone()).await?;
+    let Some((partitions, dead_letters)) = topics(&config, &shutdown).await? else {
+        return Ok(());
+    };
+    if let Some(agreed) = config.reset
+        && !block_in_place(|| reset(&config, partitions, agreed))?
+    {
+        return Ok(());
+    }
+    let models = Arc::new(Models::new(model));
+    tokio::spawn(swap::watch(
+        models.clone(),
+        config.model.clone(),
+        shutdown.clone(),
+    ));
+    let workers = config.shared.workers;
+    for number in 0..workers {
+        health.unready(format!("worker {number}"), "starting");
+    }
+    health.ready("start");
+    tracing::info!(
+        topic = config.shared.topic,
+        group = config.shared.group,
+        guarantee = ?config.guarantee,
+        workers,
+        "scoring"
+    );
+    let shared = Shared {
+        config,
+        models,
+        partitions,
+        dead_letters,
+        health,
+        runtime: Handle::current(),
+    };
+    workers::run(workers, &shutdown, move |number, shutdown| {
+        worker::run(number, &shared, shutdown)
+    })
+    .await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Compares the predictions between two times (epoch ms) with the configured model.
+///
+/// # Errors
+///
+/// The model cannot be used, or the brokers do not answer.
+pub async fn replay(
+    config: Config,
+    from: i64,
+    to: Option<i64>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let shared = &config.shared;
+    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
+    let topic = &config.output_topic;
+    let partitions = cluster.partitions(topic)?;
+    let partitions = partitions
+        .ok_or_else(|| Failure::usage(format!("--output-topic {topic}: there is no such topic")))?;
+    block_in_place(|| replay::replay(&config, from, to, partitions, &shutdown))
+}
+
+/// Waits for the input topic and creates missing output topics; `None` when told to stop meanwhile.
+async fn topics(
+    config: &Config,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<(usize, DeadLetters)>> {
+    let shared = &config.shared;
+    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
+    let Some(partitions) = cluster.wait_for(&shared.topic, shutdown).await? else {
+        return Ok(None);
+    };
+    for topic in [&config.output_topic, &config.dead_letter_topic] {
+        cluster.ensure(topic, partitions).await?;
+    }
+    let max_bytes = cluster
+        .max_message_bytes(&config.dead_letter_topic)
+        .await
+        .context("asking how large a dead letter may be")?;
+    let dead_letters = DeadLetters {
+        topic: config.dead_letter_topic.clone(),
+        source: shared.topic.clone(),
+        binary: BINARY.name,
+        version: BINARY.version,
+        max_bytes,
+    };
+    Ok(Some((partitions, dead_letters)))
+}

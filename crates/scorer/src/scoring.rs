@@ -1,0 +1,164 @@
+//! Scores batches with the model of the moment: features joined, rows run.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::batch::Batch;
+use crate::decode::Decoder;
+use crate::features::Features;
+use crate::join::Join;
+use crate::model::{Loaded, Session};
+use crate::prediction::Times;
+use crate::worker::{Shared, now_ms};
+
+/// A partition whose newest record is older is behind, and may wait longer for features.
+const BEHIND_MS: i64 = 1_000;
+
+/// How long a batch of a partition that is behind may wait for features.
+const BEHIND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A worker's model with all that it needs.
+pub struct Scoring {
+    model: Arc<Loaded>,
+    version: u64,
+    decoder: Decoder,
+    session: Session,
+    features: Option<(Join, Features)>,
+    timeout: Duration,
+}
+
+/// A scored batch: one score for each row.
+pub struct Scored {
+    /// The model that gave the scores.
+    pub model: Arc<Loaded>,
+    /// Not a number where the model failed.
+    pub scores: Vec<f64>,
+    /// When the batch passed its stages, in epoch milliseconds.
+    pub times: Times,
+}
+
+impl Scoring {
+    /// Takes up the current model.
+    ///
+    /// # Errors
+    ///
+    /// The model cannot be set up, or the feature store's URL is none.
+    pub fn new(shared: &Shared) -> anyhow::Result<Self> {
+        let (version, model) = shared.models.current();
+        let features = match Join::new(&model.manifest) {
+            Some(join) => Some((join, open_features(shared)?)),
+            None => None,
+        };
+        Ok(Scoring {
+            decoder: Decoder::new(&model.manifest),
+            session: Session::new(&model)?,
+            features,
+            timeout: shared.config.feature_timeout,
+            version,
+            model,
+        })
+    }
+
+    /// Takes up a newer model, if there is one. To be called between batches.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scoring::new`].
+    pub fn follow(&mut self, shared: &Shared) -> anyhow::Result<()> {
+        if shared.models.version() == self.version {
+            return Ok(());
+        }
+        let (version, model) = shared.models.current();
+        let connection = self.features.take().map(|(_, features)| features);
+        if let Some(join) = Join::new(&model.manifest) {
+            let features = match connection {
+                Some(features) => features,
+                None => open_features(shared)?,
+            };
+            self.features = Some((join, features));
+        }
+        self.decoder = Decoder::new(&model.manifest);
+        self.session = Session::new(&model)?;
+        (self.version, self.model) = (version, model);
+        Ok(())
+    }
+
+    /// The decoder of the current model.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// Scores the rows of a batch; those that have no score become rejects.
+    pub fn score(&mut self, batch: &mut Batch<'_>) -> Scored {
+        let started = Instant::now();
+        let fetched = now_ms();
+        if let Some((join, features)) = &mut self.features {
+            let newest = batch
+                .records
+                .iter()
+                .filter_map(|record| record.timestamp())
+                .max();
+            let behind = newest.is_some_and(|newest| fetched - newest > BEHIND_MS);
+            let limit = if behind { BEHIND_TIMEOUT } else { self.timeout };
+            fill(join, features, limit, batch);
+            stage("features", started.elapsed());
+        }
+        let (joined, joined_at) = (Instant::now(), now_ms());
+        let mut scores = Vec::with_capacity(batch.transactions.len());
+        self.session.score(&batch.rows.inputs, &mut scores);
+        batch.reject_unscored(&scores);
+        stage("score", joined.elapsed());
+        let times = Times {
+            fetched,
+            features: joined_at,
+            scored: now_ms(),
+        };
+        Scored {
+            model: self.model.clone(),
+            scores,
+            times,
+        }
+    }
+}
+
+fn open_features(shared: &Shared) -> anyhow::Result<Features> {
+    let config = &shared.config;
+    Features::open(
+        &config.redis_url,
+        &config.key_prefix,
+        shared.runtime.clone(),
+    )
+    .context("--redis-url")
+}
+
+/// Reads the features of the batch's users and fills them into the rows.
+fn fill(join: &Join, features: &mut Features, limit: Duration, batch: &mut Batch<'_>) {
+    let Batch {
+        users,
+        transactions,
+        rows,
+        ..
+    } = batch;
+    if users.is_empty() {
+        return;
+    }
+    let stored = features.read(users, join.fields(), limit);
+    let width = rows.inputs.len() / transactions.len();
+    let inputs = rows.inputs.chunks_exact_mut(width);
+    let statuses = rows.statuses.chunks_exact_mut(width);
+    for ((transaction, inputs), statuses) in transactions.iter().zip(inputs).zip(statuses) {
+        if let Some((user, time)) = transaction.user {
+            let stored = stored
+                .as_ref()
+                .and_then(|users| users.get(user)?.as_deref());
+            join.fill(stored, time, inputs, statuses);
+        }
+    }
+}
+
+/// Notes how long a stage of a batch took.
+pub fn stage(name: &'static str, took: Duration) {
+    metrics::histogram!("tidemill_stage_seconds", "stage" => name).record(took);
+}

@@ -1,0 +1,261 @@
+//! The scorer's flags, and the configuration they are validated to.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Parser, Subcommand};
+use tidemill_core::settings::{
+    Binary, Problems, Shared, SharedFlags, parse_duration, parse_time, parse_topic,
+};
+
+/// What tells the scorer from the other binaries.
+pub const BINARY: Binary = Binary {
+    name: "scorer",
+    version: env!("CARGO_PKG_VERSION"),
+    group: "fraud-detection",
+    topic: "transactions",
+    admin_addr: "127.0.0.1:9102",
+};
+
+/// Scores transactions with an ONNX fraud model, exactly once
+#[derive(Parser, Clone, Debug)]
+pub struct Flags {
+    /// What to do instead of scoring.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Flags that all binaries share.
+    #[command(flatten)]
+    pub shared: SharedFlags,
+
+    /// ONNX model; its manifest lies beside it, with the extension toml
+    #[arg(
+        long,
+        env = "MODEL_PATH",
+        default_value = "models/fraud.onnx",
+        value_name = "FILE",
+        global = true
+    )]
+    pub model: PathBuf,
+
+    /// Topic that predictions go to
+    #[arg(
+        long,
+        env = "TIDEMILL_OUTPUT_TOPIC",
+        default_value = "fraud-predictions",
+        value_name = "TOPIC",
+        global = true
+    )]
+    pub output_topic: String,
+
+    /// Topic for records that cannot be used [default: <topic>.dead-letter]
+    #[arg(long, env = "TIDEMILL_DEAD_LETTER_TOPIC", value_name = "TOPIC")]
+    pub dead_letter_topic: Option<String>,
+
+    /// Redis with the users' features, for models that read any
+    #[arg(
+        long,
+        env = "REDIS_URL",
+        default_value = "redis://localhost:6379",
+        value_name = "URL"
+    )]
+    pub redis_url: String,
+
+    /// What the keys in Redis start with
+    #[arg(
+        long,
+        env = "TIDEMILL_KEY_PREFIX",
+        default_value = "",
+        value_name = "TEXT"
+    )]
+    pub key_prefix: String,
+
+    /// exactly-once: predictions and positions in one Kafka transaction; at-least-once: lowest latency
+    #[arg(
+        long,
+        env = "TIDEMILL_DELIVERY",
+        default_value = "exactly-once",
+        value_name = "GUARANTEE"
+    )]
+    pub delivery: String,
+
+    /// Name of this process, the same at each start and no other process's: a restart then ends
+    /// its predecessor's open transaction at once [default: random]
+    #[arg(long, env = "TIDEMILL_INSTANCE", value_name = "NAME")]
+    pub instance: Option<String>,
+
+    /// Where a group without positions starts: latest, earliest, or a time
+    #[arg(
+        long,
+        env = "TIDEMILL_START",
+        default_value = "latest",
+        value_name = "WHERE"
+    )]
+    pub start: String,
+
+    /// Move the inactive group to --start first; shows from and to, and asks
+    #[arg(long)]
+    pub reset: bool,
+
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+
+    /// How long a batch may wait for features (1 s while its partition is over 1 s behind)
+    #[arg(
+        long,
+        env = "TIDEMILL_FEATURE_TIMEOUT",
+        default_value = "20ms",
+        value_name = "DURATION"
+    )]
+    pub feature_timeout: String,
+}
+
+/// What the scorer can do beside scoring.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Check a model: does it load, what does it take, golden vectors, latency
+    Check {
+        /// The ONNX model; its manifest lies beside it, with the extension toml
+        #[arg(value_name = "MODEL")]
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Score a stretch of predictions again from their receipts and compare; writes nothing
+    Replay {
+        /// Predictions from this time
+        #[arg(long)]
+        from: String,
+        /// Predictions before this time [default: now]
+        #[arg(long)]
+        to: Option<String>,
+    },
+}
+
+impl AsRef<SharedFlags> for Flags {
+    fn as_ref(&self) -> &SharedFlags {
+        &self.shared
+    }
+}
+
+/// The flags, validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What all binaries share.
+    pub shared: Shared,
+    /// The ONNX model.
+    pub model: PathBuf,
+    /// Topic of the predictions.
+    pub output_topic: String,
+    /// Topic of the dead letters.
+    pub dead_letter_topic: String,
+    /// Redis with the features.
+    pub redis_url: String,
+    /// What its keys start with.
+    pub key_prefix: String,
+    /// What readers of the predictions are promised.
+    pub guarantee: Guarantee,
+    /// Name of this process in transactional ids.
+    pub instance: String,
+    /// Where a group without positions starts.
+    pub start: Start,
+    /// How long a batch may wait for features.
+    pub feature_timeout: Duration,
+    /// Whether to move the group to `start` first, and whether that is agreed to.
+    pub reset: Option<bool>,
+}
+
+/// What readers of the predictions are promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Each record has one prediction or dead letter, for readers of committed records.
+    ExactlyOnce,
+    /// Each record has at least one; after a failure some have more.
+    AtLeastOnce,
+}
+
+/// Where a group without positions starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At what arrives from now on.
+    Latest,
+    /// At the oldest record.
+    Earliest,
+    /// At the first record of this time or later, in epoch milliseconds.
+    Time(i64),
+}
+
+impl Flags {
+    /// Validates all flags.
+    ///
+    /// # Errors
+    ///
+    /// All problems at once; the process ends with the code for wrong usage.
+    pub fn validate(self) -> anyhow::Result<Config> {
+        let mut problems = Problems::default();
+        let shared = self.shared.validate(&BINARY, &mut problems);
+        let output_topic = problems.take("--output-topic", &self.output_topic, parse_topic);
+        let default = || format!("{}.dead-letter", self.shared.topic);
+        let dead_letter_topic = self.dead_letter_topic.clone().unwrap_or_else(default);
+        let dead_letter_topic =
+            problems.take("--dead-letter-topic", &dead_letter_topic, parse_topic);
+        let guarantee = problems.take("--delivery", &self.delivery, parse_guarantee);
+        let start = problems.take("--start", &self.start, parse_start);
+        let feature_timeout =
+            problems.take("--feature-timeout", &self.feature_timeout, parse_duration);
+        problems.take("--redis-url", &self.redis_url, crate::features::check_url);
+        if self.instance.as_deref() == Some("") {
+            problems.add("--instance is empty: give the process a name, or leave the flag out");
+        }
+        if self.yes && !self.reset {
+            problems.add("--yes has nothing to agree to: it goes with --reset");
+        }
+        let config = || {
+            Some(Config {
+                shared: shared?,
+                model: self.model,
+                output_topic: output_topic?,
+                dead_letter_topic: dead_letter_topic?,
+                redis_url: self.redis_url,
+                key_prefix: self.key_prefix,
+                guarantee: guarantee?,
+                instance: self.instance.unwrap_or_else(unique),
+                start: start?,
+                feature_timeout: feature_timeout?,
+                reset: self.reset.then_some(self.yes),
+            })
+        };
+        let config = config();
+        problems.finish()?;
+        config.ok_or_else(|| anyhow::anyhow!("a flag is invalid, but no problem was noted"))
+    }
+}
+
+/// A name that no other process has, here or elsewhere, now or later.
+fn unique() -> String {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{:x}-{:x}", std::process::id(), since.as_nanos())
+}
+
+fn parse_guarantee(text: &str) -> Result<Guarantee, String> {
+    match text {
+        "exactly-once" => Ok(Guarantee::ExactlyOnce),
+        "at-least-once" => Ok(Guarantee::AtLeastOnce),
+        _ => Err("use exactly-once or at-least-once".into()),
+    }
+}
+
+/// Reads `latest`, `earliest` or a time.
+fn parse_start(text: &str) -> Result<Start, String> {
+    match text {
+        "latest" => Ok(Start::Latest),
+        "earliest" => Ok(Start::Earliest),
+        time => parse_time(time)
+            .map(Start::Time)
+            .map_err(|expected| format!("use latest or earliest, or {expected}")),
+    }
+}

@@ -1,0 +1,271 @@
+//! The loop of one worker thread: poll a batch, decode it in place, join features, score, publish
+//! predictions and positions together, go on.
+//!
+//! A batch is what has arrived while the previous one was under way: the worker never waits for a
+//! batch to fill. A rebalance is answered between two batches, so that none straddles it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tidemill_core::admin::Health;
+use tidemill_core::kafka::{Consumer, DeadLetters, Polled};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::Batch;
+use crate::delivery::{Delivery, Outcome};
+use crate::positions::Positions;
+use crate::publish::Publisher;
+use crate::scoring::{Scoring, stage};
+use crate::settings::Config;
+use crate::start;
+use crate::swap::Models;
+
+/// The most records of one batch: under overload larger batches are cheaper, up to where a batch
+/// alone takes most of the 100 ms that a prediction may take.
+const BATCH: usize = 10_000;
+
+/// How long an idle worker waits for a record before it looks at its surroundings again.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// What all workers share.
+pub struct Shared {
+    /// The validated flags.
+    pub config: Config,
+    /// The model, and its successors.
+    pub models: Arc<Models>,
+    /// How many partitions the input topic had at the start.
+    pub partitions: usize,
+    /// Where rejected records go.
+    pub dead_letters: DeadLetters,
+    /// What the readiness page says.
+    pub health: Arc<Health>,
+    /// Runs the feature reads.
+    pub runtime: Handle,
+}
+
+/// Something other than a record that ended a batch.
+enum Event {
+    Assigned(Vec<i32>),
+    Revoked { partitions: Vec<i32>, lost: bool },
+    OutOfRange,
+}
+
+/// One worker's state.
+struct Worker<'s> {
+    shared: &'s Shared,
+    part: String,
+    consumer: &'s Consumer,
+    delivery: Delivery,
+    scoring: Scoring,
+    publisher: Publisher,
+    positions: Positions,
+    shutdown: CancellationToken,
+}
+
+/// Runs a worker until `shutdown`.
+///
+/// # Errors
+///
+/// Those after which the process ends.
+pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let config = &shared.config;
+    let part = format!("worker {number}");
+    shared.health.unready(&part, "joining the group");
+    let delivery = Delivery::open(config, number, &shutdown)?;
+    let consumer = Consumer::open(
+        &config.shared.kafka,
+        &config.shared.group,
+        &config.shared.topic,
+    )?;
+    let mut worker = Worker {
+        shared,
+        part,
+        consumer: &consumer,
+        delivery,
+        scoring: Scoring::new(shared)?,
+        publisher: Publisher::new(config),
+        positions: Positions::default(),
+        shutdown,
+    };
+    worker.work()?;
+    drop(worker);
+    consumer.close();
+    Ok(())
+}
+
+impl<'s> Worker<'s> {
+    fn work(&mut self) -> anyhow::Result<()> {
+        let mut batch = Batch::default();
+        while !self.shutdown.is_cancelled() {
+            self.scoring.follow(self.shared)?;
+            let event = self.collect(&mut batch)?;
+            // Lost partitions may have another owner already: nothing may be written for them, and
+            // the batch cannot be told apart.
+            if let Some(Event::Revoked { lost: true, .. }) = event {
+                batch.clear();
+            }
+            if batch.is_empty() {
+                self.delivery.idle(self.consumer);
+            } else {
+                self.complete(&mut batch)?;
+                batch.clear();
+            }
+            match event {
+                Some(Event::Assigned(partitions)) => self.assigned(&partitions)?,
+                Some(Event::Revoked { partitions, lost }) => self.revoked(&partitions, lost)?,
+                Some(Event::OutOfRange) => self.find_way_back()?,
+                None => {}
+            }
+        }
+        self.delivery.settle(self.consumer);
+        Ok(())
+    }
+
+    /// Takes in what has arrived; returns what else the poll brought.
+    fn collect(&mut self, batch: &mut Batch<'s>) -> anyhow::Result<Option<Event>> {
+        while batch.len() < BATCH {
+            let wait = if batch.is_empty() {
+                IDLE
+            } else {
+                Duration::ZERO
+            };
+            match self.consumer.poll(wait)? {
+                Polled::Record(record) => {
+                    if self.positions.advance(record.partition(), record.offset()) {
+                        batch.push(self.scoring.decoder(), record);
+                    }
+                }
+                Polled::Idle => break,
+                Polled::Assigned(partitions) => return Ok(Some(Event::Assigned(partitions))),
+                Polled::Revoked { partitions, lost } => {
+                    return Ok(Some(Event::Revoked { partitions, lost }));
+                }
+                Polled::OutOfRange => return Ok(Some(Event::OutOfRange)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Scores a batch and publishes it.
+    fn complete(&mut self, batch: &mut Batch<'s>) -> anyhow::Result<()> {
+        let scored = self.scoring.score(batch);
+        let started = Instant::now();
+        let positions = self.positions.touched();
+        let publisher = &mut self.publisher;
+        let dead_letters = &self.shared.dead_letters;
+        let outcome =
+            self.delivery
+                .publish(self.consumer, &positions, &self.shutdown, |producer| {
+                    publisher.send(producer, dead_letters, batch, &scored)
+                })?;
+        stage("publish", started.elapsed());
+        match outcome {
+            Outcome::Committed => {
+                self.positions.committed();
+                self.publisher.published(batch, &scored, now_ms());
+                self.shared.health.ready(&self.part);
+                Ok(())
+            }
+            Outcome::Undone => {
+                self.shared
+                    .health
+                    .unready(&self.part, "the last batch could not be written");
+                self.go_back()
+            }
+        }
+    }
+
+    /// Takes up assigned partitions where the group stands.
+    fn assigned(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        let Shared {
+            config,
+            partitions: count,
+            ..
+        } = self.shared;
+        let positions = start::positions(
+            self.consumer,
+            partitions,
+            *count,
+            config.start,
+            &self.shutdown,
+        )?;
+        let Some(positions) = positions else {
+            return Ok(());
+        };
+        tracing::info!(worker = self.part, ?positions, "partitions assigned");
+        for (partition, position) in &positions {
+            self.positions.set(*partition, *position);
+        }
+        self.consumer.start(&positions)?;
+        self.shared.health.ready(&self.part);
+        Ok(())
+    }
+
+    /// Lets partitions go; what was taken from them is published or dropped by now.
+    fn revoked(&mut self, partitions: &[i32], lost: bool) -> anyhow::Result<()> {
+        tracing::info!(worker = self.part, ?partitions, lost, "partitions revoked");
+        if !lost {
+            self.delivery.settle(self.consumer);
+        }
+        for partition in partitions {
+            self.positions.remove(*partition);
+        }
+        self.consumer.release(partitions)
+    }
+
+    /// Goes on where the group stands, after a batch that was not published.
+    fn go_back(&mut self) -> anyhow::Result<()> {
+        let partitions: Vec<i32> = self.positions.all().into_iter().map(|(id, _)| id).collect();
+        self.positions.committed();
+        let committed = loop {
+            match self.consumer.committed(&partitions) {
+                Ok(committed) => break committed,
+                Err(_) if self.shutdown.is_cancelled() => return Ok(()),
+                Err(error) => tracing::warn!("{error:#}"),
+            }
+            std::thread::sleep(IDLE);
+        };
+        for (partition, position) in committed {
+            let Some(position) = position else { continue };
+            self.positions.set(partition, position);
+            // A partition that was taken away meanwhile cannot be sought; its revocation follows.
+            if let Err(error) = self.consumer.seek(partition, position) {
+                tracing::warn!("{error:#}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Some position is outside its log: goes on at the log's start, and says what was lost.
+    fn find_way_back(&mut self) -> anyhow::Result<()> {
+        for (partition, position) in self.positions.all() {
+            let (oldest, end) = self.consumer.log_range(partition)?;
+            if (oldest..=end).contains(&position) {
+                continue;
+            }
+            let lost = (oldest - position).max(0);
+            metrics::counter!("tidemill_lost_to_retention_total").increment(lost as u64);
+            tracing::error!(
+                partition,
+                position,
+                oldest,
+                end,
+                lost,
+                "position is outside the log (records deleted by retention, or the topic was \
+                 re-created), going on at its start"
+            );
+            self.positions.set(partition, oldest);
+            self.consumer.seek(partition, oldest)?;
+        }
+        Ok(())
+    }
+}
+
+/// Milliseconds since the epoch.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    since.as_millis() as i64
+}
