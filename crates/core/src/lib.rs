@@ -1,1 +1,20 @@
-//! placeholder
+//! What the three tidemill binaries share: record contracts, feature logic, Kafka and process plumbing.
+//!
+//! Layout, in the order a record meets it:
+//!
+//! - [`settings`], [`entry`], [`telemetry`]: flags, start and end of a process, logs
+//! - [`kafka`]: connecting, topics, the consumer of a worker, producers and dead letters
+//! - [`record`]: decoding of values, timestamps, and the reasons for rejecting a record
+//! - [`workers`], [`admin`]: the threads of a process and what it tells about them over HTTP
+//!
+//! Errors are [`anyhow::Error`] with context, because nobody branches on them; [`record::Reject`] and
+//! [`exit::Failure`] are types of their own because there the kind decides what happens next.
+
+pub mod admin;
+pub mod entry;
+pub mod exit;
+pub mod kafka;
+pub mod record;
+pub mod settings;
+pub mod telemetry;
+pub mod workers;

@@ -1,0 +1,150 @@
+//! What a process tells over HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for supervisors.
+
+use crate::exit::Failure;
+use crate::settings::AdminAddr;
+use anyhow::Context;
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::routing::get;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Upper bounds of latency histograms in seconds: fine around the 100 ms that a prediction may take.
+const SECONDS: [f64; 14] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0,
+];
+
+/// Why a process is not ready; empty when it is.
+#[derive(Debug, Default)]
+pub struct Health(Mutex<BTreeMap<String, String>>);
+
+impl Health {
+    /// Not ready yet: nothing has reported so far.
+    pub fn starting() -> Arc<Self> {
+        let health = Self::default();
+        health.unready("start", "starting");
+        Arc::new(health)
+    }
+
+    /// This part of the process is not ready, and why.
+    pub fn unready(&self, part: impl Into<String>, reason: impl Into<String>) {
+        if let Ok(mut reasons) = self.0.lock() {
+            reasons.insert(part.into(), reason.into());
+        }
+    }
+
+    /// This part of the process is ready again.
+    pub fn ready(&self, part: &str) {
+        if let Ok(mut reasons) = self.0.lock() {
+            reasons.remove(part);
+        }
+    }
+
+    /// The reasons against being ready, one line each; empty when ready.
+    pub fn reasons(&self) -> String {
+        let Ok(reasons) = self.0.lock() else {
+            return "state unknown\n".into();
+        };
+        let lines = reasons
+            .iter()
+            .map(|(part, reason)| format!("{part}: {reason}\n"));
+        lines.collect()
+    }
+}
+
+/// Serves the admin pages until the process ends and returns where; without an address it only collects metrics.
+///
+/// A default port that is in use is replaced by a free one, which is logged; a given one in use is an error.
+pub async fn serve(
+    admin: Option<AdminAddr>,
+    health: Arc<Health>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let metrics = recorder()?;
+    let Some(AdminAddr { addr, default }) = admin else {
+        return Ok(None);
+    };
+    let listener = match TcpListener::bind(addr).await {
+        Err(error) if default && error.kind() == ErrorKind::AddrInUse => {
+            TcpListener::bind(SocketAddr::new(addr.ip(), 0)).await
+        }
+        outcome => outcome,
+    };
+    let listener = listener.map_err(|error| {
+        Failure::usage(format!(
+            "--admin-addr {addr}: {error}; give another address, or none"
+        ))
+    })?;
+    let bound = listener.local_addr()?;
+    tracing::info!(%bound, "admin pages at /metrics, /healthz and /readyz");
+    let pages = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(move || async move { readiness(&health) }))
+        .route("/metrics", get(move || async move { page(metrics) }));
+    tokio::spawn(async move {
+        let served =
+            axum::serve(listener, pages).with_graceful_shutdown(shutdown.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the admin pages are gone");
+        }
+    });
+    Ok(Some(bound))
+}
+
+fn readiness(health: &Health) -> (StatusCode, String) {
+    match health.reasons() {
+        reasons if reasons.is_empty() => (StatusCode::OK, "ready\n".into()),
+        reasons => (StatusCode::SERVICE_UNAVAILABLE, reasons),
+    }
+}
+
+fn page(metrics: &PrometheusHandle) -> ([(header::HeaderName, &'static str); 1], String) {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (kind, metrics.render())
+}
+
+/// The process's one recorder; the first call installs it.
+fn recorder() -> anyhow::Result<&'static PrometheusHandle> {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = RECORDER.get() {
+        return Ok(handle);
+    }
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .context("histogram buckets")?
+        .build_recorder();
+    let handle = RECORDER.get_or_init(|| recorder.handle());
+    // Another thread may have installed its own between the two looks; its metrics are then the ones served.
+    if metrics::set_global_recorder(recorder).is_ok() {
+        let upkeep = handle.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                upkeep.run_upkeep();
+            }
+        });
+    }
+    Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_only_when_every_part_is() {
+        let health = Health::starting();
+        health.unready("worker 1", "warming up");
+        assert_eq!(readiness(&health).0, StatusCode::SERVICE_UNAVAILABLE);
+        health.ready("start");
+        assert_eq!(readiness(&health).1, "worker 1: warming up\n");
+        health.ready("worker 1");
+        assert_eq!(readiness(&health), (StatusCode::OK, "ready\n".into()));
+    }
+}

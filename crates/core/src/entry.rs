@@ -1,0 +1,95 @@
+//! Start and end of a process: flags, logs, signals, the exit code.
+
+use crate::exit::{Code, Failure};
+use crate::settings::{Binary, SharedFlags};
+use crate::telemetry::{self, LogFormat};
+use clap::{CommandFactory, FromArgMatches};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// A process that was told to stop ends after this time whatever still holds it up.
+const STOP_LIMIT: Duration = Duration::from_millis(9_500);
+
+/// Runs a binary: parses its flags, starts logging, and drives `command` until it ends or a signal stops it.
+///
+/// `command` is given the flags and a token that SIGTERM or SIGINT cancels; the exit code is its own, or that of
+/// its error. A second signal ends the process at once.
+pub fn start<Flags, Command, Running>(binary: &Binary, command: Command) -> ExitCode
+where
+    Flags: CommandFactory + FromArgMatches + AsRef<SharedFlags>,
+    Command: FnOnce(Flags, CancellationToken) -> Running,
+    Running: Future<Output = anyhow::Result<ExitCode>>,
+{
+    let parsed = binary
+        .with_defaults(Flags::command())
+        .try_get_matches()
+        .and_then(|mut matches| Flags::from_arg_matches_mut(&mut matches));
+    let flags = match parsed {
+        Ok(flags) => flags,
+        Err(error) => {
+            let told = error.print().is_ok();
+            // Help and version are answers, everything else is a mistake in the call.
+            let answered = !error.use_stderr() && told;
+            return ExitCode::from(if answered { 0 } else { Code::Usage as u8 });
+        }
+    };
+    // A format that cannot be used is among the problems that the command reports.
+    let format = flags.as_ref().log_format.parse().unwrap_or_default();
+    telemetry::init(format);
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let shutdown = CancellationToken::new();
+            runtime.block_on(async {
+                stop_on_signals(shutdown.clone())?;
+                command(flags, shutdown).await
+            })
+        });
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            report(&error, format);
+            ExitCode::from(Failure::code(&error) as u8)
+        }
+    }
+}
+
+fn report(error: &anyhow::Error, format: LogFormat) {
+    match format {
+        LogFormat::Text => eprintln!("error: {error:#}"),
+        LogFormat::Json => tracing::error!("{error:#}"),
+    }
+}
+
+fn stop_on_signals(shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        let mut stopping = false;
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if stopping {
+                tracing::warn!(signal = name, "second signal, not waiting any longer");
+                std::process::exit(Code::Internal as i32);
+            }
+            stopping = true;
+            tracing::info!(signal = name, "stopping");
+            shutdown.cancel();
+            // A thread of its own: it must work even when every task of the runtime is stuck.
+            std::thread::spawn(|| {
+                std::thread::sleep(STOP_LIMIT);
+                tracing::error!(limit = ?STOP_LIMIT, "did not stop in time, giving up");
+                std::process::exit(Code::Internal as i32);
+            });
+        }
+    });
+    Ok(())
+}

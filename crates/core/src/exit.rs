@@ -1,0 +1,70 @@
+//! Failures that end a process, with the exit codes that scripts and supervisors rely on.
+
+use std::fmt;
+
+/// The code an error carries to the end of the process; an error without one ends it with [`Code::Internal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// 64: a flag, a file of settings or a model cannot be used as given.
+    Usage = 64,
+    /// 69: brokers or Redis did not answer within the connect timeout.
+    Unreachable = 69,
+    /// 70: a fatal client error or a fault of our own.
+    Internal = 70,
+}
+
+/// An error that names the exit code of the process.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    message: String,
+}
+
+impl Failure {
+    /// The configuration cannot be used; `message` names what and the remedy.
+    pub fn usage(message: impl Into<String>) -> anyhow::Error {
+        Self::with(Code::Usage, message)
+    }
+
+    /// Something the process needs did not answer in time; `message` names it and the remedy.
+    pub fn unreachable(message: impl Into<String>) -> anyhow::Error {
+        Self::with(Code::Unreachable, message)
+    }
+
+    fn with(code: Code, message: impl Into<String>) -> anyhow::Error {
+        let message = message.into();
+        Self { code, message }.into()
+    }
+
+    /// The exit code that an error stands for.
+    pub fn code(error: &anyhow::Error) -> Code {
+        error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<Failure>())
+            .map_or(Code::Internal, |failure| failure.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn the_code_survives_context() {
+        let error = Err::<(), _>(Failure::usage("bad"))
+            .context("outer")
+            .unwrap_err();
+        assert_eq!(Failure::code(&error), Code::Usage);
+        assert_eq!(format!("{error:#}"), "outer: bad");
+        assert_eq!(Failure::code(&anyhow::anyhow!("other")), Code::Internal);
+    }
+}

@@ -1,0 +1,216 @@
+//! librdkafka properties: our defaults, the user's file over them, and over both what the guarantees rest on.
+
+use rdkafka::ClientConfig;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Properties that a configuration file may not set, each with what to do instead.
+const OURS: [(&str, &str); 11] = [
+    ("bootstrap.servers", "use --brokers"),
+    ("metadata.broker.list", "use --brokers"),
+    ("group.id", "use --group"),
+    (
+        "isolation.level",
+        "readers always see committed records only",
+    ),
+    ("enable.auto.commit", "the output store holds the position"),
+    (
+        "enable.auto.offset.store",
+        "the output store holds the position",
+    ),
+    ("auto.offset.reset", "positions are never reset silently"),
+    ("enable.idempotence", "always on"),
+    ("acks", "always all"),
+    ("transactional.id", "it follows from --group and --instance"),
+    ("partitioner", "always murmur2, as Java clients do"),
+];
+
+/// What every consumer starts from. `fetch.queue.backoff.ms`: with its default of 1 s a full queue is refilled
+/// once a second. Classic group protocol with a short session: a killed process's partitions move within 6 s.
+const CONSUMER: [(&str, &str); 10] = [
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    ("session.timeout.ms", "6000"),
+    ("heartbeat.interval.ms", "1500"),
+    ("max.poll.interval.ms", "60000"),
+    ("fetch.wait.max.ms", "100"),
+    ("fetch.queue.backoff.ms", "5"),
+    ("fetch.message.max.bytes", "4194304"),
+    ("queued.max.messages.kbytes", "32768"),
+    ("topic.metadata.refresh.interval.ms", "10000"),
+    ("statistics.interval.ms", "5000"),
+];
+
+/// What every producer starts from: no wait for company, since batches form while the previous one is under way.
+const PRODUCER: [(&str, &str); 5] = [
+    ("linger.ms", "0"),
+    ("compression.type", "lz4"),
+    ("queue.buffering.max.messages", "500000"),
+    ("batch.num.messages", "10000"),
+    ("retry.backoff.ms", "10"),
+];
+
+/// How to reach the brokers: their addresses and the user's own librdkafka properties.
+#[derive(Clone, Debug, Default)]
+pub struct KafkaConfig {
+    brokers: String,
+    properties: BTreeMap<String, String>,
+}
+
+impl KafkaConfig {
+    /// Brokers as `host:port,host:port`, and properties as read by [`read_properties`].
+    pub fn new(brokers: impl Into<String>, properties: BTreeMap<String, String>) -> Self {
+        let brokers = brokers.into();
+        Self {
+            brokers,
+            properties,
+        }
+    }
+
+    /// The broker addresses, as given.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// A client that neither consumes nor produces.
+    pub fn client(&self) -> ClientConfig {
+        self.build(&[], &[])
+    }
+
+    /// A consumer in `group` that reads committed records from positions given to it.
+    pub fn consumer(&self, group: &str) -> ClientConfig {
+        let guarantees = [
+            ("group.id", group),
+            ("isolation.level", "read_committed"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "false"),
+            ("auto.offset.reset", "error"),
+            ("allow.auto.create.topics", "false"),
+        ];
+        self.build(&CONSUMER, &guarantees)
+    }
+
+    /// An idempotent producer whose keyed records go where a Java client would put them.
+    pub fn producer(&self) -> ClientConfig {
+        let guarantees = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("partitioner", "murmur2_random"),
+        ];
+        self.build(&PRODUCER, &guarantees)
+    }
+
+    fn build(&self, defaults: &[(&str, &str)], guarantees: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("client.id", "tidemill");
+        for (key, value) in defaults {
+            config.set(*key, *value);
+        }
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        for (key, value) in guarantees {
+            config.set(*key, *value);
+        }
+        config.set("bootstrap.servers", &self.brokers);
+        config
+    }
+
+    /// What librdkafka itself says against the properties, one sentence each; it stops at the first.
+    pub fn problems(&self) -> Vec<String> {
+        [self.consumer("check"), self.producer()]
+            .iter()
+            .filter_map(|config| config.create_native_config().err())
+            .map(|error| match error {
+                rdkafka::error::KafkaError::ClientConfig(_, text, key, value) => {
+                    format!("--kafka-config: {key}={value}: {text}")
+                }
+                other => format!("--kafka-config: {other}"),
+            })
+            .take(1)
+            .collect()
+    }
+}
+
+/// Reads a file of `property=value` lines; empty lines and those that start with `#` are skipped.
+///
+/// Errors: one sentence for each line that cannot be used, among them the properties that belong to tidemill.
+pub fn read_properties(path: &Path) -> Result<BTreeMap<String, String>, Vec<String>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| vec![format!("--kafka-config {}: {error}", path.display())])?;
+    parse_properties(&text).map_err(|problems| {
+        let at =
+            |(line, problem)| format!("--kafka-config {} line {line}: {problem}", path.display());
+        problems.into_iter().map(at).collect()
+    })
+}
+
+type Problem = (usize, String);
+
+fn parse_properties(text: &str) -> Result<BTreeMap<String, String>, Vec<Problem>> {
+    let mut properties = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // The line itself is not repeated in the message: it may hold a password.
+        let Some((key, value)) = line.split_once('=') else {
+            problems.push((index + 1, "expected property=value".into()));
+            continue;
+        };
+        let key = key.trim();
+        if let Some((_, instead)) = OURS.iter().find(|(own, _)| *own == key) {
+            problems.push((index + 1, format!("{key} cannot be set here: {instead}")));
+        } else {
+            properties.insert(key.to_owned(), value.trim().to_owned());
+        }
+    }
+    if problems.is_empty() {
+        Ok(properties)
+    } else {
+        Err(problems)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_and_all_their_problems_told() {
+        let good = parse_properties("# tuning\nfetch.wait.max.ms = 10\n\nsasl.password=a=b\n");
+        let good = good.unwrap();
+        assert_eq!(good["fetch.wait.max.ms"], "10");
+        assert_eq!(good["sasl.password"], "a=b");
+        let problems = parse_properties("acks=1\nnonsense\ngroup.id=x").unwrap_err();
+        let lines: Vec<usize> = problems.iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [1, 2, 3]);
+        assert!(problems[2].1.contains("--group"), "{problems:?}");
+    }
+
+    #[test]
+    fn every_own_property_is_one_that_librdkafka_knows() {
+        for config in [
+            KafkaConfig::default().consumer("g"),
+            KafkaConfig::default().producer(),
+        ] {
+            config.create_native_config().unwrap();
+        }
+        let unknown = BTreeMap::from([("no.such".to_owned(), "1".to_owned())]);
+        let problems = KafkaConfig::new("b:1", unknown).problems();
+        assert!(problems[0].contains("no.such"), "{problems:?}");
+    }
+
+    #[test]
+    fn the_user_overrides_defaults_but_not_guarantees() {
+        let own = BTreeMap::from([
+            ("fetch.wait.max.ms".to_owned(), "7".to_owned()),
+            ("isolation.level".to_owned(), "read_uncommitted".to_owned()),
+        ]);
+        let config = KafkaConfig::new("b:1", own).consumer("g");
+        assert_eq!(config.get("fetch.wait.max.ms"), Some("7"));
+        assert_eq!(config.get("isolation.level"), Some("read_committed"));
+    }
+}

@@ -1,0 +1,13 @@
+//! Everything that speaks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
+
+mod cluster;
+mod config;
+mod consumer;
+mod dead_letter;
+mod producer;
+
+pub use cluster::Cluster;
+pub use config::{KafkaConfig, read_properties};
+pub use consumer::{Consumer, Polled, Record};
+pub use dead_letter::DeadLetters;
+pub use producer::{Outgoing, Producer};

@@ -1,0 +1,8 @@
+//! Record contracts: how values are decoded, and why a record is rejected.
+
+mod fields;
+mod reject;
+pub mod timestamp;
+
+pub use fields::{Fields, Value};
+pub use reject::{Reason, Reject};

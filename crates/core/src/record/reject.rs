@@ -1,0 +1,69 @@
+//! Why a record cannot be used.
+
+use std::fmt;
+
+/// The reason in the dead letter's `reason` header and in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The value is null or has no bytes.
+    EmptyValue,
+    /// The value is not UTF-8.
+    NotUtf8,
+    /// The value is not JSON.
+    InvalidJson,
+    /// The value is JSON, but not an object.
+    NotAnObject,
+    /// A required field is absent or null.
+    MissingField,
+    /// A field has a type that its contract does not know.
+    WrongType,
+    /// A field's value is outside its range.
+    OutOfRange,
+    /// The timestamp is no RFC 3339 time, or absent from value and record.
+    InvalidTimestamp,
+    /// The event's time is more than 5 minutes after the record's own.
+    FutureTimestamp,
+    /// The model's score is not a finite number.
+    NonFiniteScore,
+}
+
+impl Reason {
+    /// The snake_case code, a stable name.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::EmptyValue => "empty_value",
+            Self::NotUtf8 => "not_utf8",
+            Self::InvalidJson => "invalid_json",
+            Self::NotAnObject => "not_an_object",
+            Self::MissingField => "missing_field",
+            Self::WrongType => "wrong_type",
+            Self::OutOfRange => "out_of_range",
+            Self::InvalidTimestamp => "invalid_timestamp",
+            Self::FutureTimestamp => "future_timestamp",
+            Self::NonFiniteScore => "non_finite_score",
+        }
+    }
+}
+
+/// A rejected record: the reason for machines, and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// What kind of fault it is.
+    pub reason: Reason,
+    /// What exactly is wrong, naming the field.
+    pub error: String,
+}
+
+impl Reject {
+    /// A reject for `reason`; `error` names the field and what was found in it.
+    pub fn new(reason: Reason, error: impl Into<String>) -> Self {
+        let error = error.into();
+        Self { reason, error }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason.code(), self.error)
+    }
+}

@@ -1,0 +1,327 @@
+//! The flags that all three binaries share, and how what the user wrote becomes what the program needs.
+//!
+//! Values are taken as text and validated together by [`Problems`], so that a start tells every problem at once,
+//! each naming flag, value and remedy.
+
+use crate::exit::Failure;
+use crate::kafka::KafkaConfig;
+use crate::record::timestamp;
+use crate::telemetry::LogFormat;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What tells one binary from another.
+#[derive(Clone, Copy, Debug)]
+pub struct Binary {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// Default of `--group`.
+    pub group: &'static str,
+    /// Default of `--topic`.
+    pub topic: &'static str,
+    /// Default of `--admin-addr`.
+    pub admin_addr: &'static str,
+}
+
+/// Flags of every binary; each may be given by its environment variable instead.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SharedFlags {
+    /// Kafka brokers, host:port separated by commas
+    #[arg(
+        long,
+        env = "KAFKA_BROKERS",
+        default_value = "localhost:9092",
+        global = true
+    )]
+    pub brokers: String,
+
+    /// File of librdkafka properties (property=value lines) for TLS, SASL and tuning
+    #[arg(long, env = "KAFKA_CONFIG", value_name = "FILE", global = true)]
+    pub kafka_config: Option<PathBuf>,
+
+    /// Consumer group
+    #[arg(long, env = "KAFKA_GROUP", default_value = "", global = true)]
+    pub group: String,
+
+    /// Input topic
+    #[arg(long, env = "TIDEMILL_TOPIC", default_value = "", global = true)]
+    pub topic: String,
+
+    /// Worker threads, each a consumer of its own [default: number of cores, at most 4]
+    #[arg(long, env = "TIDEMILL_WORKERS", value_name = "N", global = true)]
+    pub workers: Option<String>,
+
+    /// Address for /metrics, /healthz and /readyz, or none
+    #[arg(
+        long,
+        env = "ADMIN_ADDR",
+        default_value = "",
+        value_name = "HOST:PORT",
+        global = true
+    )]
+    pub admin_addr: String,
+
+    /// How long to try to reach brokers and Redis at start
+    #[arg(
+        long,
+        env = "TIDEMILL_CONNECT_TIMEOUT",
+        default_value = "30s",
+        value_name = "DURATION",
+        global = true
+    )]
+    pub connect_timeout: String,
+
+    /// Log lines as text or json; RUST_LOG selects levels
+    #[arg(
+        long,
+        env = "TIDEMILL_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT",
+        global = true
+    )]
+    pub log_format: String,
+}
+
+/// The shared flags, validated.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// How to reach the brokers.
+    pub kafka: KafkaConfig,
+    /// Consumer group.
+    pub group: String,
+    /// Input topic.
+    pub topic: String,
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// Where the admin pages are served; `None` is nowhere.
+    pub admin: Option<AdminAddr>,
+    /// How long to try to reach brokers and Redis at start.
+    pub connect_timeout: Duration,
+}
+
+/// Where the admin pages are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminAddr {
+    /// The address.
+    pub addr: SocketAddr,
+    /// It is the binary's default, so that a free port will do where it is in use.
+    pub default: bool,
+}
+
+impl Binary {
+    /// The command with this binary's defaults in its flags, so that `--help` shows them.
+    pub fn with_defaults(&self, command: clap::Command) -> clap::Command {
+        command
+            .name(self.name)
+            .version(self.version)
+            .mut_arg("group", |arg| arg.default_value(self.group))
+            .mut_arg("topic", |arg| arg.default_value(self.topic))
+            .mut_arg("admin_addr", |arg| arg.default_value(self.admin_addr))
+    }
+}
+
+impl SharedFlags {
+    /// Validates the shared flags, adding to `problems`; `None` where any was found.
+    pub fn validate(&self, binary: &Binary, problems: &mut Problems) -> Option<Shared> {
+        let before = problems.0.len();
+        let properties = match &self.kafka_config {
+            Some(path) => crate::kafka::read_properties(path).unwrap_or_else(|found| {
+                problems.0.extend(found);
+                Default::default()
+            }),
+            None => Default::default(),
+        };
+        if self.brokers.trim().is_empty() {
+            problems.add("--brokers is empty: give host:port, separated by commas");
+        }
+        let kafka = KafkaConfig::new(self.brokers.trim(), properties);
+        problems.0.extend(kafka.problems());
+        if self.group.is_empty() {
+            problems.add("--group is empty: give the consumer group a name");
+        }
+        problems.take("--topic", &self.topic, parse_topic);
+        problems.take("--log-format", &self.log_format, str::parse::<LogFormat>);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = match &self.workers {
+            Some(text) => problems.take("--workers", text, parse_workers),
+            None => Some(cores.min(4)),
+        };
+        let admin = match self.admin_addr.as_str() {
+            "none" => Some(None),
+            text => problems.take("--admin-addr", text, |text| {
+                let addr = text.parse().map_err(|_| {
+                    "use an address and port such as 127.0.0.1:9101, or none".to_owned()
+                })?;
+                let default = text == binary.admin_addr;
+                Ok(Some(AdminAddr { addr, default }))
+            }),
+        };
+        let timeout = problems.take("--connect-timeout", &self.connect_timeout, parse_duration);
+        if problems.0.len() > before {
+            return None;
+        }
+        Some(Shared {
+            kafka,
+            group: self.group.clone(),
+            topic: self.topic.clone(),
+            workers: workers?,
+            admin: admin?,
+            connect_timeout: timeout?,
+        })
+    }
+}
+
+/// The problems of a configuration, collected so that all are told at once.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<String>);
+
+impl Problems {
+    /// Notes a problem; the sentence names the flag or field and the remedy.
+    pub fn add(&mut self, problem: impl Into<String>) {
+        self.0.push(problem.into());
+    }
+
+    /// The parsed value of a flag, or `None` and a problem that names flag, value and what is expected.
+    pub fn take<T>(
+        &mut self,
+        flag: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        parse(text)
+            .map_err(|expected| self.add(format!("{flag} {text:?}: {expected}")))
+            .ok()
+    }
+
+    /// Ends the start where there are problems.
+    pub fn finish(self) -> anyhow::Result<()> {
+        match self.0.as_slice() {
+            [] => Ok(()),
+            [problem] => Err(Failure::usage(problem.clone())),
+            all => {
+                let list = all.join("\n  - ");
+                let count = all.len();
+                Err(Failure::usage(format!(
+                    "{count} problems in the configuration:\n  - {list}"
+                )))
+            }
+        }
+    }
+}
+
+/// A duration such as `300ms`, `20s`, `5m`, `24h` or `7d`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "use a number with a unit, such as 300ms, 20s, 5m, 24h or 7d".into())
+}
+
+/// A time as RFC 3339 or epoch milliseconds, in milliseconds since the epoch.
+pub fn parse_time(text: &str) -> Result<i64, String> {
+    text.parse()
+        .or_else(|_| timestamp::from_text(text))
+        .map_err(|_| "use a time such as 2026-02-15T10:30:00Z, or epoch milliseconds".into())
+}
+
+/// A topic name as Kafka allows it.
+pub fn parse_topic(text: &str) -> Result<String, String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if (1..=249).contains(&text.len()) && text.chars().all(legal) && text != "." && text != ".." {
+        Ok(text.to_owned())
+    } else {
+        Err("a topic has 1 to 249 letters, digits, dots, underscores and hyphens".into())
+    }
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=256).contains(count));
+    count.ok_or_else(|| "use a number from 1 to 256".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Code;
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    const BINARY: Binary = Binary {
+        name: "mill",
+        version: "1.2.3",
+        group: "millers",
+        topic: "grain",
+        admin_addr: "127.0.0.1:9101",
+    };
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        shared: SharedFlags,
+    }
+
+    fn validate(flags: &[&str]) -> Result<Shared, String> {
+        let words = ["mill"].iter().chain(flags);
+        let matches = BINARY
+            .with_defaults(Flags::command())
+            .get_matches_from(words);
+        let flags = Flags::from_arg_matches(&matches).unwrap();
+        let mut problems = Problems::default();
+        let shared = flags.shared.validate(&BINARY, &mut problems);
+        match problems.finish() {
+            Ok(()) => Ok(shared.unwrap()),
+            Err(error) => {
+                assert_eq!(crate::exit::Failure::code(&error), Code::Usage);
+                Err(error.to_string())
+            }
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_binarys_own() {
+        let shared = validate(&[]).unwrap();
+        assert_eq!(
+            (shared.group.as_str(), shared.topic.as_str()),
+            ("millers", "grain")
+        );
+        assert!(shared.admin.unwrap().default);
+        assert_eq!(shared.connect_timeout, Duration::from_secs(30));
+        assert_eq!(validate(&["--admin-addr", "none"]).unwrap().admin, None);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_with_flag_and_value() {
+        let bad = [
+            "--workers",
+            "0",
+            "--topic",
+            "a b",
+            "--connect-timeout",
+            "5",
+            "--admin-addr",
+            "x",
+            "--kafka-config",
+            "/no/such",
+        ];
+        let told = validate(&bad).unwrap_err();
+        for part in [
+            "5 problems",
+            "--workers \"0\"",
+            "--topic \"a b\"",
+            "--connect-timeout \"5\"",
+            "--admin-addr \"x\"",
+            "/no/such",
+        ] {
+            assert!(told.contains(part), "{part} is not in: {told}");
+        }
+    }
+
+    #[test]
+    fn times_and_durations() {
+        assert_eq!(parse_time("2026-02-15T10:30:00Z"), Ok(1_771_151_400_000));
+        assert_eq!(parse_time("1771151400000"), Ok(1_771_151_400_000));
+        assert!(parse_time("yesterday").is_err());
+        assert_eq!(parse_duration("300ms"), Ok(Duration::from_millis(300)));
+        assert!(parse_duration("5").is_err());
+    }
+}
