@@ -1,1 +1,48 @@
-//! placeholder
+//! The collector: a Kafka topic becomes a Parquet data set that holds every record exactly once.
+//!
+//! The files are the position. Each covers all records of one partition in [first, next), is created only where no
+//! file of its name is, and says in its footer where the next one starts; whoever is assigned the partition reads
+//! the newest footer and goes on there. So a kill, a rebalance and a process that wakes up after it was replaced are
+//! one case: a file that is there already.
+//!
+//! Layout, in the way of a record:
+//!
+//! - [`settings`], [`run`]: flags, and a run from its start to its end
+//! - `worker`: the loop of a live run; `stretch`, `sample`, `replay`, `progress`: a bounded run
+//! - `resume`: where to go on; `memory`: whom to pause
+//! - `intake`, `buffer`: records since the last file, and where a file ends
+//! - `lane`: a partition's batches on their way, in order
+//! - `encode`, `json`, `columns`, `schema`, `frozen`, `rejects`: from a batch to the bytes of its files
+//! - `store`, `names`, `footer`, `reader`: the files themselves
+//! - [`verify`](mod@verify), [`inspect`](mod@inspect), [`infer`](mod@infer), `dataset`: the other commands
+
+mod buffer;
+mod columns;
+mod dataset;
+mod encode;
+mod footer;
+mod frozen;
+pub mod infer;
+pub mod inspect;
+mod intake;
+mod json;
+mod lane;
+mod memory;
+mod names;
+mod progress;
+mod reader;
+pub mod rejects;
+mod replay;
+mod resume;
+pub mod run;
+mod sample;
+mod schema;
+pub mod settings;
+mod store;
+mod stretch;
+pub mod verify;
+mod worker;
+
+pub use encode::Codec;
+pub use footer::Footer;
+pub use store::Location;

@@ -1,2 +1,29 @@
-//! placeholder
-fn main() {}
+//! The collector's executable: one command, from its flags to its exit code.
+
+use collector::settings::{BINARY, Command, Flags};
+use collector::{Location, infer, inspect, run, verify};
+use std::process::ExitCode;
+use tidemill_core::entry;
+use tidemill_core::exit::Failure;
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    entry::start(&BINARY, command)
+}
+
+async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
+    let location = |dir: &str| {
+        Location::parse(dir).map_err(|problem| Failure::usage(format!("{dir:?}: {problem}")))
+    };
+    match &flags.command {
+        None => run::run(flags.validate()?, shutdown).await?,
+        Some(Command::Verify { dir }) => {
+            let report = verify::verify(&location(dir)?).await?;
+            println!("{report}");
+            return Ok(ExitCode::from(u8::from(!report.faults.is_empty())));
+        }
+        Some(Command::Inspect { dir }) => print!("{}", inspect::inspect(&location(dir)?).await?),
+        Some(Command::Infer) => print!("{}", infer::infer(&flags.validate()?, &shutdown).await?),
+    }
+    Ok(ExitCode::SUCCESS)
+}

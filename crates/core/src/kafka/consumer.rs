@@ -101,6 +101,7 @@ enum Change {
 struct Rebalances {
     pending: Mutex<Option<Change>>,
     closing: AtomicBool,
+    ended: Mutex<Vec<i32>>,
 }
 
 impl ConsumerContext for Rebalances {
@@ -184,6 +185,27 @@ impl Consumer {
         Ok(Self { base, topic })
     }
 
+    /// Opens a consumer outside of any group, for a bounded stretch of `topic`: there are no rebalances, what is
+    /// given to [`Consumer::start`] is read, and [`Consumer::ended`] tells when there is no more.
+    pub fn open_alone(kafka: &KafkaConfig, topic: &str) -> anyhow::Result<Self> {
+        // The name is not used: nothing is subscribed or committed.
+        let mut config = kafka.consumer("tidemill-alone");
+        config.set("enable.partition.eof", "true");
+        let base = config.create_with_context(Rebalances::default());
+        let base = base.context("creating a Kafka consumer")?;
+        let topic = topic.to_owned();
+        Ok(Self { base, topic })
+    }
+
+    /// Partitions of a consumer that was opened alone whose last readable record has been passed since the last
+    /// call. It tells what offsets cannot: the last ones of a log may be those of markers and aborted records.
+    pub fn ended(&self) -> Vec<i32> {
+        let ended = self.base.context().ended.lock();
+        ended
+            .map(|mut ended| std::mem::take(&mut *ended))
+            .unwrap_or_default()
+    }
+
     /// The topic it reads.
     pub fn topic(&self) -> &str {
         &self.topic
@@ -219,6 +241,12 @@ impl Consumer {
             }
             KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
                 Ok(Polled::OutOfRange)
+            }
+            KafkaError::PartitionEOF(partition) => {
+                if let Ok(mut ended) = self.base.context().ended.lock() {
+                    ended.push(partition);
+                }
+                Ok(Polled::Idle)
             }
             KafkaError::MessageConsumption(Code::PollExceeded) => {
                 tracing::warn!(

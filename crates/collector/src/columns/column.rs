@@ -1,0 +1,333 @@
+//! One column under construction: takes JSON values as they are written, or says that one does not fit.
+
+use super::scalar::{is_integer, parse_double, parse_int64, parse_timestamp, unescape};
+use crate::json::{self, Member};
+use crate::schema::Kind;
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray, StructArray,
+    TimestampMicrosecondArray,
+};
+use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, Fields};
+use arrow::error::ArrowError;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// A column of one [`Kind`]; all its rows have a value or null.
+#[derive(Debug)]
+pub(super) struct Column {
+    values: Values,
+    /// Whether each row has a value.
+    valid: Vec<bool>,
+}
+
+#[derive(Debug)]
+enum Values {
+    Bool(Vec<bool>),
+    Int64(Vec<i64>),
+    Timestamp(Vec<i64>),
+    Double(Vec<f64>),
+    Text(Form, Texts),
+    List(Vec<i32>, Box<Column>),
+    Struct(Vec<(String, Column)>),
+}
+
+/// What a column of texts takes.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    String,
+    Integer,
+    Json,
+}
+
+/// Texts end to end.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    ends: Vec<i32>,
+    bytes: Vec<u8>,
+}
+
+impl Texts {
+    /// Adds a text; an empty one stands for null.
+    pub(super) fn push(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+        // Bounded by the 64 MiB of values that a file holds, or by its only record.
+        self.ends.push(self.bytes.len() as i32);
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.ends.truncate(rows);
+        self.bytes
+            .truncate(self.ends.last().map_or(0, |end| *end as usize));
+    }
+
+    /// Offsets and bytes as Arrow has them.
+    pub(super) fn finish(self) -> (OffsetBuffer<i32>, arrow::buffer::Buffer) {
+        (offsets(self.ends), self.bytes.into())
+    }
+}
+
+/// Arrow's offsets, which begin with 0, from the ends of the values.
+pub(super) fn offsets(mut ends: Vec<i32>) -> OffsetBuffer<i32> {
+    ends.insert(0, 0);
+    OffsetBuffer::new(ends.into())
+}
+
+/// Arrow's nulls; none at all where every row has a value.
+pub(super) fn nulls(valid: Vec<bool>) -> Option<NullBuffer> {
+    let nulls = NullBuffer::from(valid);
+    (nulls.null_count() > 0).then_some(nulls)
+}
+
+impl Column {
+    pub(super) fn new(kind: &Kind) -> Self {
+        let values = match kind {
+            Kind::Bool => Values::Bool(Vec::new()),
+            Kind::Int64 => Values::Int64(Vec::new()),
+            Kind::Timestamp => Values::Timestamp(Vec::new()),
+            Kind::Double => Values::Double(Vec::new()),
+            Kind::String => Values::Text(Form::String, Texts::default()),
+            Kind::Integer => Values::Text(Form::Integer, Texts::default()),
+            Kind::Json => Values::Text(Form::Json, Texts::default()),
+            Kind::List(item) => Values::List(Vec::new(), Box::new(Self::new(item))),
+            Kind::Struct(columns) => {
+                let fields = columns
+                    .iter()
+                    .map(|column| (column.name.clone(), Self::new(&column.kind)));
+                Values::Struct(fields.collect())
+            }
+        };
+        let valid = Vec::new();
+        Self { values, valid }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.valid.len()
+    }
+
+    /// Appends a row with a validated JSON value, as it is written.
+    ///
+    /// `false`: the value does not fit, and nothing was appended. Members of an object that do not fit its struct
+    /// are added to `extra`, as `"key":value` with commas between them; without `extra` the object does not fit.
+    pub(super) fn append(&mut self, value: &str, extra: Option<&mut Vec<u8>>) -> bool {
+        if value == "null" {
+            self.append_null();
+            return true;
+        }
+        let rows = self.valid.len();
+        let fits = match &mut self.values {
+            Values::Bool(values) => push(values, parse_bool(value)),
+            Values::Int64(values) => push(values, parse_int64(value)),
+            Values::Timestamp(values) => push(values, parse_timestamp(value)),
+            Values::Double(values) => push(values, parse_double(value)),
+            Values::Text(form, texts) => match form.text(value) {
+                Some(text) => {
+                    texts.push(text.as_bytes());
+                    true
+                }
+                None => false,
+            },
+            Values::List(ends, item) => {
+                let before = item.len();
+                let fits = json::elements(value, |element| item.append(element, None));
+                if fits {
+                    ends.push(item.len() as i32);
+                } else {
+                    item.truncate(before);
+                }
+                fits
+            }
+            Values::Struct(fields) => append_object(fields, rows, value, extra),
+        };
+        if fits {
+            self.valid.push(true);
+        }
+        fits
+    }
+
+    pub(super) fn append_null(&mut self) {
+        match &mut self.values {
+            Values::Bool(values) => values.push(false),
+            Values::Int64(values) | Values::Timestamp(values) => values.push(0),
+            Values::Double(values) => values.push(0.0),
+            Values::Text(_, texts) => texts.push(b""),
+            Values::List(ends, item) => ends.push(item.len() as i32),
+            Values::Struct(fields) => fields.iter_mut().for_each(|(_, field)| field.append_null()),
+        }
+        self.valid.push(false);
+    }
+
+    /// Drops the rows after the first `rows`.
+    fn truncate(&mut self, rows: usize) {
+        self.valid.truncate(rows);
+        match &mut self.values {
+            Values::Bool(values) => values.truncate(rows),
+            Values::Int64(values) | Values::Timestamp(values) => values.truncate(rows),
+            Values::Double(values) => values.truncate(rows),
+            Values::Text(_, texts) => texts.truncate(rows),
+            Values::List(ends, item) => {
+                ends.truncate(rows);
+                item.truncate(ends.last().map_or(0, |end| *end as usize));
+            }
+            Values::Struct(fields) => fields
+                .iter_mut()
+                .for_each(|(_, field)| field.truncate(rows)),
+        }
+    }
+
+    /// The column as an array of `kind`, the Arrow type of the kind it was made for.
+    pub(super) fn finish(self, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+        let rows = self.valid.len();
+        let nulls = nulls(self.valid);
+        Ok(match (self.values, kind) {
+            (Values::Bool(values), _) => {
+                Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls))
+            }
+            (Values::Int64(values), _) => Arc::new(Int64Array::try_new(values.into(), nulls)?),
+            (Values::Timestamp(values), _) => {
+                let array = TimestampMicrosecondArray::try_new(values.into(), nulls)?;
+                Arc::new(array.with_data_type(kind.clone()))
+            }
+            (Values::Double(values), _) => Arc::new(Float64Array::try_new(values.into(), nulls)?),
+            (Values::Text(_, texts), _) => {
+                let (offsets, bytes) = texts.finish();
+                Arc::new(StringArray::try_new(offsets, bytes, nulls)?)
+            }
+            (Values::List(ends, item), DataType::List(field)) => {
+                let item = item.finish(field.data_type())?;
+                Arc::new(ListArray::try_new(
+                    field.clone(),
+                    offsets(ends),
+                    item,
+                    nulls,
+                )?)
+            }
+            (Values::Struct(columns), DataType::Struct(fields)) => {
+                let arrays = finish_all(columns.into_iter().map(|(_, column)| column), fields)?;
+                Arc::new(StructArray::try_new_with_length(
+                    fields.clone(),
+                    arrays,
+                    nulls,
+                    rows,
+                )?)
+            }
+            (_, other) => {
+                return Err(ArrowError::SchemaError(format!(
+                    "no column of ours is {other}"
+                )));
+            }
+        })
+    }
+}
+
+fn finish_all(
+    columns: impl Iterator<Item = Column>,
+    fields: &Fields,
+) -> Result<Vec<ArrayRef>, ArrowError> {
+    let finish = |(column, field): (Column, &Arc<Field>)| column.finish(field.data_type());
+    columns.zip(fields).map(finish).collect()
+}
+
+fn push<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
+    let fits = value.is_some();
+    values.extend(value);
+    fits
+}
+
+fn parse_bool(value: &str) -> Option<bool> {
+    match value {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+impl Form {
+    /// What is stored for a value, if it has this form.
+    fn text(self, value: &str) -> Option<Cow<'_, str>> {
+        match self {
+            Self::String => {
+                let inner = value.strip_prefix('"')?.strip_suffix('"')?;
+                unescape(inner, inner.contains('\\'))
+            }
+            Self::Integer => is_integer(value).then_some(Cow::Borrowed(value)),
+            Self::Json => Some(Cow::Borrowed(value)),
+        }
+    }
+}
+
+/// Appends an object's members to the columns of its struct, which have `rows` rows. Of a key that stands there
+/// twice the last counts.
+fn append_object(
+    fields: &mut [(String, Column)],
+    rows: usize,
+    value: &str,
+    extra: Option<&mut Vec<u8>>,
+) -> bool {
+    let mut members = Vec::new();
+    if json::members(value, &mut members).is_err() {
+        return false;
+    }
+    let mut left: Vec<(&str, Cow<'_, [u8]>)> = Vec::new();
+    for Member {
+        key,
+        escaped,
+        value,
+    } in members.iter().rev()
+    {
+        let name = unescape(key, *escaped);
+        let field = fields
+            .iter_mut()
+            .find(|(own, _)| Some(own.as_str()) == name.as_deref());
+        let mut inner = Vec::new();
+        match field {
+            Some((_, column)) if column.len() > rows => {}
+            Some((_, column)) => {
+                if !column.append(value, extra.is_some().then_some(&mut inner)) {
+                    column.append_null();
+                    left.push((key, value.as_bytes().into()));
+                } else if !inner.is_empty() {
+                    left.push((key, braced(&inner).into()));
+                }
+            }
+            None if *value == "null" || left.iter().any(|(other, _)| other == key) => {}
+            None => left.push((key, value.as_bytes().into())),
+        }
+    }
+    match extra {
+        None if !left.is_empty() => {
+            fields
+                .iter_mut()
+                .for_each(|(_, column)| column.truncate(rows));
+            return false;
+        }
+        Some(extra) => {
+            for (key, value) in left.iter().rev() {
+                push_member(extra, key, value);
+            }
+        }
+        None => {}
+    }
+    for (_, column) in fields {
+        if column.len() == rows {
+            column.append_null();
+        }
+    }
+    true
+}
+
+/// Adds a member to the text of an object without its braces; `key` is written as it was read.
+pub(super) fn push_member(object: &mut Vec<u8>, key: &str, value: &[u8]) {
+    if !object.is_empty() {
+        object.push(b',');
+    }
+    object.push(b'"');
+    object.extend_from_slice(key.as_bytes());
+    object.extend_from_slice(b"\":");
+    object.extend_from_slice(value);
+}
+
+/// The text of an object from that of its members.
+pub(super) fn braced(members: &[u8]) -> Vec<u8> {
+    [b"{", members, b"}"].concat()
+}

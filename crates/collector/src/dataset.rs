@@ -1,0 +1,41 @@
+//! A data set as a whole: every file's place in it, for those who check or show it.
+
+use crate::names;
+use crate::store::{Listed, Store};
+use std::collections::BTreeMap;
+
+/// A topic and one of its partitions.
+pub(crate) type Source = (String, i32);
+
+/// The files of a data set, by what their names say.
+#[derive(Debug, Default)]
+pub(crate) struct Dataset {
+    /// Data files by topic and partition, in the order of their first offsets.
+    pub(crate) chains: BTreeMap<Source, Vec<Listed>>,
+    /// First and next of the reject files, by topic and partition.
+    pub(crate) rejects: BTreeMap<Source, Vec<(i64, i64)>>,
+    /// Parquet files that are not named as ours are.
+    pub(crate) strangers: Vec<Listed>,
+}
+
+impl Dataset {
+    /// Lists a data set.
+    pub(crate) async fn list(store: &Store) -> anyhow::Result<Self> {
+        let mut dataset = Self::default();
+        for file in store.list(None).await? {
+            if let Some((topic, partition, _)) = names::parse_data(&file.name) {
+                let chain = dataset.chains.entry((topic.to_owned(), partition));
+                chain.or_default().push(file);
+            } else if file.name.ends_with(".parquet") {
+                dataset.strangers.push(file);
+            }
+        }
+        for file in store.list(Some(names::REJECTED)).await? {
+            if let Some((topic, partition, first, next)) = names::parse_rejected(&file.name) {
+                let own = dataset.rejects.entry((topic.to_owned(), partition));
+                own.or_default().push((first, next));
+            }
+        }
+        Ok(dataset)
+    }
+}

@@ -1,0 +1,123 @@
+//! What a data file's footer says of it: the records it stands for, and how they were written.
+
+use anyhow::{Context, ensure};
+use parquet::file::metadata::KeyValue;
+use std::fmt;
+use std::str::FromStr;
+
+/// Goes before every key, so that other tools' keys are not mistaken for ours.
+const PREFIX: &str = "tidemill.";
+
+/// The footer's key-values: functions of the records, the schema and the version alone, nothing of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Footer {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The position before the first record.
+    pub first: i64,
+    /// The position after the last: where the next file starts.
+    pub next: i64,
+    /// Rows in the file.
+    pub rows: u64,
+    /// Records of [`first`, `next`) that could not become rows.
+    pub rejected: u64,
+    /// The records of [`first`, `next`) were deleted by retention before they could be read; there are no rows.
+    pub gap: bool,
+    /// The schema's fingerprint.
+    pub schema: String,
+    /// The version that wrote the file.
+    pub version: String,
+}
+
+impl Footer {
+    /// The key-values of this footer, always in the same order.
+    pub(crate) fn to_key_values(&self) -> Vec<KeyValue> {
+        let pair = |key: &str, value: &dyn fmt::Display| {
+            KeyValue::new(format!("{PREFIX}{key}"), value.to_string())
+        };
+        vec![
+            pair("topic", &self.topic),
+            pair("partition", &self.partition),
+            pair("first", &self.first),
+            pair("next", &self.next),
+            pair("rows", &self.rows),
+            pair("rejected", &self.rejected),
+            pair("gap", &self.gap),
+            pair("schema", &self.schema),
+            pair("version", &self.version),
+        ]
+    }
+
+    /// The footer among a file's key-values.
+    ///
+    /// Errors name the key that is missing or cannot be used.
+    pub(crate) fn from_key_values(pairs: Option<&Vec<KeyValue>>) -> anyhow::Result<Self> {
+        let text = |key: &str| -> anyhow::Result<&str> {
+            let mut pairs = pairs.into_iter().flatten();
+            let found = pairs.find(|pair| pair.key.strip_prefix(PREFIX) == Some(key));
+            let value = found.and_then(|pair| pair.value.as_deref());
+            value.with_context(|| format!("the footer has no {PREFIX}{key}"))
+        };
+        let footer = Self {
+            topic: text("topic")?.to_owned(),
+            partition: parse("partition", text("partition")?)?,
+            first: parse("first", text("first")?)?,
+            next: parse("next", text("next")?)?,
+            rows: parse("rows", text("rows")?)?,
+            rejected: parse("rejected", text("rejected")?)?,
+            gap: parse("gap", text("gap")?)?,
+            schema: text("schema")?.to_owned(),
+            version: text("version")?.to_owned(),
+        };
+        ensure!(
+            footer.first < footer.next,
+            "the footer covers no records: first {} and next {}",
+            footer.first,
+            footer.next
+        );
+        Ok(footer)
+    }
+}
+
+fn parse<T: FromStr>(key: &str, text: &str) -> anyhow::Result<T> {
+    let value = text.parse().ok();
+    value.with_context(|| format!("the footer's {PREFIX}{key} is {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn footers_are_read_as_written() {
+        let footer = Footer {
+            topic: "t".into(),
+            partition: 7,
+            first: 10,
+            next: 20,
+            rows: 9,
+            rejected: 1,
+            gap: false,
+            schema: "ab".into(),
+            version: "0.1.0".into(),
+        };
+        let mut pairs = footer.to_key_values();
+        assert_eq!(Footer::from_key_values(Some(&pairs)).unwrap(), footer);
+        pairs[3].value = Some("ten".into());
+        let error = Footer::from_key_values(Some(&pairs))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("tidemill.next") && error.contains("ten"),
+            "{error}"
+        );
+        assert!(
+            Footer::from_key_values(None)
+                .unwrap_err()
+                .to_string()
+                .contains("topic")
+        );
+    }
+}

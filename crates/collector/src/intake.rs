@@ -1,0 +1,265 @@
+//! What one worker holds of its partitions: records since the last file, and lanes into the data set.
+
+use crate::buffer::Batch;
+use crate::footer::Footer;
+use crate::lane::{Lane, Outcome, Sink, What};
+use crate::memory::{Flow, Throttle};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+use tidemill_core::kafka::Record;
+
+/// A batch on its way takes its memory three times: as it came, as columns, and as a file.
+const COPIES: usize = 3;
+
+/// How long polling may rest for files on their way; heartbeats go on meanwhile.
+const ROOM: Duration = Duration::from_secs(2);
+
+/// The partitions of one worker.
+pub(crate) struct Intake {
+    sink: Sink,
+    rows: usize,
+    /// By partition number.
+    partitions: Vec<Option<Partition>>,
+    outcomes: (Sender<Outcome>, Receiver<Outcome>),
+    /// What was settled since it was last asked for.
+    events: Vec<Event>,
+    /// Bound of what is held, in bytes.
+    memory: usize,
+    throttle: Throttle,
+    lanes: u64,
+}
+
+struct Partition {
+    batch: Batch,
+    /// When its first record came.
+    since: Option<Instant>,
+    lane: Lane,
+    /// Memory of each batch on its way.
+    under_way: VecDeque<usize>,
+}
+
+/// What the worker has to see to after batches ended their way.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Event {
+    /// The position of a partition moved.
+    Published(Footer),
+    /// A peer was first; the partition was closed and is to be opened at the peer's position.
+    Superseded {
+        /// The partition.
+        partition: i32,
+        /// Where to go on.
+        next: i64,
+    },
+}
+
+impl Intake {
+    /// Nothing yet; files of `rows` records, at most `memory` bytes.
+    pub(crate) fn new(sink: Sink, rows: usize, memory: usize) -> Self {
+        Self {
+            sink,
+            rows,
+            partitions: Vec::new(),
+            outcomes: channel(),
+            events: Vec::new(),
+            memory,
+            throttle: Throttle::new(memory),
+            lanes: 0,
+        }
+    }
+
+    /// Begins a partition, at `position` after what retention has deleted.
+    pub(crate) fn open(&mut self, partition: i32, position: i64, gap: Option<(i64, i64)>) {
+        self.lanes += 1;
+        let lane = Lane::open(&self.sink, partition, self.lanes, self.outcomes.0.clone());
+        let place = partition as usize;
+        if self.partitions.len() <= place {
+            self.partitions.resize_with(place + 1, || None);
+        }
+        let mut batch = Batch::at(position);
+        batch.gap = gap;
+        self.partitions[place] = Some(Partition {
+            batch,
+            since: None,
+            lane,
+            under_way: VecDeque::new(),
+        });
+    }
+
+    /// Ends a partition and drops what is buffered of it; what is on its way may still arrive unless `abort`.
+    pub(crate) fn close(&mut self, partition: i32, abort: bool) {
+        let held = self
+            .partitions
+            .get_mut(partition as usize)
+            .and_then(Option::take);
+        if let Some(held) = held
+            && abort
+        {
+            held.lane.abort();
+        }
+    }
+
+    /// The partitions that are open.
+    pub(crate) fn open_partitions(&self) -> Vec<i32> {
+        self.iter().map(|(partition, _)| partition).collect()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (i32, &Partition)> {
+        let held = (0..).zip(&self.partitions);
+        held.filter_map(|(partition, held)| Some((partition, held.as_ref()?)))
+    }
+
+    fn get(&mut self, partition: i32) -> Option<&mut Partition> {
+        self.partitions.get_mut(partition as usize)?.as_mut()
+    }
+
+    /// Takes a record; the file that it ends is sent on its way.
+    ///
+    /// Errors: as [`Intake::events`].
+    pub(crate) fn take(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
+        let rows = self.rows;
+        let headers = record.headers();
+        let Some(held) = self.get(record.partition()) else {
+            return Ok(());
+        };
+        let (key, value) = (record.key(), record.value());
+        let taken = held
+            .batch
+            .push(record.offset(), record.timestamp(), key, value, headers);
+        if taken && held.batch.is_full(rows) {
+            held.send();
+            self.make_room()?;
+        }
+        Ok(())
+    }
+
+    /// Reading is faster than encoding: waits, not for long, while files on their way take a quarter of the memory.
+    /// Pausing instead would throw away what was fetched; that is left to [`Intake::flow`], for when the store hangs.
+    fn make_room(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + ROOM;
+        while self.under_way() > self.memory / 4 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(outcome) = self.outcomes.1.recv_timeout(left) else {
+                break;
+            };
+            self.settle(outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Memory of what is on its way into the data set, in bytes.
+    fn under_way(&self) -> usize {
+        self.iter().flat_map(|(_, held)| &held.under_way).sum()
+    }
+
+    /// Ends the file of a partition here, if there is anything in it.
+    pub(crate) fn cut(&mut self, partition: i32) {
+        // Without a schema, and without a record to infer one from, a file would freeze one without columns.
+        let known = self.sink.freezer.get().is_some();
+        if let Some(held) = self.get(partition)
+            && (known || held.batch.has_object())
+        {
+            held.send();
+        }
+    }
+
+    /// Ends the files whose first record came more than `age` ago.
+    pub(crate) fn cut_aged(&mut self, age: Duration) {
+        let aged = |held: &Partition| held.since.is_some_and(|since| since.elapsed() >= age);
+        let aged: Vec<i32> = self
+            .iter()
+            .filter(|(_, held)| aged(held))
+            .map(|(own, _)| own)
+            .collect();
+        aged.into_iter().for_each(|partition| self.cut(partition));
+        for held in self.partitions.iter_mut().flatten() {
+            if held.since.is_none() && !held.batch.is_empty() {
+                held.since = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Goes on at `position` where the log begins now; what lies between is recorded as a gap.
+    pub(crate) fn skip(&mut self, partition: i32, position: i64) {
+        if let Some(held) = self.get(partition) {
+            held.send();
+            let from = held.batch.gap.map_or(held.batch.next, |(from, _)| from);
+            held.batch = Batch::at(position);
+            held.batch.gap = Some((from, position));
+        }
+    }
+
+    /// The position after the last record taken of a partition.
+    pub(crate) fn position(&self, partition: i32) -> Option<i64> {
+        let held = self.partitions.get(partition as usize)?.as_ref()?;
+        Some(held.batch.next)
+    }
+
+    /// What became of batches since the last call.
+    ///
+    /// Errors: a file cannot be made, or the data set holds one that cannot be read.
+    pub(crate) fn events(&mut self) -> anyhow::Result<Vec<Event>> {
+        while let Ok(outcome) = self.outcomes.1.try_recv() {
+            self.settle(outcome)?;
+        }
+        Ok(std::mem::take(&mut self.events))
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> anyhow::Result<()> {
+        let Outcome {
+            lane,
+            partition,
+            what,
+        } = outcome;
+        let held = self.get(partition);
+        let Some(held) = held.filter(|held| held.lane.number() == lane) else {
+            // Of a lane whose partition went to another worker meanwhile.
+            return Ok(());
+        };
+        match what {
+            What::Published(footer) => {
+                held.under_way.pop_front();
+                self.events.push(Event::Published(footer));
+            }
+            What::Superseded { next } => {
+                self.close(partition, true);
+                self.events.push(Event::Superseded { partition, next });
+            }
+            What::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Nothing of these partitions is on its way.
+    pub(crate) fn is_settled(&self, partitions: &[i32]) -> bool {
+        let mut own = self
+            .iter()
+            .filter(|(partition, _)| partitions.contains(partition));
+        own.all(|(_, held)| held.under_way.is_empty())
+    }
+
+    /// Which partitions to read; `idle`: nothing has been read for a while.
+    pub(crate) fn flow(&mut self, idle: bool) -> Flow {
+        let buffers: Vec<(i32, usize)> = self
+            .iter()
+            .map(|(partition, held)| (partition, held.batch.footprint()))
+            .collect();
+        let under_way = self.under_way();
+        metrics::gauge!("tidemill_buffered_bytes")
+            .set((under_way + buffers.iter().map(|(_, bytes)| bytes).sum::<usize>()) as f64);
+        self.throttle.flow(&buffers, under_way, idle)
+    }
+}
+
+impl Partition {
+    fn send(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let following = self.batch.following();
+        let full = std::mem::replace(&mut self.batch, following);
+        self.since = None;
+        self.under_way.push_back(full.footprint() * COPIES);
+        self.lane.give(full);
+    }
+}

@@ -1,0 +1,93 @@
+//! The names of a data set's files: they say which records a file holds, and sort as the log does.
+
+/// The folder of what could not become a row.
+pub(crate) const REJECTED: &str = "_rejected";
+
+/// The folder where files are written before they get their names; readers skip it for its underscore.
+pub(crate) const STAGING: &str = "_staging";
+
+/// The frozen schema.
+pub(crate) const SCHEMA: &str = "_schema.json";
+
+/// The name of the data file that starts at `first`.
+pub(crate) fn data(topic: &str, partition: i32, first: i64) -> String {
+    format!("{topic}+{partition:05}+{first:020}.parquet")
+}
+
+/// The path of the rejects among the records of [`first`, `next`).
+pub(crate) fn rejected(topic: &str, partition: i32, first: i64, next: i64) -> String {
+    format!("{REJECTED}/{topic}+{partition:05}+{first:020}+{next:020}.ndjson")
+}
+
+/// Topic, partition and first offset of a data file's name; `None` for other files.
+pub(crate) fn parse_data(name: &str) -> Option<(&str, i32, i64)> {
+    let stem = name.strip_suffix(".parquet")?;
+    let (rest, first) = stem.rsplit_once('+')?;
+    let (topic, partition) = rest.rsplit_once('+')?;
+    let found = (
+        topic,
+        number(partition, 5)?.try_into().ok()?,
+        number(first, 20)?,
+    );
+    (!topic.is_empty()).then_some(found)
+}
+
+/// Topic, partition, first and next of a reject file's name, without its folder; `None` for other files.
+pub(crate) fn parse_rejected(name: &str) -> Option<(&str, i32, i64, i64)> {
+    let stem = name.strip_suffix(".ndjson")?;
+    let (rest, next) = stem.rsplit_once('+')?;
+    let (rest, first) = rest.rsplit_once('+')?;
+    let (topic, partition) = rest.rsplit_once('+')?;
+    let partition = number(partition, 5)?.try_into().ok()?;
+    let found = (topic, partition, number(first, 20)?, number(next, 20)?);
+    (!topic.is_empty()).then_some(found)
+}
+
+/// A number as the names write it: padded, so at least `width` digits, and no more than it needs.
+fn number(text: &str, width: usize) -> Option<i64> {
+    let digits = text.len() >= width && text.bytes().all(|byte| byte.is_ascii_digit());
+    let padded = text.len() == width || !text.starts_with('0');
+    (digits && padded).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_read_as_documented() {
+        let name = data("labeled-events", 3, 120_000);
+        assert_eq!(name, "labeled-events+00003+00000000000000120000.parquet");
+        let name = rejected("t", 0, 5, 9);
+        assert_eq!(
+            name,
+            "_rejected/t+00000+00000000000000000005+00000000000000000009.ndjson"
+        );
+        for other in [
+            "x.parquet",
+            "t+1+2.parquet",
+            "+00001+00000000000000000002.parquet",
+            "t+00001+000.txt",
+        ] {
+            assert_eq!(parse_data(other), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn names_parse_back_and_sort_as_offsets(
+            topic in "[a-z][a-z0-9._-]{0,9}",
+            partition in 0..200_000_i32,
+            first in 0..i64::MAX,
+            next in 0..i64::MAX,
+        ) {
+            let name = data(&topic, partition, first);
+            prop_assert_eq!(parse_data(&name), Some((topic.as_str(), partition, first)));
+            prop_assert_eq!(name < data(&topic, partition, next), first < next);
+            let path = rejected(&topic, partition, first, next);
+            let name = path.strip_prefix("_rejected/").unwrap();
+            prop_assert_eq!(parse_rejected(name), Some((topic.as_str(), partition, first, next)));
+        }
+    }
+}

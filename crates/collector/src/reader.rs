@@ -1,0 +1,47 @@
+//! Reading data files back: their footers, and all that is in them.
+
+use crate::footer::Footer;
+use crate::store::Store;
+use anyhow::{Context, ensure};
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ParquetMetaDataReader;
+
+/// Read from the end of a file before its whole: enough for the footers of some hundred columns.
+const TAIL: u64 = 64 << 10;
+
+/// The footer of a file that is at hand.
+pub(crate) fn footer(file: &Bytes) -> anyhow::Result<Footer> {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(file);
+    let metadata = metadata.context("not a whole Parquet file")?;
+    Footer::from_key_values(metadata.file_metadata().key_value_metadata())
+}
+
+/// The footer of a file in the data set, by its end alone where that will do.
+pub(crate) async fn read_footer(store: &Store, path: &str, size: u64) -> anyhow::Result<Footer> {
+    let tail = store.tail(path, TAIL).await?;
+    let mut reader = ParquetMetaDataReader::new();
+    let footer = match reader.try_parse_sized(&tail, size) {
+        Ok(()) => {
+            let metadata = reader.finish()?;
+            Footer::from_key_values(metadata.file_metadata().key_value_metadata())
+        }
+        Err(_) => footer(&store.read(path).await?),
+    };
+    footer.with_context(|| format!("{path} in {store}"))
+}
+
+/// Footer and rows of a file that is at hand; the whole is decoded.
+pub(crate) fn rows(file: Bytes) -> anyhow::Result<(Footer, Vec<RecordBatch>)> {
+    let own = footer(&file)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
+    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
+    let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    ensure!(
+        count as u64 == own.rows,
+        "the footer tells of {} rows, there are {count}",
+        own.rows
+    );
+    Ok((own, batches))
+}

@@ -1,0 +1,175 @@
+//! The loop of one thread of a bounded run: its ranges to their ends, each cut where any other run would cut it.
+
+use crate::intake::{Event, Intake};
+use crate::lane::Sink;
+use crate::memory::Flow;
+use crate::progress::Progress;
+use crate::settings::Config;
+use crate::stretch::Range;
+use crate::worker::apply_pauses;
+use anyhow::bail;
+use std::time::{Duration, Instant};
+use tidemill_core::kafka::{Consumer, Polled};
+use tokio_util::sync::CancellationToken;
+
+/// How long a poll waits for a record.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How often a worker looks after what is not a record.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How long nothing must have arrived to count as idle.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// One worker of a bounded run.
+pub(crate) struct Replay {
+    consumer: Consumer,
+    intake: Intake,
+    ranges: Vec<Range>,
+    /// The end of each partition's range, by partition number; 0 where it is reached.
+    ends: Vec<i64>,
+    paused: Vec<i32>,
+    last_record: Instant,
+    records: u64,
+}
+
+impl Replay {
+    /// Opens these ranges, which are no other worker's.
+    pub(crate) fn open(
+        config: &Config,
+        sink: &Sink,
+        ranges: Vec<Range>,
+        memory: usize,
+    ) -> anyhow::Result<Self> {
+        let consumer = Consumer::open_alone(&config.shared.kafka, &config.shared.topic)?;
+        let mut intake = Intake::new(sink.clone(), config.rows, memory);
+        let starts: Vec<(i32, i64)> = ranges
+            .iter()
+            .map(|range| (range.partition, range.first))
+            .collect();
+        consumer.start(&starts)?;
+        let mut ends = Vec::new();
+        for range in &ranges {
+            intake.open(range.partition, range.first, range.gap);
+            let place = range.partition as usize;
+            ends.resize(ends.len().max(place + 1), 0);
+            ends[place] = range.end;
+        }
+        Ok(Self {
+            consumer,
+            intake,
+            ranges,
+            ends,
+            paused: Vec::new(),
+            last_record: Instant::now(),
+            records: 0,
+        })
+    }
+
+    /// Collects the ranges to their ends and waits for the last file. Told to stop, it leaves the files as they are:
+    /// a tail cut there would make the data set another than that of a run that is not interrupted.
+    pub(crate) fn run(
+        mut self,
+        progress: &Progress,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut tick = Instant::now();
+        while !shutdown.is_cancelled() && !self.is_done() {
+            match self.consumer.poll(POLL)? {
+                Polled::Record(record) => {
+                    let (partition, offset) = (record.partition(), record.offset());
+                    let end = self.ends[partition as usize];
+                    if offset < end {
+                        self.intake.take(&record)?;
+                    }
+                    if offset + 1 >= end {
+                        self.reached(partition)?;
+                    }
+                    self.records += 1;
+                    if !self.records.is_multiple_of(256) {
+                        continue;
+                    }
+                    self.last_record = Instant::now();
+                }
+                Polled::OutOfRange => bail!(
+                    "retention has deleted records of {} before they were read: run again, with a later --from",
+                    self.consumer.topic()
+                ),
+                _ => {}
+            }
+            if tick.elapsed() >= TICK {
+                tick = Instant::now();
+                self.tick(progress)?;
+            }
+        }
+        if !self.is_done() {
+            tracing::warn!("stopped before the end; the same call goes on from here");
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        let open = self.intake.open_partitions();
+        self.ends.iter().all(|end| *end == 0) && self.intake.is_settled(&open)
+    }
+
+    fn tick(&mut self, progress: &Progress) -> anyhow::Result<()> {
+        metrics::counter!("tidemill_records_total").increment(std::mem::take(&mut self.records));
+        for partition in self.consumer.ended() {
+            self.reached(partition)?;
+        }
+        for event in self.intake.events()? {
+            if let Event::Superseded { partition, next } = event {
+                tracing::info!(partition, next, "a peer was first, going on after its file");
+                if self.ends[partition as usize] > next {
+                    self.consumer.seek(partition, next)?;
+                    self.intake.open(partition, next, None);
+                } else {
+                    self.ends[partition as usize] = 0;
+                }
+            }
+        }
+        let read = self
+            .ranges
+            .iter()
+            .map(|range| match self.ends[range.partition as usize] {
+                0 => range.len(),
+                _ => self
+                    .intake
+                    .position(range.partition)
+                    .map_or(0, |now| (now - range.first).max(0) as u64),
+            });
+        progress.report(self.ranges[0].partition, read.sum());
+        self.throttle()
+    }
+
+    /// The end of a partition's range: what is buffered is its last file.
+    fn reached(&mut self, partition: i32) -> anyhow::Result<()> {
+        let end = &mut self.ends[partition as usize];
+        if std::mem::take(end) > 0 {
+            self.intake.cut(partition);
+            self.consumer.pause(&[partition])?;
+        }
+        Ok(())
+    }
+
+    fn throttle(&mut self) -> anyhow::Result<()> {
+        let idle = self.last_record.elapsed() > IDLE;
+        let open = self.intake.open_partitions();
+        let unfinished = |partition: &i32| self.ends[*partition as usize] > 0;
+        let open: Vec<i32> = open.into_iter().filter(unfinished).collect();
+        let paused = match self.intake.flow(idle) {
+            Flow::All => Vec::new(),
+            Flow::Only(one) => open
+                .iter()
+                .copied()
+                .filter(|partition| *partition != one)
+                .collect(),
+            Flow::None => open.clone(),
+        };
+        if idle && paused != self.paused {
+            self.last_record = Instant::now();
+        }
+        apply_pauses(&self.consumer, &open, &mut self.paused, paused)
+    }
+}

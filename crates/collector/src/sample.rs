@@ -1,0 +1,52 @@
+//! Reading records only to learn their schema.
+
+use crate::schema::Sample;
+use crate::stretch::Range;
+use anyhow::Context;
+use std::time::Duration;
+use tidemill_core::kafka::{Consumer, KafkaConfig, Polled};
+use tokio_util::sync::CancellationToken;
+
+/// From so many records a bounded run infers the schema of its data set.
+pub(crate) const SAMPLE: u64 = 10_000;
+
+/// Reads the ranges one after the other, at most `limit` records of each, until `enough` says so after one of them.
+pub(crate) fn read(
+    kafka: &KafkaConfig,
+    topic: &str,
+    ranges: &[Range],
+    limit: u64,
+    enough: impl Fn(&Sample) -> bool,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Sample> {
+    let mut sample = Sample::default();
+    for range in ranges.iter().filter(|range| range.len() > 0) {
+        let consumer = Consumer::open_alone(kafka, topic)?;
+        consumer.start(&[(range.partition, range.first)])?;
+        let mut left = limit;
+        while left > 0 && !shutdown.is_cancelled() {
+            match consumer.poll(Duration::from_millis(50))? {
+                Polled::Record(record) if record.offset() >= range.end => break,
+                Polled::Record(record) => {
+                    sample.observe(record.value().unwrap_or_default());
+                    left -= 1;
+                }
+                Polled::OutOfRange => {
+                    let lost = || {
+                        format!(
+                            "retention has deleted {topic} {} {}",
+                            range.partition, range.first
+                        )
+                    };
+                    return Err(anyhow::anyhow!("start again")).with_context(lost);
+                }
+                _ if consumer.ended().contains(&range.partition) => break,
+                _ => {}
+            }
+        }
+        if enough(&sample) {
+            break;
+        }
+    }
+    Ok(sample)
+}

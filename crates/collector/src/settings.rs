@@ -1,0 +1,253 @@
+//! The collector's flags, and the configuration that they make up.
+
+use crate::encode::Codec;
+use crate::schema::Schema;
+use crate::store::Location;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_duration, parse_time};
+
+/// The collector among the binaries.
+pub const BINARY: Binary = Binary {
+    name: "collector",
+    version: env!("CARGO_PKG_VERSION"),
+    group: "training-data-collector",
+    topic: "labeled-events",
+    admin_addr: "127.0.0.1:9103",
+};
+
+/// Turns a Kafka topic into a Parquet data set that holds every record exactly once
+#[derive(Parser, Clone, Debug)]
+pub struct Flags {
+    /// Flags of every binary.
+    #[command(flatten)]
+    pub shared: SharedFlags,
+
+    /// Flags of collecting.
+    #[command(flatten)]
+    pub collect: CollectFlags,
+
+    /// What to do instead of collecting.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+impl AsRef<SharedFlags> for Flags {
+    fn as_ref(&self) -> &SharedFlags {
+        &self.shared
+    }
+}
+
+/// What the collector does beside collecting.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Check that a data set covers its partitions without gap or overlap; exit code 1 names what is wrong
+    Verify {
+        /// Folder or s3://bucket/prefix
+        dir: String,
+    },
+    /// Show partitions, files, rows and schema of a data set
+    Inspect {
+        /// Folder or s3://bucket/prefix
+        dir: String,
+    },
+    /// Print the schema that takes all records of a stretch of the topic (--from, --to), for --schema
+    Infer,
+}
+
+/// Flags of collecting, as the user wrote them.
+#[derive(Args, Clone, Debug)]
+pub struct CollectFlags {
+    /// Where the data set lies: a folder, or s3://bucket/prefix with the usual AWS_... variables
+    #[arg(
+        long,
+        env = "COLLECTOR_OUT",
+        default_value = "training_data",
+        value_name = "DIR|URL"
+    )]
+    pub out: String,
+
+    /// Records of a file
+    #[arg(
+        long,
+        env = "COLLECTOR_ROWS",
+        default_value = "10000",
+        value_name = "N"
+    )]
+    pub rows: String,
+
+    /// How long records may wait for their file to fill
+    #[arg(
+        long,
+        env = "COLLECTOR_MAX_AGE",
+        default_value = "5m",
+        value_name = "DURATION"
+    )]
+    pub max_age: String,
+
+    /// Bound of what is buffered, for all workers together
+    #[arg(
+        long,
+        env = "COLLECTOR_MEMORY_MB",
+        default_value = "512",
+        value_name = "MB"
+    )]
+    pub memory_mb: String,
+
+    /// Schema of the data set, as infer prints it [default: inferred from its first records]
+    #[arg(long, env = "COLLECTOR_SCHEMA", value_name = "FILE")]
+    pub schema: Option<PathBuf>,
+
+    /// Keep record headers, in a column _headers
+    #[arg(long, env = "COLLECTOR_HEADERS")]
+    pub headers: bool,
+
+    /// Compression of the files: none, snappy, lz4 or zstd
+    #[arg(
+        long,
+        env = "COLLECTOR_COMPRESSION",
+        default_value = "zstd",
+        value_name = "CODEC"
+    )]
+    pub compression: String,
+
+    /// Collect what the topic holds now, then end
+    #[arg(long, env = "COLLECTOR_UNTIL_END")]
+    pub until_end: bool,
+
+    /// Collect from this time on (RFC 3339 or epoch milliseconds), then end
+    #[arg(long, env = "COLLECTOR_FROM", value_name = "TIME", global = true)]
+    pub from: Option<String>,
+
+    /// Collect up to this time, which is not included, then end
+    #[arg(long, env = "COLLECTOR_TO", value_name = "TIME", global = true)]
+    pub to: Option<String>,
+}
+
+/// The configuration of a run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What all binaries have in common.
+    pub shared: Shared,
+    /// Where the data set lies.
+    pub out: Location,
+    /// Records of a file, at least 1.
+    pub rows: usize,
+    /// Bound of what is buffered, in bytes, for all workers together.
+    pub memory: usize,
+    /// The schema that was given.
+    pub(crate) schema: Option<Schema>,
+    /// Headers are kept.
+    pub headers: bool,
+    /// How files are compressed.
+    pub codec: Codec,
+    /// How much is collected.
+    pub extent: Extent,
+}
+
+/// How much of the topic is collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// As a member of the group, for ever.
+    Live {
+        /// How long records may wait for their file to fill.
+        max_age: Duration,
+    },
+    /// A stretch, alone, to its end.
+    Stretch(Stretch),
+}
+
+/// A stretch of the topic by Kafka time, in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// From the first record of this time or later; otherwise from where the data set ends.
+    pub from: Option<i64>,
+    /// Up to the first record of this time or later; otherwise to the log's end as it is at the start.
+    pub to: Option<i64>,
+}
+
+/// A file of more rows than this would not fit the memory it is encoded in.
+const MAX_ROWS: usize = 10_000_000;
+
+/// The least memory that a worker gets by: a file of 64 MiB and its copies while it is encoded would not fit in less.
+const MIN_MEMORY_MB: usize = 64;
+
+impl Flags {
+    /// Validates all flags; every problem is told at once.
+    pub fn validate(&self) -> anyhow::Result<Config> {
+        let mut problems = Problems::default();
+        let shared = self.shared.validate(&BINARY, &mut problems);
+        let workers = shared.as_ref().map_or(1, |shared| shared.workers);
+        let own = &self.collect;
+        let out = problems.take("--out", &own.out, Location::parse);
+        let rows = problems.take("--rows", &own.rows, |text| {
+            let rows = text
+                .parse()
+                .ok()
+                .filter(|rows| (1..=MAX_ROWS).contains(rows));
+            rows.ok_or_else(|| format!("use a number from 1 to {MAX_ROWS}"))
+        });
+        let least = MIN_MEMORY_MB * workers;
+        let memory = problems.take("--memory-mb", &own.memory_mb, |text| {
+            let megabytes = text
+                .parse()
+                .ok()
+                .filter(|megabytes| (least..=1 << 20).contains(megabytes));
+            let megabytes: Option<usize> = megabytes;
+            megabytes
+                .ok_or_else(|| format!("use at least {least}, {MIN_MEMORY_MB} for each worker"))
+        });
+        let max_age = problems.take("--max-age", &own.max_age, |text| {
+            parse_duration(text).and_then(|age| match age.is_zero() {
+                true => Err("use a duration above zero".into()),
+                false => Ok(age),
+            })
+        });
+        let codec = problems.take("--compression", &own.compression, Codec::parse);
+        let stretch = self.stretch(&mut problems);
+        let schema = own.schema.as_ref().and_then(|path| {
+            let read = std::fs::read(path).map_err(anyhow::Error::from);
+            let schema = read.and_then(|text| Schema::from_json(&text));
+            let told = schema
+                .map_err(|error| problems.add(format!("--schema {}: {error:#}", path.display())));
+            told.ok()
+        });
+        problems.finish()?;
+        let complete = || -> Option<Config> {
+            let extent = match stretch? {
+                Some(stretch) => Extent::Stretch(stretch),
+                None => Extent::Live { max_age: max_age? },
+            };
+            Some(Config {
+                shared: shared?,
+                out: out?,
+                rows: rows?,
+                memory: memory? << 20,
+                schema,
+                headers: own.headers,
+                codec: codec?,
+                extent,
+            })
+        };
+        complete().ok_or_else(|| anyhow::anyhow!("a flag is missing although no problem was found"))
+    }
+
+    /// The stretch to collect, `Some(None)` for a live run.
+    fn stretch(&self, problems: &mut Problems) -> Option<Option<Stretch>> {
+        let mut time = |flag, text: &Option<String>| match text {
+            Some(text) => problems.take(flag, text, parse_time).map(Some),
+            None => Some(None),
+        };
+        let own = &self.collect;
+        let (from, to) = (time("--from", &own.from), time("--to", &own.to));
+        let (from, to) = (from?, to?);
+        if let (Some(from), Some(to)) = (from, to)
+            && from >= to
+        {
+            problems.add("--from is not before --to: give an earlier time, or leave one out");
+        }
+        let bounded = own.until_end || from.is_some() || to.is_some();
+        Some(bounded.then_some(Stretch { from, to }))
+    }
+}

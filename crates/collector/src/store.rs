@@ -1,0 +1,274 @@
+//! Where the data set lies: a local folder or a bucket, files listed, read, and created only where none is.
+
+use crate::names;
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{
+    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
+};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+use url::Url;
+
+/// A staging file this old belongs to no living process.
+const STALE: Duration = Duration::from_secs(3600);
+
+/// How long one request may be repeated before its error is told; the callers try again for as long as it takes.
+const REPEAT: Duration = Duration::from_secs(10);
+
+/// Where the data set is to lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A folder.
+    Folder(PathBuf),
+    /// `s3://bucket/prefix`.
+    Bucket(Url),
+}
+
+/// The files of one data set.
+#[derive(Clone)]
+pub(crate) struct Store {
+    files: Arc<dyn ObjectStore>,
+    /// The folder of a local data set.
+    folder: Option<PathBuf>,
+    location: Arc<str>,
+    /// Counts staging files, so that two lanes never share one.
+    staged: Arc<AtomicU64>,
+}
+
+/// What came of creating a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Creation {
+    /// It is there now, durably.
+    Created,
+    /// Another was there before, with these bytes.
+    Exists(Bytes),
+}
+
+/// A file of the data set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Listed {
+    /// Its name, without its folder.
+    pub(crate) name: String,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+}
+
+impl Location {
+    /// A folder's path, or `s3://bucket/prefix`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once("://") {
+            None if text.is_empty() => Err("give a folder or s3://bucket/prefix".into()),
+            None => Ok(Self::Folder(text.into())),
+            Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => Url::parse(text)
+                .map(Self::Bucket)
+                .map_err(|error| error.to_string()),
+            Some(_) => Err("use a folder or s3://bucket/prefix".into()),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.display().fmt(f),
+            Self::Bucket(url) => url.fmt(f),
+        }
+    }
+}
+
+impl Store {
+    /// Opens a data set; a folder that is missing is made where `create` says so. Credentials, region and endpoint
+    /// of a bucket are those of the usual `AWS_...` environment variables.
+    pub(crate) fn open(location: &Location, create: bool) -> anyhow::Result<Self> {
+        let opened = match location {
+            Location::Folder(folder) => open_folder(folder, create),
+            Location::Bucket(url) => open_bucket(url, AmazonS3Builder::from_env()),
+        };
+        Self::over(location, opened)
+    }
+
+    fn over(
+        location: &Location,
+        opened: anyhow::Result<Arc<dyn ObjectStore>>,
+    ) -> anyhow::Result<Self> {
+        let files = opened.with_context(|| format!("opening {location}"))?;
+        let folder = match location {
+            Location::Folder(folder) => Some(folder.clone()),
+            Location::Bucket(_) => None,
+        };
+        Ok(Self {
+            files,
+            folder,
+            location: location.to_string().into(),
+            staged: Arc::default(),
+        })
+    }
+
+    /// Creates a file, durably, where there is none of its name: never a part of one, never over another.
+    pub(crate) async fn create(&self, path: &str, bytes: Bytes) -> anyhow::Result<Creation> {
+        let target = Path::from(path);
+        let created = if self.folder.is_some() {
+            self.link(&target, bytes).await
+        } else {
+            let payload = PutPayload::from_bytes(bytes);
+            let put = self
+                .files
+                .put_opts(&target, payload, PutMode::Create.into())
+                .await;
+            put.map(|_| ())
+        };
+        match created {
+            Ok(()) => Ok(Creation::Created),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
+                Ok(Creation::Exists(self.read(path).await?))
+            }
+            Err(error) => Err(error).with_context(|| format!("creating {path} in {self}")),
+        }
+    }
+
+    /// Writes and syncs the file beside the others, then links it to its name and syncs the folder. Readers of the
+    /// folder never meet the staging file.
+    async fn link(&self, target: &Path, bytes: Bytes) -> Result<(), Error> {
+        let name = target.filename().unwrap_or_default();
+        let count = self.staged.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let staged = Path::from_iter([names::STAGING, &format!("{name}+{process}+{count}")]);
+        let payload = PutPayload::from_bytes(bytes);
+        let linked = match self.files.put(&staged, payload).await {
+            Ok(_) => self.files.copy_if_not_exists(&staged, target).await,
+            Err(error) => return Err(error),
+        };
+        // A leftover is swept one day; it does not make the file less published.
+        self.files.delete(&staged).await.ok();
+        linked
+    }
+
+    /// The bytes of a file.
+    pub(crate) async fn read(&self, path: &str) -> anyhow::Result<Bytes> {
+        let read = async { self.files.get(&Path::from(path)).await?.bytes().await };
+        read.await
+            .with_context(|| format!("reading {path} in {self}"))
+    }
+
+    /// The bytes of a file, `None` where there is none.
+    pub(crate) async fn find(&self, path: &str) -> anyhow::Result<Option<Bytes>> {
+        match self.files.get(&Path::from(path)).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("reading {path} in {self}")),
+        }
+    }
+
+    /// The last bytes of a file, at most `count`.
+    pub(crate) async fn tail(&self, path: &str, count: u64) -> anyhow::Result<Bytes> {
+        let options = GetOptions {
+            range: Some(GetRange::Suffix(count)),
+            ..GetOptions::default()
+        };
+        let read = async {
+            self.files
+                .get_opts(&Path::from(path), options)
+                .await?
+                .bytes()
+                .await
+        };
+        read.await
+            .with_context(|| format!("reading the end of {path} in {self}"))
+    }
+
+    /// The files in the data set itself, or in a folder of it; in the order of their names.
+    pub(crate) async fn list(&self, folder: Option<&str>) -> anyhow::Result<Vec<Listed>> {
+        let prefix = folder.map(Path::from);
+        let listed = self.files.list_with_delimiter(prefix.as_ref()).await;
+        let listed = match listed {
+            Err(Error::NotFound { .. }) => return Ok(Vec::new()),
+            listed => listed.with_context(|| format!("listing {self}"))?,
+        };
+        let files = listed.objects.into_iter().filter_map(|object| {
+            let name = object.location.filename()?.to_owned();
+            let size = object.size;
+            Some(Listed { name, size })
+        });
+        let mut files: Vec<Listed> = files.collect();
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// Deletes a file that no reader counts.
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        match self.files.delete(&Path::from(path)).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("deleting {path} in {self}")),
+        }
+    }
+
+    /// Deletes what processes that were killed left in the staging folder.
+    pub(crate) fn sweep_staging(&self) -> anyhow::Result<()> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let Ok(entries) = std::fs::read_dir(folder.join(names::STAGING)) else {
+            return Ok(());
+        };
+        for entry in entries {
+            let entry = entry?;
+            // A file that vanished meanwhile was another's to delete.
+            let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) else {
+                continue;
+            };
+            if SystemTime::now()
+                .duration_since(modified)
+                .is_ok_and(|age| age > STALE)
+            {
+                tracing::info!(file = ?entry.file_name(), "deleting a stale staging file");
+                std::fs::remove_file(entry.path()).ok();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.location)
+    }
+}
+
+fn open_folder(folder: &PathBuf, create: bool) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    if create {
+        std::fs::create_dir_all(folder)?;
+    }
+    if !folder.is_dir() {
+        return Err(anyhow!("there is no such folder"));
+    }
+    let files = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+    Ok(Arc::new(files))
+}
+
+fn open_bucket(url: &Url, builder: AmazonS3Builder) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    let retry = RetryConfig {
+        max_retries: 5,
+        retry_timeout: REPEAT,
+        ..RetryConfig::default()
+    };
+    // We delete one file at a time, which every provider can.
+    let bucket = builder
+        .with_url(url.as_str())
+        .with_retry(retry)
+        .with_disable_bulk_delete(true)
+        .build()?;
+    Ok(Arc::new(PrefixStore::new(bucket, url.path())))
+}
+
+#[cfg(test)]
+pub(crate) mod stub;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! An S3 that tests can start: conditional puts, ranges, listings, and the faults that stores are known for.
+
+use super::{Location, Store, open_bucket};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use object_store::aws::AmazonS3Builder;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use url::Url;
+
+/// What the stub does wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    /// Every request but each n-th is answered 503.
+    pub(crate) busy: Option<usize>,
+    /// The first put of each key is stored, but its answer is a 500.
+    pub(crate) lost_answers: bool,
+    /// Puts wait this long before they take effect.
+    pub(crate) slow: Duration,
+    /// `If-None-Match` is not honoured.
+    pub(crate) overwrites: bool,
+}
+
+/// The stub's objects by key.
+#[derive(Clone, Default)]
+pub(crate) struct Stub {
+    pub(crate) objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
+    requests: Arc<Mutex<usize>>,
+    faults: Faults,
+}
+
+impl Stub {
+    /// Starts a stub and opens a data set under `prefix` in it.
+    pub(crate) async fn start(faults: Faults, prefix: &str) -> (Self, Store) {
+        let stub = Self {
+            faults,
+            ..Self::default()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let pages = Router::new().fallback(answer).with_state(stub.clone());
+        tokio::spawn(async move { axum::serve(listener, pages).await });
+        (stub, bucket(&endpoint, prefix))
+    }
+}
+
+fn bucket(endpoint: &str, prefix: &str) -> Store {
+    let url = Url::parse(&format!("s3://bucket/{prefix}")).unwrap();
+    let builder = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_region("here")
+        .with_access_key_id("id")
+        .with_secret_access_key("secret");
+    Store::over(&Location::Bucket(url.clone()), open_bucket(&url, builder)).unwrap()
+}
+
+async fn answer(State(stub): State<Stub>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let number = {
+        let mut requests = stub.requests.lock().unwrap();
+        *requests += 1;
+        *requests
+    };
+    if stub.faults.busy.is_some_and(|every| number % every != 0) {
+        return status(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let path = parts
+        .uri
+        .path()
+        .trim_start_matches("/bucket")
+        .trim_start_matches('/');
+    let key = decode(path);
+    match parts.method {
+        Method::PUT => put(&stub, key, body, &parts.headers).await,
+        Method::DELETE => {
+            stub.objects.lock().unwrap().remove(&key);
+            status(StatusCode::NO_CONTENT)
+        }
+        Method::GET if key.is_empty() => list(&stub, parts.uri.query().unwrap_or_default()),
+        _ => get(&stub, &key, &parts.headers),
+    }
+}
+
+async fn put(stub: &Stub, key: String, body: Bytes, headers: &HeaderMap) -> Response {
+    tokio::time::sleep(stub.faults.slow).await;
+    let mut objects = stub.objects.lock().unwrap();
+    let exists = objects.contains_key(&key);
+    if exists && headers.contains_key("if-none-match") && !stub.faults.overwrites {
+        return status(StatusCode::PRECONDITION_FAILED);
+    }
+    objects.insert(key, body);
+    match stub.faults.lost_answers && !exists {
+        true => status(StatusCode::INTERNAL_SERVER_ERROR),
+        false => Response::builder()
+            .header("ETag", "\"e\"")
+            .body(Body::empty())
+            .unwrap(),
+    }
+}
+
+fn get(stub: &Stub, key: &str, headers: &HeaderMap) -> Response {
+    let objects = stub.objects.lock().unwrap();
+    let Some(object) = objects.get(key) else {
+        return status(StatusCode::NOT_FOUND);
+    };
+    let whole = object.len();
+    let found = Response::builder()
+        .header("ETag", "\"e\"")
+        .header("Last-Modified", "Tue, 01 Jan 2030 00:00:00 GMT");
+    let range = headers.get("range").map(|range| range.to_str().unwrap());
+    let Some(range) = range.and_then(|range| range.strip_prefix("bytes=")) else {
+        return found.body(object.clone().into()).unwrap();
+    };
+    let (start, end) = match range.split_once('-').unwrap() {
+        ("", suffix) => (whole.saturating_sub(suffix.parse().unwrap()), whole),
+        (start, end) => (start.parse().unwrap(), end.parse::<usize>().unwrap() + 1),
+    };
+    found
+        .status(StatusCode::PARTIAL_CONTENT)
+        .header(
+            "Content-Range",
+            format!("bytes {start}-{}/{whole}", end - 1),
+        )
+        .body(object.slice(start..end).into())
+        .unwrap()
+}
+
+/// Two keys a page, so that readers have to turn pages.
+fn list(stub: &Stub, query: &str) -> Response {
+    let query: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
+    let get = |name: &str| query.get(name).cloned().unwrap_or_default();
+    let (prefix, after) = (get("prefix"), get("continuation-token"));
+    let objects = stub.objects.lock().unwrap();
+    let own = objects
+        .iter()
+        .filter(|(key, _)| key.starts_with(&prefix) && **key > after);
+    let own = own.filter(|(key, _)| !key[prefix.len()..].contains('/'));
+    let mut page: Vec<_> = own.take(3).collect();
+    let more = page.len() == 3;
+    page.truncate(2);
+    let mut xml = String::from("<ListBucketResult>");
+    for (key, object) in &page {
+        let size = object.len();
+        xml += &format!(
+            "<Contents><Key>{key}</Key><Size>{size}</Size><ETag>e</ETag>\
+             <LastModified>2030-01-01T00:00:00.000Z</LastModified></Contents>"
+        );
+    }
+    if let (true, Some((last, _))) = (more, page.last()) {
+        xml += &format!("<NextContinuationToken>{last}</NextContinuationToken>");
+    }
+    Response::new((xml + "</ListBucketResult>").into())
+}
+
+fn status(code: StatusCode) -> Response {
+    Response::builder()
+        .status(code)
+        .body(Body::empty())
+        .unwrap()
+}
+
+fn decode(path: &str) -> String {
+    let plus = path.replace('+', "%2B");
+    let (key, _) = url::form_urlencoded::parse(plus.as_bytes())
+        .next()
+        .unwrap_or_default();
+    key.into_owned()
+}

@@ -1,0 +1,137 @@
+//! A folder and a bucket keep the same promises.
+
+use super::stub::{Faults, Stub};
+use super::{Creation, Location, Store};
+use crate::names;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A folder, a bucket that works, and one whose every other answer is lost or late.
+async fn stores() -> (tempfile::TempDir, Vec<Store>) {
+    let folder = tempfile::tempdir().unwrap();
+    let local = Store::open(&Location::Folder(folder.path().join("a/b")), true).unwrap();
+    let (_, bucket) = Stub::start(Faults::default(), "data/set").await;
+    let faults = Faults {
+        busy: Some(3),
+        slow: Duration::from_millis(20),
+        ..Faults::default()
+    };
+    let (_, flaky) = Stub::start(faults, "").await;
+    (folder, vec![local, bucket, flaky])
+}
+
+/// Creates a file as lanes do, again until the store answers.
+async fn persistently(store: &Store, path: &str, bytes: Bytes) -> Creation {
+    for _ in 0..100 {
+        if let Ok(creation) = store.create(path, bytes.clone()).await {
+            return creation;
+        }
+    }
+    panic!("{store} never answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_given_once_and_its_bytes_stay() {
+    let (_folder, stores) = stores().await;
+    for store in stores {
+        for path in [
+            "t+00001+00000000000000000009.parquet",
+            "_rejected/t+1.ndjson",
+        ] {
+            let ours = |n: u8| Bytes::from(vec![n; 100]);
+            let tries = (0..8).map(|n| {
+                let store = store.clone();
+                tokio::spawn(async move { (n, persistently(&store, path, ours(n)).await) })
+            });
+            let mut made = Vec::new();
+            let mut met = BTreeSet::new();
+            for outcome in tries.collect::<Vec<_>>() {
+                match outcome.await.unwrap() {
+                    (n, Creation::Created) => made.push(ours(n)),
+                    (_, Creation::Exists(theirs)) => {
+                        met.insert(theirs);
+                    }
+                }
+            }
+            assert_eq!(made.len(), 1, "{store}");
+            assert_eq!(met.into_iter().collect::<Vec<_>>(), made, "{store}");
+            assert_eq!(store.read(path).await.unwrap(), made[0]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_listed_found_and_deleted() {
+    let (folder, stores) = stores().await;
+    for store in stores {
+        assert_eq!(store.list(None).await.unwrap(), []);
+        assert_eq!(store.list(Some(names::REJECTED)).await.unwrap(), []);
+        for n in 0..5 {
+            store
+                .create(
+                    &names::data("t", 0, n),
+                    Bytes::from(vec![b'x'; 10 + n as usize]),
+                )
+                .await
+                .unwrap();
+        }
+        store
+            .create(&names::rejected("t", 0, 0, 1), Bytes::from("r"))
+            .await
+            .unwrap();
+        let files = store.list(None).await.unwrap();
+        let found: Vec<(String, u64)> = files
+            .into_iter()
+            .map(|file| (file.name, file.size))
+            .collect();
+        let expected: Vec<(String, u64)> = (0..5)
+            .map(|n| (names::data("t", 0, n), 10 + n as u64))
+            .collect();
+        assert_eq!(found, expected, "{store}");
+        assert_eq!(
+            store.list(Some(names::REJECTED)).await.unwrap().len(),
+            1,
+            "{store}"
+        );
+        let path = names::data("t", 0, 4);
+        assert_eq!(store.tail(&path, 3).await.unwrap(), "xxx");
+        assert_eq!(store.tail(&path, 1000).await.unwrap().len(), 14);
+        store.delete(&path).await.unwrap();
+        store.delete(&path).await.unwrap();
+        assert_eq!(store.find(&path).await.unwrap(), None, "{store}");
+    }
+    let left = std::fs::read_dir(folder.path().join("a/b").join(names::STAGING)).unwrap();
+    assert_eq!(left.count(), 0, "nothing is left in the staging folder");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_whose_answer_was_lost_meets_its_own_bytes() {
+    let faults = Faults {
+        lost_answers: true,
+        ..Faults::default()
+    };
+    let (stub, store) = Stub::start(faults, "p").await;
+    let bytes = Bytes::from("ours");
+    let outcome = store.create("f", bytes.clone()).await.unwrap();
+    assert!(
+        matches!(&outcome, Creation::Exists(theirs) if *theirs == bytes),
+        "{outcome:?}"
+    );
+    assert_eq!(
+        stub.objects.lock().unwrap().keys().collect::<Vec<_>>(),
+        ["p/f"]
+    );
+}
+
+#[test]
+fn locations_are_folders_or_buckets() {
+    assert_eq!(Location::parse("a/b"), Ok(Location::Folder("a/b".into())));
+    assert!(matches!(
+        Location::parse("s3://bucket/x"),
+        Ok(Location::Bucket(_))
+    ));
+    for bad in ["", "s3://", "s3:///x", "http://x", "gs://b"] {
+        assert!(Location::parse(bad).is_err(), "{bad}");
+    }
+}
