@@ -100,6 +100,8 @@ enum Change {
 #[derive(Default)]
 struct Rebalances {
     pending: Mutex<Option<Change>>,
+    /// The group has answered, be it with no partition.
+    joined: AtomicBool,
     closing: AtomicBool,
     ended: Mutex<Vec<i32>>,
 }
@@ -112,6 +114,9 @@ impl ConsumerContext for Rebalances {
         list: &mut TopicPartitionList,
     ) {
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if assigned {
+            self.joined.store(true, Ordering::Relaxed);
+        }
         // Cooperative rebalances bring empty lists too; they, and those of a closing consumer, are answered at once.
         if list.count() == 0 || self.closing.load(Ordering::Relaxed) {
             let answer = if assigned {
@@ -258,6 +263,11 @@ impl Consumer {
                 Ok(Polled::Idle)
             }
         }
+    }
+
+    /// Whether the group has assigned anything yet, be it no partition at all.
+    pub fn joined(&self) -> bool {
+        self.base.context().joined.load(Ordering::Relaxed)
     }
 
     /// Starts reading assigned partitions, each at the position given with it.
