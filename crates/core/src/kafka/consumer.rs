@@ -28,7 +28,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub enum Polled<'a> {
     /// The next record of one of the partitions.
     Record(Record<'a>),
-    /// These partitions are the worker's from now on; it answers with [`Consumer::start`].
+    /// These partitions are the worker's from now on; it answers with [`Consumer::start`]. None: it is a member of the
+    /// group without partitions so far, and there is nothing to answer.
     Assigned(Vec<i32>),
     /// These are the worker's no longer; it answers with [`Consumer::release`].
     Revoked {
@@ -126,6 +127,14 @@ impl ConsumerContext for Rebalances {
             };
             if let Err(error) = answer {
                 tracing::warn!(%error, "answering a rebalance");
+            }
+            // A member that gets nothing should know that it is one.
+            let idle = || consumer.assignment().is_ok_and(|all| all.count() == 0);
+            if assigned
+                && idle()
+                && let Ok(mut pending) = self.pending.lock()
+            {
+                pending.get_or_insert(Change::Assigned(Vec::new()));
             }
             return;
         }
