@@ -10,4 +10,4 @@ pub use cluster::Cluster;
 pub use config::{KafkaConfig, read_properties};
 pub use consumer::{Consumer, Polled, Record};
 pub use dead_letter::DeadLetters;
-pub use producer::{Outgoing, Producer};
+pub use producer::{Outgoing, Producer, one_header};

@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Message, OwnedHeaders};
+use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
 };
@@ -31,6 +31,12 @@ pub struct Outgoing<'a> {
     pub timestamp: Option<i64>,
     /// The headers.
     pub headers: Option<OwnedHeaders>,
+}
+
+/// Headers of one entry.
+pub fn one_header(key: &str, value: &[u8]) -> OwnedHeaders {
+    let value = Some(value);
+    OwnedHeaders::new_with_capacity(1).insert(Header { key, value })
 }
 
 /// A producer whose thread of its own serves delivery reports; [`Producer::flush`] tells of failed ones.
