@@ -24,16 +24,9 @@ pub async fn infer(config: &Config, shutdown: &CancellationToken) -> anyhow::Res
     );
     let partitions: Vec<i32> = (0..).take(partitions.unwrap_or(0)).collect();
     let sample = block_in_place(|| {
-        let consumer = Consumer::open_alone(&shared.kafka, &shared.topic)?;
+        let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
         let ranges = stretch::log_ranges(&consumer, &partitions, stretch)?;
-        sample::read(
-            &shared.kafka,
-            &shared.topic,
-            &ranges,
-            u64::MAX,
-            |_| false,
-            shutdown,
-        )
+        sample::read(shared, &ranges, u64::MAX, |_| false, shutdown)
     })?;
     ensure!(
         sample.records() > 0,

@@ -41,7 +41,11 @@ impl Replay {
         ranges: Vec<Range>,
         memory: usize,
     ) -> anyhow::Result<Self> {
-        let consumer = Consumer::open_alone(&config.shared.kafka, &config.shared.topic)?;
+        let consumer = Consumer::outside(
+            &config.shared.kafka,
+            &config.shared.group,
+            &config.shared.topic,
+        )?;
         let mut intake = Intake::new(sink.clone(), config.rows, memory);
         let starts: Vec<(i32, i64)> = ranges
             .iter()

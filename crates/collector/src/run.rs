@@ -77,21 +77,12 @@ async fn run_stretch(
     let shared = &config.shared;
     let partitions: Vec<i32> = (0..).take(partitions).collect();
     let whole = block_in_place(|| {
-        let consumer = Consumer::open_alone(&shared.kafka, &shared.topic)?;
+        let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
         stretch::log_ranges(&consumer, &partitions, stretch)
     })?;
     if sink.freezer.get().is_none() {
         let first = |sample: &crate::schema::Sample| sample.records() > 0;
-        let sample = block_in_place(|| {
-            sample::read(
-                &shared.kafka,
-                &shared.topic,
-                &whole,
-                SAMPLE,
-                first,
-                shutdown,
-            )
-        })?;
+        let sample = block_in_place(|| sample::read(shared, &whole, SAMPLE, first, shutdown))?;
         if shutdown.is_cancelled() {
             return Ok(());
         }

@@ -4,7 +4,8 @@ use crate::schema::Sample;
 use crate::stretch::Range;
 use anyhow::Context;
 use std::time::Duration;
-use tidemill_core::kafka::{Consumer, KafkaConfig, Polled};
+use tidemill_core::kafka::{Consumer, Polled};
+use tidemill_core::settings::Shared;
 use tokio_util::sync::CancellationToken;
 
 /// From so many records a bounded run infers the schema of its data set.
@@ -12,8 +13,7 @@ pub(crate) const SAMPLE: u64 = 10_000;
 
 /// Reads the ranges one after the other, at most `limit` records of each, until `enough` says so after one of them.
 pub(crate) fn read(
-    kafka: &KafkaConfig,
-    topic: &str,
+    shared: &Shared,
     ranges: &[Range],
     limit: u64,
     enough: impl Fn(&Sample) -> bool,
@@ -21,7 +21,7 @@ pub(crate) fn read(
 ) -> anyhow::Result<Sample> {
     let mut sample = Sample::default();
     for range in ranges.iter().filter(|range| range.len() > 0) {
-        let consumer = Consumer::open_alone(kafka, topic)?;
+        let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
         consumer.start(&[(range.partition, range.first)])?;
         let mut left = limit;
         while left > 0 && !shutdown.is_cancelled() {
@@ -34,8 +34,8 @@ pub(crate) fn read(
                 Polled::OutOfRange => {
                     let lost = || {
                         format!(
-                            "retention has deleted {topic} {} {}",
-                            range.partition, range.first
+                            "retention has deleted {} {} {}",
+                            shared.topic, range.partition, range.first
                         )
                     };
                     return Err(anyhow::anyhow!("start again")).with_context(lost);

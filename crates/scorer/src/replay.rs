@@ -70,7 +70,7 @@ pub fn replay(
 ) -> anyhow::Result<ExitCode> {
     let model = load(&config.model)?;
     let shared = &config.shared;
-    let consumer = Consumer::open_alone(&shared.kafka, &config.output_topic)?;
+    let consumer = Consumer::outside(&shared.kafka, &shared.group, &config.output_topic)?;
     let mut comparison = Comparing::new(&model)?;
     let to = to.unwrap_or_else(now_ms);
     let mut left = stretch(&consumer, partitions, from, to)?;

@@ -16,7 +16,7 @@ use crate::start::find;
 /// The group has members, there is nobody to ask, or the brokers refuse.
 pub fn reset(config: &Config, count: usize, agreed: bool) -> anyhow::Result<bool> {
     let shared = &config.shared;
-    let consumer = Consumer::open_outside(&shared.kafka, &shared.group, &shared.topic)?;
+    let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
     let partitions: Vec<i32> = (0..count as i32).collect();
     let from = consumer.committed(&partitions)?;
     let to = find(&consumer, &partitions, config.start)?;

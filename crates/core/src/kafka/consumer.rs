@@ -187,11 +187,10 @@ impl Consumer {
         Ok(Self { base, topic })
     }
 
-    /// Opens a consumer outside of any group, for a bounded stretch of `topic`: there are no rebalances, what is
-    /// given to [`Consumer::start`] is read, and [`Consumer::ended`] tells when there is no more.
-    pub fn open_alone(kafka: &KafkaConfig, topic: &str) -> anyhow::Result<Self> {
-        // The name is not used: nothing is subscribed or committed.
-        let mut config = kafka.consumer("tidemill-alone");
+    /// Opens a reader that is no member of `group` and sees no rebalance: it reads what [`Consumer::start`] is given,
+    /// [`Consumer::ended`] tells when there is no more, and [`Consumer::commit`] works while the group has no members.
+    pub fn outside(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
+        let mut config = kafka.consumer(group);
         config.set("enable.partition.eof", "true");
         let base = config.create_with_context(Rebalances::default());
         let base = base.context("creating a Kafka consumer")?;
@@ -199,17 +198,7 @@ impl Consumer {
         Ok(Self { base, topic })
     }
 
-    /// Opens a client for the positions of `group` that is no member of it: it may commit only while the group has
-    /// no members.
-    pub fn open_outside(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
-        let config = kafka.consumer(group);
-        let base = config.create_with_context(Rebalances::default());
-        let base = base.context("creating a Kafka consumer")?;
-        let topic = topic.to_owned();
-        Ok(Self { base, topic })
-    }
-
-    /// Partitions of a consumer that was opened alone whose last readable record has been passed since the last
+    /// Partitions of a reader outside its group whose last readable record has been passed since the last
     /// call. It tells what offsets cannot: the last ones of a log may be those of markers and aborted records.
     pub fn ended(&self) -> Vec<i32> {
         let ended = self.base.context().ended.lock();
