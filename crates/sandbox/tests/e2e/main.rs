@@ -6,6 +6,7 @@
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
+//! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -13,6 +14,7 @@
 // In a test, what is not as expected should end it.
 #![allow(clippy::unwrap_used)]
 
+mod faults;
 mod sandbox_program;
 mod stack;
 mod starts;
