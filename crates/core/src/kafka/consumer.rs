@@ -105,6 +105,7 @@ struct Rebalances {
     joined: AtomicBool,
     closing: AtomicBool,
     ended: Mutex<Vec<i32>>,
+    committing: AtomicBool,
 }
 
 impl ConsumerContext for Rebalances {
@@ -153,6 +154,7 @@ impl ConsumerContext for Rebalances {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        self.committing.store(false, Ordering::Relaxed);
         if let Err(error) = result {
             // Another commit follows; a rebalance in between makes this one void.
             tracing::debug!(%error, "group commit failed");
@@ -315,14 +317,24 @@ impl Consumer {
         resumed.with_context(|| format!("resuming {} {partitions:?}", self.topic))
     }
 
-    /// Tells the group how far the worker is, without waiting; only lag metrics rest on it.
-    pub fn commit_hint(&self, positions: &[(i32, i64)]) {
+    /// Tells the group how far the worker is, without waiting; only lag metrics rest on it. False, and nothing is
+    /// told, while the previous hint is unanswered: the brokers take milliseconds for each, and heartbeats queue
+    /// behind them, so that a hint for each of many small batches would cost the membership.
+    pub fn commit_hint(&self, positions: &[(i32, i64)]) -> bool {
+        if self.base.context().committing.swap(true, Ordering::Relaxed) {
+            return false;
+        }
         let committed = self
             .list(positions)
             .and_then(|list| Ok(self.base.commit(&list, CommitMode::Async)?));
         if let Err(error) = committed {
+            self.base
+                .context()
+                .committing
+                .store(false, Ordering::Relaxed);
             tracing::debug!("{error:#}");
         }
+        true
     }
 
     /// Commits positions to the group and waits for the answer.

@@ -7,6 +7,7 @@
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
 //! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
+//! - `scorer`: models swapped, features missing, predictions scored again, members coming and going
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -16,6 +17,7 @@
 
 mod faults;
 mod sandbox_program;
+mod scorer;
 mod stack;
 mod starts;
 mod tutorial;
