@@ -62,25 +62,20 @@ pub struct CollectFlags {
     /// Where the data set lies: a folder, or s3://bucket/prefix with the usual AWS_... variables
     #[arg(
         long,
-        env = "COLLECTOR_OUT",
+        env = "TIDEMILL_OUT",
         default_value = "training_data",
         value_name = "DIR|URL"
     )]
     pub out: String,
 
     /// Records of a file
-    #[arg(
-        long,
-        env = "COLLECTOR_ROWS",
-        default_value = "10000",
-        value_name = "N"
-    )]
+    #[arg(long, env = "TIDEMILL_ROWS", default_value = "10000", value_name = "N")]
     pub rows: String,
 
     /// How long records may wait for their file to fill
     #[arg(
         long,
-        env = "COLLECTOR_MAX_AGE",
+        env = "TIDEMILL_MAX_AGE",
         default_value = "5m",
         value_name = "DURATION"
     )]
@@ -89,39 +84,39 @@ pub struct CollectFlags {
     /// Bound of what is buffered, for all workers together
     #[arg(
         long,
-        env = "COLLECTOR_MEMORY_MB",
+        env = "TIDEMILL_MEMORY_MB",
         default_value = "512",
         value_name = "MB"
     )]
     pub memory_mb: String,
 
     /// Schema of the data set, as infer prints it [default: inferred from its first records]
-    #[arg(long, env = "COLLECTOR_SCHEMA", value_name = "FILE")]
+    #[arg(long, env = "TIDEMILL_SCHEMA", value_name = "FILE")]
     pub schema: Option<PathBuf>,
 
     /// Keep record headers, in a column _headers
-    #[arg(long, env = "COLLECTOR_HEADERS")]
+    #[arg(long, env = "TIDEMILL_HEADERS")]
     pub headers: bool,
 
     /// Compression of the files: none, snappy, lz4 or zstd
     #[arg(
         long,
-        env = "COLLECTOR_COMPRESSION",
+        env = "TIDEMILL_COMPRESSION",
         default_value = "zstd",
         value_name = "CODEC"
     )]
     pub compression: String,
 
     /// Collect what the topic holds now, then end
-    #[arg(long, env = "COLLECTOR_UNTIL_END")]
+    #[arg(long, env = "TIDEMILL_UNTIL_END")]
     pub until_end: bool,
 
     /// Collect from this time on (RFC 3339 or epoch milliseconds), then end
-    #[arg(long, env = "COLLECTOR_FROM", value_name = "TIME", global = true)]
+    #[arg(long, env = "TIDEMILL_FROM", value_name = "TIME", global = true)]
     pub from: Option<String>,
 
     /// Collect up to this time, which is not included, then end
-    #[arg(long, env = "COLLECTOR_TO", value_name = "TIME", global = true)]
+    #[arg(long, env = "TIDEMILL_TO", value_name = "TIME", global = true)]
     pub to: Option<String>,
 }
 

@@ -16,6 +16,8 @@ pub(crate) const MARGIN_MS: i64 = 15 * 60 * 1000;
 /// Partitions that are assigned but not held.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
+    /// The group has answered, be it with no partition.
+    pub(crate) joined: bool,
     waiting: BTreeSet<i32>,
     /// Those among all that the consumer reads already.
     started: BTreeSet<i32>,
@@ -27,6 +29,7 @@ pub(crate) struct Claims {
 impl Claims {
     /// The group assigns partitions.
     pub(crate) fn assigned(&mut self, partitions: &[i32]) {
+        self.joined = true;
         self.waiting.extend(partitions);
     }
 

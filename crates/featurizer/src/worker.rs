@@ -323,7 +323,7 @@ impl State {
         for (id, partition) in &mut self.partitions {
             partition.notice_end(|| consumer.log_range(*id).ok().map(|(_, end)| end));
         }
-        if consumer.joined() {
+        if self.claims.joined {
             self.gauges
                 .progress(&self.partitions, self.claims.waiting());
         }

@@ -193,7 +193,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_id_and_inputs_read_back_equal(id in ".{1,40}", inputs in prop::collection::vec(any::<f64>(), 0..6)) {
+        fn any_id_and_inputs_read_back_equal(id in prop::collection::vec(any::<char>(), 1..40), inputs in prop::collection::vec(any::<f64>(), 0..6)) {
+            let id = String::from_iter(id);
             let read: serde_json::Value = serde_json::from_str(&prediction(&id, 0.5, true)).unwrap();
             prop_assert_eq!(read["transaction_id"].as_str(), Some(id.as_str()));
             let inputs: Vec<f64> = inputs.into_iter().filter(|x| x.is_finite()).collect();
