@@ -6,6 +6,8 @@
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
+//! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
+//! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -13,6 +15,8 @@
 // In a test, what is not as expected should end it.
 #![allow(clippy::unwrap_used)]
 
+mod featurizer_faults;
+mod featurizer_features;
 mod sandbox_program;
 mod stack;
 mod starts;
