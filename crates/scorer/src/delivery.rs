@@ -125,9 +125,10 @@ impl AtLeastOnce {
 
     fn commit_due(&mut self, consumer: &Consumer) {
         if !self.open.is_empty() && self.committed.elapsed() >= COMMIT {
-            consumer.commit_hint(&self.open);
-            self.open.clear();
             self.committed = Instant::now();
+            if consumer.commit_hint(&self.open) {
+                self.open.clear();
+            }
         }
     }
 }

@@ -40,6 +40,11 @@ impl Join {
         &self.fields
     }
 
+    /// The columns of the row that are features.
+    pub fn columns(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().map(|(column, _)| *column)
+    }
+
     /// Fills a row's features as of `time` (epoch ms). `stored` is `None` when the store was not read
     /// in time.
     pub fn fill(

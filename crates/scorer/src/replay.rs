@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tidemill_core::kafka::{Consumer, Polled, Record};
@@ -16,9 +16,6 @@ use crate::worker::now_ms;
 
 /// Predictions scored at once.
 const BATCH: usize = 1_000;
-
-/// No record for so long: the stretch has been read.
-const QUIET: Duration = Duration::from_secs(3);
 
 /// How many of the alerts that flip are listed.
 const LISTED: usize = 20;
@@ -83,23 +80,21 @@ pub fn replay(
             .map(|(id, first, _)| (*id, *first))
             .collect::<Vec<_>>(),
     )?;
-    // The ends of transactions take offsets at the end of a log where no record comes: after a while
-    // without any, nothing is left.
-    let mut heard = Instant::now();
-    while !left.is_empty() && heard.elapsed() < QUIET && !shutdown.is_cancelled() {
-        let Polled::Record(record) = consumer.poll(Duration::from_millis(100))? else {
-            continue;
-        };
-        heard = Instant::now();
-        let (partition, offset) = (record.partition(), record.offset());
-        let end = left
-            .iter()
-            .find(|(id, ..)| *id == partition)
-            .map(|(.., end)| *end);
-        if end.is_some_and(|end| offset < end) {
-            comparison.take(&record);
+    while !left.is_empty() && !shutdown.is_cancelled() {
+        if let Polled::Record(record) = consumer.poll(Duration::from_millis(100))? {
+            let (partition, offset) = (record.partition(), record.offset());
+            let end = left
+                .iter()
+                .find(|(id, ..)| *id == partition)
+                .map(|(.., end)| *end);
+            if end.is_some_and(|end| offset < end) {
+                comparison.take(&record);
+            }
+            left.retain(|(id, _, end)| *id != partition || offset + 1 < *end);
         }
-        left.retain(|(id, _, end)| *id != partition || offset + 1 < *end);
+        // The ends of transactions take offsets at the end of a log, where no record comes.
+        let ended = consumer.ended();
+        left.retain(|(id, ..)| !ended.contains(id));
     }
     comparison.score();
     print(&comparison.result, &model, &config.model);

@@ -11,6 +11,7 @@ use crate::features::Features;
 use crate::join::Join;
 use crate::model::{Loaded, Session};
 use crate::prediction::Times;
+use crate::status::Status;
 use crate::worker::{Shared, now_ms};
 
 /// A partition whose newest record is older is behind, and may wait longer for features.
@@ -103,6 +104,7 @@ impl Scoring {
             let behind = newest.is_some_and(|newest| fetched - newest > BEHIND_MS);
             let limit = if behind { BEHIND_TIMEOUT } else { self.timeout };
             fill(join, features, limit, batch);
+            count(join, batch);
             stage("features", started.elapsed());
         }
         let (joined, joined_at) = (Instant::now(), now_ms());
@@ -155,6 +157,21 @@ fn fill(join: &Join, features: &mut Features, limit: Duration, batch: &mut Batch
                 .and_then(|users| users.get(user)?.as_deref());
             join.fill(stored, time, inputs, statuses);
         }
+    }
+}
+
+/// Counts how the features were come by.
+fn count(join: &Join, batch: &Batch<'_>) {
+    let width = batch.rows.statuses.len() / batch.transactions.len().max(1);
+    let rows = batch.rows.statuses.chunks_exact(width.max(1));
+    let statuses = rows.flat_map(|row| join.columns().map(|column| row[column]));
+    let mut counts = [0; Status::ALL.len()];
+    for status in statuses {
+        counts[status as usize] += 1;
+    }
+    for (status, count) in Status::ALL.into_iter().zip(counts) {
+        let status = status.name();
+        metrics::counter!("tidemill_feature_inputs_total", "status" => status).increment(count);
     }
 }
 

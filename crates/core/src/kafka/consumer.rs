@@ -28,7 +28,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub enum Polled<'a> {
     /// The next record of one of the partitions.
     Record(Record<'a>),
-    /// These partitions are the worker's from now on; it answers with [`Consumer::start`].
+    /// These partitions are the worker's from now on; it answers with [`Consumer::start`]. None: it is a member of the
+    /// group without partitions so far, and there is nothing to answer.
     Assigned(Vec<i32>),
     /// These are the worker's no longer; it answers with [`Consumer::release`].
     Revoked {
@@ -104,6 +105,7 @@ struct Rebalances {
     joined: AtomicBool,
     closing: AtomicBool,
     ended: Mutex<Vec<i32>>,
+    committing: AtomicBool,
 }
 
 impl ConsumerContext for Rebalances {
@@ -127,6 +129,14 @@ impl ConsumerContext for Rebalances {
             if let Err(error) = answer {
                 tracing::warn!(%error, "answering a rebalance");
             }
+            // A member that gets nothing should know that it is one.
+            let idle = || consumer.assignment().is_ok_and(|all| all.count() == 0);
+            if assigned
+                && idle()
+                && let Ok(mut pending) = self.pending.lock()
+            {
+                pending.get_or_insert(Change::Assigned(Vec::new()));
+            }
             return;
         }
         let partitions = list.elements().into_iter();
@@ -144,6 +154,7 @@ impl ConsumerContext for Rebalances {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        self.committing.store(false, Ordering::Relaxed);
         if let Err(error) = result {
             // Another commit follows; a rebalance in between makes this one void.
             tracing::debug!(%error, "group commit failed");
@@ -306,14 +317,24 @@ impl Consumer {
         resumed.with_context(|| format!("resuming {} {partitions:?}", self.topic))
     }
 
-    /// Tells the group how far the worker is, without waiting; only lag metrics rest on it.
-    pub fn commit_hint(&self, positions: &[(i32, i64)]) {
+    /// Tells the group how far the worker is, without waiting; only lag metrics rest on it. False, and nothing is
+    /// told, while the previous hint is unanswered: the brokers take milliseconds for each, and heartbeats queue
+    /// behind them, so that a hint for each of many small batches would cost the membership.
+    pub fn commit_hint(&self, positions: &[(i32, i64)]) -> bool {
+        if self.base.context().committing.swap(true, Ordering::Relaxed) {
+            return false;
+        }
         let committed = self
             .list(positions)
             .and_then(|list| Ok(self.base.commit(&list, CommitMode::Async)?));
         if let Err(error) = committed {
+            self.base
+                .context()
+                .committing
+                .store(false, Ordering::Relaxed);
             tracing::debug!("{error:#}");
         }
+        true
     }
 
     /// Commits positions to the group and waits for the answer.

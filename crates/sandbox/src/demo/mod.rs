@@ -70,7 +70,7 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
         Names::plain()
     };
     let scene = Scene::on(&stack, names, 4)?;
-    stack.create_topics(&[&scene.names.predictions], 4)?;
+    create_outputs(&stack, &scene.names)?;
     write_past(flags, &scene, shutdown)?;
     let mut programs = start(&scene)?;
 
@@ -98,6 +98,13 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
         }
     }
     Ok(report.holds())
+}
+
+/// The binaries would create them, but the reader of predictions begins before, and the mock answers no such request.
+fn create_outputs(stack: &Stack, names: &Names) -> Result<()> {
+    let events = Names::dead_letters(&names.user_events);
+    let transactions = Names::dead_letters(&names.transactions);
+    stack.create_topics(&[&names.predictions, &events, &transactions], 4)
 }
 
 fn settings(flags: &Flags, start_ms: i64) -> Settings {

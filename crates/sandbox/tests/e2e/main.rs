@@ -8,6 +8,8 @@
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
 //! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
 //! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
+//! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
+//! - `scorer`: models swapped, features missing, predictions scored again, members coming and going
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -15,9 +17,11 @@
 // In a test, what is not as expected should end it.
 #![allow(clippy::unwrap_used)]
 
+mod faults;
 mod featurizer_faults;
 mod featurizer_features;
 mod sandbox_program;
+mod scorer;
 mod stack;
 mod starts;
 mod tutorial;
