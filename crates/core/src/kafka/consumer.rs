@@ -184,6 +184,21 @@ impl ClientContext for Rebalances {
     }
 }
 
+impl Drop for Consumer {
+    /// An unanswered rebalance would hold up the client's own end for ever, and an error leaves many unanswered.
+    fn drop(&mut self) {
+        self.base.context().closing.store(true, Ordering::Relaxed);
+        let answered = match self.pending() {
+            Some(Change::Revoked { partitions, .. }) => self.release(&partitions),
+            Some(Change::Assigned(_)) => self.start(&[]),
+            None => Ok(()),
+        };
+        if let Err(error) = answered {
+            tracing::debug!("{error:#}");
+        }
+    }
+}
+
 impl Consumer {
     /// Joins `group` on `topic`.
     pub fn open(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
@@ -388,13 +403,6 @@ impl Consumer {
 
     /// Leaves the group; the worker has written or dropped what it held.
     pub fn close(self) {
-        self.base.context().closing.store(true, Ordering::Relaxed);
-        if let Some(Change::Revoked { partitions, .. }) = self.pending() {
-            // An unanswered rebalance would hold up the close.
-            if let Err(error) = self.release(&partitions) {
-                tracing::debug!("{error:#}");
-            }
-        }
         drop(self);
     }
 

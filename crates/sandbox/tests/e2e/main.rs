@@ -6,6 +6,8 @@
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
+//! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
+//! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
 //! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
 //! - `scorer`: models swapped, features missing, predictions scored again, members coming and going
 //! - `stack`: the servers that all this stands on
@@ -16,6 +18,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod faults;
+mod featurizer_faults;
+mod featurizer_features;
 mod sandbox_program;
 mod scorer;
 mod stack;
