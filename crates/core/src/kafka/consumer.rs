@@ -275,7 +275,8 @@ impl Consumer {
         released.with_context(|| format!("unassigning {} {partitions:?}", self.topic))
     }
 
-    /// Goes on at another position of an assigned partition.
+    /// Goes on at another position of an assigned partition, also of one whose reading has stopped because its
+    /// position was out of range.
     pub fn seek(&self, partition: i32, position: i64) -> anyhow::Result<()> {
         let list = self.list(&[(partition, position)])?;
         let sought = self.base.seek_partitions(list, ANSWER);
@@ -283,6 +284,14 @@ impl Consumer {
             let outcomes = list.elements().into_iter().map(|element| element.error());
             outcomes.collect::<KafkaResult<()>>()
         });
+        if sought
+            .as_ref()
+            .is_err_and(|error| error.rdkafka_error_code() == Some(RDKafkaErrorCode::State))
+        {
+            // A partition that has stopped cannot be sought, only started anew.
+            self.release(&[partition])?;
+            return self.start(&[(partition, position)]);
+        }
         sought.with_context(|| format!("seeking {} {partition} to {position}", self.topic))
     }
 
@@ -378,13 +387,6 @@ impl Consumer {
 
     /// Leaves the group; the worker has written or dropped what it held.
     pub fn close(self) {
-        self.base.context().closing.store(true, Ordering::Relaxed);
-        if let Some(Change::Revoked { partitions, .. }) = self.pending() {
-            // An unanswered rebalance would hold up the close.
-            if let Err(error) = self.release(&partitions) {
-                tracing::debug!("{error:#}");
-            }
-        }
         drop(self);
     }
 
@@ -402,5 +404,17 @@ impl Consumer {
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(*position))?;
         }
         Ok(list)
+    }
+}
+
+impl Drop for Consumer {
+    /// Leaving waits until every rebalance is answered, and after this nobody polls for one any more.
+    fn drop(&mut self) {
+        self.base.context().closing.store(true, Ordering::Relaxed);
+        if let Some(Change::Revoked { partitions, .. }) = self.pending()
+            && let Err(error) = self.release(&partitions)
+        {
+            tracing::debug!("{error:#}");
+        }
     }
 }
