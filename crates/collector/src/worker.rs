@@ -85,6 +85,9 @@ impl Worker {
                     }
                     self.last_record = Instant::now();
                 }
+                Polled::Assigned(partitions) if partitions.is_empty() => {
+                    self.sink.health.ready(&self.name);
+                }
                 Polled::Assigned(partitions) => {
                     self.waiting.extend(partitions);
                     self.next_try = Instant::now();

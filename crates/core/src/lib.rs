@@ -5,6 +5,7 @@
 //! - [`settings`], [`entry`], [`telemetry`]: flags, start and end of a process, logs
 //! - [`kafka`]: connecting, topics, the consumer of a worker, producers and dead letters
 //! - [`record`]: decoding of values, timestamps, and the reasons for rejecting a record
+//! - [`features`]: feature definitions, and the windows they are evaluated over
 //! - [`workers`], [`admin`]: the threads of a process and what it tells about them over HTTP
 //!
 //! Errors are [`anyhow::Error`] with context, because nobody branches on them; [`record::Reject`] and
@@ -13,6 +14,7 @@
 pub mod admin;
 pub mod entry;
 pub mod exit;
+pub mod features;
 pub mod kafka;
 pub mod record;
 pub mod settings;

@@ -28,7 +28,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub enum Polled<'a> {
     /// The next record of one of the partitions.
     Record(Record<'a>),
-    /// These partitions are the worker's from now on; it answers with [`Consumer::start`].
+    /// These partitions are the worker's from now on; it answers with [`Consumer::start`]. None: it is a member of the
+    /// group without partitions so far, and there is nothing to answer.
     Assigned(Vec<i32>),
     /// These are the worker's no longer; it answers with [`Consumer::release`].
     Revoked {
@@ -100,6 +101,8 @@ enum Change {
 #[derive(Default)]
 struct Rebalances {
     pending: Mutex<Option<Change>>,
+    /// The group has answered, be it with no partition.
+    joined: AtomicBool,
     closing: AtomicBool,
     ended: Mutex<Vec<i32>>,
     committing: AtomicBool,
@@ -113,6 +116,9 @@ impl ConsumerContext for Rebalances {
         list: &mut TopicPartitionList,
     ) {
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if assigned {
+            self.joined.store(true, Ordering::Relaxed);
+        }
         // Cooperative rebalances bring empty lists too; they, and those of a closing consumer, are answered at once.
         if list.count() == 0 || self.closing.load(Ordering::Relaxed) {
             let answer = if assigned {
@@ -122,6 +128,14 @@ impl ConsumerContext for Rebalances {
             };
             if let Err(error) = answer {
                 tracing::warn!(%error, "answering a rebalance");
+            }
+            // A member that gets nothing should know that it is one.
+            let idle = || consumer.assignment().is_ok_and(|all| all.count() == 0);
+            if assigned
+                && idle()
+                && let Ok(mut pending) = self.pending.lock()
+            {
+                pending.get_or_insert(Change::Assigned(Vec::new()));
             }
             return;
         }
@@ -260,6 +274,11 @@ impl Consumer {
                 Ok(Polled::Idle)
             }
         }
+    }
+
+    /// Whether the group has assigned anything yet, be it no partition at all.
+    pub fn joined(&self) -> bool {
+        self.base.context().joined.load(Ordering::Relaxed)
     }
 
     /// Starts reading assigned partitions, each at the position given with it.

@@ -3,6 +3,7 @@
 mod fields;
 mod reject;
 pub mod timestamp;
+pub mod user_event;
 
 pub use fields::{Fields, Value};
 pub use reject::{Reason, Reject};

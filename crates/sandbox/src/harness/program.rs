@@ -55,12 +55,20 @@ impl Program {
         })
     }
 
-    /// Waits until `/readyz` says ready.
+    /// Waits until `/readyz` says ready; the error says why it is not.
     pub fn wait_ready(&mut self) -> Result<()> {
         let port = self.admin_port;
-        self.process.wait_until(READY_LIMIT, || {
-            get(port, "/readyz").is_ok_and(|(code, _)| code == 200)
-        })
+        let mut reason = String::new();
+        let ready = self
+            .process
+            .wait_until(READY_LIMIT, || match get(port, "/readyz") {
+                Ok((code, text)) => {
+                    reason = text.trim().to_owned();
+                    code == 200
+                }
+                Err(_) => false,
+            });
+        ready.with_context(|| format!("not ready: {reason:?}"))
     }
 
     /// Status code and text of an admin page such as `/metrics`.

@@ -8,7 +8,7 @@ use sandbox::harness::{Names, Program, Scene};
 use crate::SOON;
 
 /// Nobody listens here: port 1 is reserved and below what users may open.
-const NOBODY: &str = "127.0.0.1:1";
+const NOBODY: &str = "localhost:1";
 
 /// The program ends by itself with this code and says all of these.
 fn assert_ends(mut program: Program, code: i32, says: &[&str]) -> Result<()> {
@@ -82,11 +82,32 @@ fn an_unreachable_redis_is_named_with_the_remedy() -> Result<()> {
         scene.featurizer("featurizer", &absent)?,
         69,
         &[NOBODY, "--redis-url"],
-    )?;
-    // The scorer serves without features rather than not at all.
-    let mut scorer = scene.scorer("scorer", &absent)?;
+    )
+}
+
+#[test]
+fn the_scorer_starts_without_redis() -> Result<()> {
+    let scene = Scene::new("without-redis", 4)?;
+    let url = format!("redis://{NOBODY}");
+    let mut scorer = scene.scorer("scorer", &["--redis-url", &url])?;
     scorer.wait_ready()?;
     assert!(scorer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn workers_without_a_partition_are_ready_too() -> Result<()> {
+    let scene = Scene::new("few-partitions", 1)?;
+    let three = ["--workers", "3"];
+    let mut all = [
+        scene.featurizer("featurizer", &three)?,
+        scene.scorer("scorer", &three)?,
+        scene.collector("collector", &three)?,
+    ];
+    for program in &mut all {
+        program.wait_ready()?;
+        assert!(program.terminate()?.success());
+    }
     Ok(())
 }
 

@@ -1,0 +1,21 @@
+# One image for all three binaries; the command names the one to run.
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY . .
+# Kafka and TLS libraries are compiled from source and linked in: perl and make, which the image has, are all they need.
+RUN cargo build --release --locked --package featurizer --package scorer --package collector \
+    && mkdir /out && cp target/release/featurizer target/release/scorer target/release/collector /out/ \
+    && strip /out/*
+
+FROM debian:bookworm-slim
+# Certificates for TLS; curl for the health checks.
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates curl \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --create-home --home-dir /var/lib/tidemill tidemill
+COPY --from=build /out/ /usr/local/bin/
+COPY models/fraud.onnx models/fraud.toml /var/lib/tidemill/models/
+USER tidemill
+WORKDIR /var/lib/tidemill
+# Writable by the user, so that a volume mounted here is too.
+RUN mkdir training_data
+CMD ["scorer"]

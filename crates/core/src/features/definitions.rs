@@ -1,0 +1,130 @@
+//! The definitions: features and plan in one, as everything else takes them.
+
+use super::definition::Feature;
+use super::parse;
+use super::plan::{ACTION_FIELD, AMOUNT_FIELD, FILTERS, Plan, USER_FIELD};
+use crate::record::Fields;
+use sha2::{Digest, Sha256};
+
+/// The features that are computed of each user's events.
+#[derive(Clone, Debug)]
+pub struct Definitions {
+    features: Vec<Feature>,
+    timestamp: String,
+    ttl_ms: i64,
+    fingerprint: String,
+    pub(super) plan: Plan,
+}
+
+impl Definitions {
+    /// The four features over the purchases of the last 24 hours.
+    ///
+    /// # Panics
+    ///
+    /// Never: a test parses the file that is compiled in.
+    pub fn standard() -> Self {
+        Self::parse(include_str!("standard.toml")).expect("the standard definitions are valid")
+    }
+
+    /// Reads `features.toml`; the error lists every problem, each naming feature, field and remedy.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let parse::File {
+            timestamp,
+            ttl_s,
+            features,
+        } = parse::parse(text)?;
+        let plan = Plan::new(&timestamp, &features);
+        let mut problems = Vec::new();
+        if [USER_FIELD, ACTION_FIELD, AMOUNT_FIELD].contains(&timestamp.as_str()) {
+            problems.push(format!(
+                "timestamp = {timestamp:?}: this field is no time, name another"
+            ));
+        }
+        if plan.filters.len() > FILTERS {
+            let count = plan.filters.len();
+            problems.push(format!(
+                "{count} different where: at most {FILTERS}, use fewer"
+            ));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut canonical = format!("time = {timestamp}\n");
+        for feature in &features {
+            canonical.push_str(&feature.to_string());
+            canonical.push('\n');
+        }
+        let digest = Sha256::digest(canonical.as_bytes());
+        let fingerprint = digest
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let ttl_ms = ttl_s * 1000;
+        Ok(Self {
+            features,
+            timestamp,
+            ttl_ms,
+            fingerprint,
+            plan,
+        })
+    }
+
+    /// The features, in the file's order.
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+
+    /// The event's field that holds its time.
+    pub fn timestamp(&self) -> &str {
+        &self.timestamp
+    }
+
+    /// How long a hash lives after its user's last record, in milliseconds.
+    pub fn ttl_ms(&self) -> i64 {
+        self.ttl_ms
+    }
+
+    /// The longest window in milliseconds; 0 when no feature has a window.
+    pub fn longest_ms(&self) -> i64 {
+        self.plan.longest_ms
+    }
+
+    /// 16 hexadecimal digits that change with whatever changes a value or the layout of a window: everything
+    /// but the hashes' time to live.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The fields that an event is read for: user_id, time, action, amount, then those that only features name.
+    pub fn fields(&self) -> &Fields {
+        &self.plan.fields
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_follows_what_the_values_depend_on() {
+        let text = include_str!("standard.toml");
+        let fingerprint = |text: &str| Definitions::parse(text).unwrap().fingerprint().to_owned();
+        let own = fingerprint(text);
+        assert_eq!(own.len(), 16);
+        assert_eq!(own, fingerprint(&text.replace("172800", "60")));
+        for (from, to) in [
+            ("24h\"", "23h\""),
+            ("total", "sum"),
+            ("purchase\" }", "buy\" }"),
+        ] {
+            assert_ne!(own, fingerprint(&text.replace(from, to)), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_time_field_that_is_something_else_is_refused() {
+        let text = include_str!("standard.toml").replace("= \"timestamp\"", "= \"amount\"");
+        assert!(Definitions::parse(&text).unwrap_err()[0].contains("name another"));
+    }
+}

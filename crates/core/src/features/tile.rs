@@ -1,0 +1,48 @@
+//! Tiles: one minute of events each, summed up because a user has more of them than are kept exactly.
+
+use super::entry;
+use super::plan::Plan;
+use super::stats::{Stats, kind};
+
+pub(super) const MINUTE_MS: i64 = 60_000;
+
+/// The minute of a time: tiles lie on whole minutes since the epoch.
+pub(super) fn minute(time: i64) -> i64 {
+    time.div_euclid(MINUTE_MS)
+}
+
+/// The sums of one minute's events, for each cell of the plan.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tile {
+    pub(super) minute: i64,
+    pub(super) cells: Vec<Stats>,
+}
+
+impl Tile {
+    /// The tile of a minute in which nothing has happened yet.
+    pub(super) fn new(plan: &Plan, minute: i64) -> Self {
+        let cells = vec![Stats::EMPTY; plan.cells.len()];
+        Self { minute, cells }
+    }
+
+    /// Takes in a kept entry.
+    pub(super) fn add(&mut self, plan: &Plan, kept: &[u8]) {
+        for (cell, stats) in plan.cells.iter().zip(&mut self.cells) {
+            if entry::matches(plan, kept, cell.filter) {
+                let bits = cell.column.map(|column| entry::column(plan, kept, column));
+                let bits = bits.unwrap_or(f64::NAN.to_bits());
+                stats.add(cell, kind(cell, &plan.columns), entry::time(kept), bits);
+                stats.settle();
+            }
+        }
+    }
+
+    /// The time of its newest event, or the minute's begin when it has none that a windowed feature counts.
+    pub(super) fn newest(&self) -> i64 {
+        let counted = self.cells.iter().filter(|stats| stats.events > 0);
+        counted
+            .map(|stats| stats.newest)
+            .max()
+            .unwrap_or(self.minute * MINUTE_MS)
+    }
+}

@@ -1,0 +1,104 @@
+//! `featurizer explain`: a user's features with the events behind them, compared with what is stored.
+
+mod replay;
+mod report;
+
+use crate::settings::Config;
+use crate::store::{Keys, Redis, peek};
+use crate::user::User;
+use crate::worker::now_ms;
+use std::process::ExitCode;
+use tidemill_core::exit::Failure;
+use tidemill_core::features::{Evaluation, Limits, Window};
+use tidemill_core::kafka::{Cluster, Consumer};
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+/// What the report compares.
+struct Found {
+    /// The time it is about (epoch ms).
+    at: i64,
+    /// The hash's fields; values are compared only where its `_as_of` is `at`.
+    hash: Vec<(String, String)>,
+    /// The stored window at `at`, unless something was newer.
+    stored: Option<Evaluation>,
+    /// The replayed records at `at`.
+    replayed: Evaluation,
+    /// The user's events of the replayed stretch, oldest first.
+    events: Vec<replay::Event>,
+    /// The begin of the replayed stretch (Kafka time, epoch ms).
+    since: i64,
+}
+
+/// Prints values and events on standard output; exit code 1 where what is stored differs from what the topic says.
+pub async fn run(
+    config: &Config,
+    user: &str,
+    at: Option<i64>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let shared = &config.shared;
+    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
+    let Some(partitions) = cluster.partitions(&shared.topic)? else {
+        return Err(Failure::usage(format!(
+            "--topic {}: there is no such topic",
+            shared.topic
+        )));
+    };
+    block_in_place(|| {
+        let found = find(config, user, at, i32::try_from(partitions)?)?;
+        Ok(report::print(&config.definitions, user, &found))
+    })
+}
+
+fn find(config: &Config, user: &str, at: Option<i64>, partitions: i32) -> anyhow::Result<Found> {
+    let definitions = &config.definitions;
+    let mut redis = Redis::new(&config.redis_url)?;
+    redis
+        .connect_within(config.shared.connect_timeout, || false)
+        .map_err(|error| {
+            Failure::unreachable(format!(
+                "no Redis answered: {}; check --redis-url (REDIS_URL)",
+                error.0
+            ))
+        })?;
+    let keys = Keys::new(&config.key_prefix, &config.shared.topic);
+    let peek = peek(&mut redis, &keys, user, partitions)?;
+    let own = peek.hash.iter().find(|(name, _)| name == "_as_of");
+    let own = own.and_then(|(_, value)| value.parse().ok());
+    let at = at.or(own).unwrap_or_else(now_ms);
+
+    let stored = peek
+        .window
+        .as_deref()
+        .and_then(|bytes| User::decode(definitions, bytes));
+    let stored = stored.filter(|stored| stored.window.newest().is_none_or(|newest| newest <= at));
+    let stored = stored.map(|stored| {
+        let mut evaluation = Evaluation::default();
+        stored.window.evaluate(definitions, at, &mut evaluation);
+        evaluation
+    });
+
+    let consumer = Consumer::outside(
+        &config.shared.kafka,
+        &config.shared.group,
+        &config.shared.topic,
+    )?;
+    let since = at.min(now_ms()) - definitions.longest_ms() - crate::claim::MARGIN_MS;
+    let mut events = replay::replay(&consumer, definitions, user, since, &peek.positions)?;
+    let mut window = Window::default();
+    events
+        .iter()
+        .for_each(|event| window.insert(definitions, &event.entry, &Limits::NONE));
+    let mut replayed = Evaluation::default();
+    window.evaluate(definitions, at, &mut replayed);
+    events.sort_by_key(|event| event.time);
+    Ok(Found {
+        at,
+        hash: peek.hash,
+        stored,
+        replayed,
+        events,
+        since,
+    })
+}

@@ -1,0 +1,101 @@
+//! Prints what was found, and decides whether it agrees.
+
+use super::Found;
+use jiff::Timestamp;
+use std::process::ExitCode;
+use tidemill_core::features::{Definitions, Evaluation, FeatureValue};
+
+/// Prints the report; exit code 1 where stored and replayed values differ.
+pub(super) fn print(definitions: &Definitions, user: &str, found: &Found) -> ExitCode {
+    println!("{user} as of {}", time(found.at));
+    let as_of = found
+        .hash
+        .iter()
+        .find(|(name, _)| name == "_as_of")
+        .map(|(_, value)| value.as_str());
+    let hash_applies = as_of == Some(found.at.to_string().as_str());
+    println!(
+        "{:<28} {:>22} {:>22} {:>22}",
+        "feature", "hash", "stored window", "topic"
+    );
+    let mut differs = false;
+    for (index, feature) in definitions.features().iter().enumerate() {
+        let hash = found.hash.iter().find(|(name, _)| *name == feature.name);
+        let hash = hash
+            .filter(|_| hash_applies)
+            .map(|(_, value)| value.as_str());
+        let stored = found
+            .stored
+            .as_ref()
+            .map(|evaluation| evaluation.values[index]);
+        let replayed = found.replayed.values[index];
+        // What has no window may rest on records older than those read.
+        let unknown = feature.window_ms.is_none() && replayed == FeatureValue::Absent;
+        let same = unknown
+            || (stored.is_none_or(|stored| agree(stored.number(), replayed.number()))
+                && (!hash_applies
+                    || agree(hash.and_then(|text| text.parse().ok()), replayed.number())));
+        differs |= !same && found.replayed.exact && exact(found);
+        let own = |value: Option<FeatureValue>| value.map_or_else(|| "-".to_owned(), text);
+        let mark = if same { "" } else { "  differs" };
+        println!(
+            "{:<28} {:>22} {:>22} {:>22}{mark}",
+            feature.name,
+            hash.unwrap_or("-"),
+            own(stored),
+            own(Some(replayed)),
+        );
+    }
+    println!("right until {}", time(found.replayed.valid_until));
+    if !exact(found) {
+        println!(
+            "the stored window sums its oldest events up by the minute, and may count up to a minute too much"
+        );
+    }
+    println!(
+        "\n{} events since {}:",
+        found.events.len(),
+        time(found.since)
+    );
+    for event in &found.events {
+        let counts = event.time <= found.at && event.time > found.at - definitions.longest_ms();
+        let mark = if counts { ' ' } else { '-' };
+        let place = format!("{}/{}", event.partition, event.offset);
+        println!("{mark} {} {place:>14}  {}", time(event.time), event.text);
+    }
+    ExitCode::from(u8::from(differs))
+}
+
+fn exact(found: &Found) -> bool {
+    found
+        .stored
+        .as_ref()
+        .is_none_or(|stored: &Evaluation| stored.exact)
+}
+
+/// Equal but for the order in which numbers were added up.
+fn agree(one: Option<f64>, other: Option<f64>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            (one - other).abs() <= 1e-9 * one.abs().max(other.abs()).max(1.0)
+        }
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+fn text(value: FeatureValue) -> String {
+    let mut text = Vec::new();
+    value.write(&mut text);
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+fn time(millis: i64) -> String {
+    match Timestamp::from_millisecond(millis) {
+        Ok(time) => time.to_string(),
+        Err(_) => millis.to_string(),
+    }
+}

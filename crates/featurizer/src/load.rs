@@ -1,0 +1,93 @@
+//! Brings the users of a batch into memory.
+
+use crate::cache::Known;
+use crate::position::Position;
+use crate::store::Lost;
+use crate::user::User;
+use crate::worker::State;
+use std::collections::BTreeMap;
+
+impl State {
+    /// Reads what is not known of the batch's users; false when the step under way was refused meanwhile.
+    pub(crate) fn load(&mut self, now: i64) -> Result<bool, Lost> {
+        let outlives_ms = self.step.outlives_ms();
+        let mut missing = Vec::new();
+        for (index, _) in &self.batch.touched {
+            let slot = self.cache.slot(*index);
+            match &slot.known {
+                Known::Nothing => missing.push(*index),
+                // The store has let it go, or will before the step arrives.
+                Known::User(user) if user.expires_at.saturating_add(outlives_ms) <= now => {
+                    slot.known = Known::Absent;
+                }
+                _ => {}
+            }
+        }
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        if !self.finish()? {
+            return Ok(false);
+        }
+        let mut ids = Vec::with_capacity(missing.len());
+        for index in &missing {
+            ids.push(self.cache.slot(*index).id.clone());
+        }
+        let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
+        let mut elsewhere: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
+        for (index, bytes) in missing.iter().zip(self.store.load(&ids)?) {
+            let slot = self.cache.slot(*index);
+            let user = bytes.as_ref().and_then(|bytes| {
+                let user = User::decode(&self.rules.definitions, bytes);
+                if user.is_none() {
+                    self.gauges.unreadable(&slot.id);
+                }
+                user
+            });
+            let Some(user) = user else {
+                slot.known = Known::Absent;
+                continue;
+            };
+            match self.partitions.get(&user.partition) {
+                Some(own) if own.position.epoch != user.epoch => slot.known = Known::Absent,
+                Some(_) => slot.known = Known::User(Box::new(user)),
+                None => {
+                    elsewhere.entry(user.partition).or_default().push(*index);
+                    slot.known = Known::User(Box::new(user));
+                }
+            }
+        }
+        self.gauges.loaded(missing.len());
+        if !elsewhere.is_empty() {
+            self.check_elsewhere(&elsewhere)?;
+        }
+        Ok(true)
+    }
+
+    /// Users whose state was made in a partition that another worker holds: the state counts where it is of that
+    /// partition's present epoch, and then the other worker must notice that the user was taken.
+    fn check_elsewhere(&mut self, elsewhere: &BTreeMap<i32, Vec<u32>>) -> Result<(), Lost> {
+        let partitions: Vec<i32> = elsewhere.keys().copied().collect();
+        let positions = self.store.look_also(&partitions)?;
+        for ((partition, users), position) in elsewhere.iter().zip(positions) {
+            let position = position.and_then(|text| text.parse::<Position>().ok());
+            let position =
+                position.filter(|found| found.definitions == self.rules.definitions.fingerprint());
+            for index in users {
+                let slot = self.cache.slot(*index);
+                let valid = match (&slot.known, &position) {
+                    (Known::User(user), Some(position)) => user.epoch == position.epoch,
+                    _ => false,
+                };
+                if !valid {
+                    slot.known = Known::Absent;
+                } else if !self.batch.pending.is_empty()
+                    && let Some(position) = &position
+                {
+                    self.disturbed.insert(*partition, position.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+}

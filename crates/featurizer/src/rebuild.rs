@@ -1,0 +1,57 @@
+//! `featurizer rebuild`: has the stored windows built anew from the topic.
+
+use crate::settings::Config;
+use crate::store::{Keys, Redis};
+use tidemill_core::exit::Failure;
+use tidemill_core::kafka::Cluster;
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+/// Deletes the position of one partition or of all. The worker that holds it notices at its next step, and a
+/// featurizer that starts later at its claim: without a position, windows are built from the log.
+pub async fn run(
+    config: &Config,
+    partition: Option<i32>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let shared = &config.shared;
+    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
+    let Some(count) = cluster.partitions(&shared.topic)? else {
+        return Err(Failure::usage(format!(
+            "--topic {}: there is no such topic",
+            shared.topic
+        )));
+    };
+    let count = i32::try_from(count)?;
+    let partitions = match partition {
+        Some(one) if (0..count).contains(&one) => one..one + 1,
+        Some(one) => {
+            let last = count - 1;
+            return Err(Failure::usage(format!(
+                "--partition {one}: use 0 to {last}"
+            )));
+        }
+        None => 0..count,
+    };
+    block_in_place(|| {
+        let mut redis = Redis::new(&config.redis_url)?;
+        redis.connect_within(shared.connect_timeout, || shutdown.is_cancelled())?;
+        let keys = Keys::new(&config.key_prefix, &shared.topic);
+        let owner = redis.command(&["GET", &keys.owner()])?.concat();
+        let owner = String::from_utf8_lossy(&owner);
+        if !owner.is_empty() && owner != config.owner() {
+            return Err(crate::run::foreign(config, &owner));
+        }
+        // All at once: a user found in two partitions must not be built from the one on top of the other's old state.
+        let mut words = vec!["DEL".to_owned()];
+        words.extend(partitions.clone().map(|partition| keys.position(partition)));
+        redis.command(&words)?;
+        for partition in partitions {
+            println!(
+                "partition {partition} of {} will be built anew",
+                shared.topic
+            );
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,242 @@
+//! Flags of the featurizer, and the validated configuration made from them.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use tidemill_core::features::{Definitions, Limits};
+use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_time, parse_topic};
+
+/// The featurizer among the binaries.
+pub const BINARY: Binary = Binary {
+    name: "featurizer",
+    version: env!("CARGO_PKG_VERSION"),
+    group: "feature-compute",
+    topic: "user-events",
+    admin_addr: "127.0.0.1:9101",
+};
+
+/// Keeps sliding-window features per user, in event time, in Redis
+#[derive(Parser, Clone, Debug)]
+pub struct Flags {
+    /// Flags of every binary.
+    #[command(flatten)]
+    pub shared: SharedFlags,
+    /// Flags of the featurizer.
+    #[command(flatten)]
+    pub own: OwnFlags,
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that only the featurizer has.
+#[derive(Args, Clone, Debug)]
+pub struct OwnFlags {
+    /// Redis to keep the features in
+    #[arg(
+        long,
+        env = "REDIS_URL",
+        default_value = "redis://localhost:6379",
+        global = true
+    )]
+    pub redis_url: String,
+
+    /// What the names of all keys begin with; the scorer's flag of this name must say the same
+    #[arg(long, env = "TIDEMILL_KEY_PREFIX", default_value = "", global = true)]
+    pub key_prefix: String,
+
+    /// Feature definitions [default: four features over the purchases of 24 hours]
+    #[arg(long, env = "TIDEMILL_FEATURES", value_name = "FILE", global = true)]
+    pub features: Option<PathBuf>,
+
+    /// Topic for records that cannot be used [default: the input topic's name and .dead-letter]
+    #[arg(
+        long,
+        env = "TIDEMILL_DEAD_LETTER_TOPIC",
+        value_name = "TOPIC",
+        global = true
+    )]
+    pub dead_letter_topic: Option<String>,
+
+    /// Events kept exactly for each user; beyond, the oldest are summed up by the minute
+    #[arg(
+        long,
+        env = "TIDEMILL_EXACT_EVENTS",
+        default_value = "1024",
+        value_name = "N",
+        global = true
+    )]
+    pub exact_events: String,
+
+    /// Megabytes of users kept in memory, over all workers
+    #[arg(
+        long,
+        env = "TIDEMILL_CACHE_MB",
+        default_value = "512",
+        value_name = "MB",
+        global = true
+    )]
+    pub cache_mb: String,
+
+    /// Take the key prefix over from another group or other feature definitions
+    #[arg(long)]
+    pub takeover: bool,
+}
+
+/// What to do instead of running.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Show a user's features with the events behind them, and compare them with what is stored
+    Explain {
+        /// The user's id
+        user: String,
+        /// The time to evaluate at, RFC 3339 or epoch milliseconds [default: the stored hash's own]
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+    },
+    /// Have the stored windows built anew from the topic, by the featurizers that run or the next one to start
+    Rebuild {
+        /// Only this partition
+        #[arg(long, value_name = "P")]
+        partition: Option<i32>,
+    },
+}
+
+impl AsRef<SharedFlags> for Flags {
+    fn as_ref(&self) -> &SharedFlags {
+        &self.shared
+    }
+}
+
+/// What the featurizer needs to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What every binary needs.
+    pub shared: Shared,
+    /// URL of the Redis.
+    pub redis_url: String,
+    /// What the names of all keys begin with.
+    pub key_prefix: String,
+    /// The features.
+    pub definitions: Definitions,
+    /// Topic for records that cannot be used.
+    pub dead_letter_topic: String,
+    /// How much of its events a window keeps.
+    pub limits: Limits,
+    /// Bytes of users kept in memory, over all workers.
+    pub cache_bytes: usize,
+    /// Whether the key prefix may be taken over.
+    pub takeover: bool,
+}
+
+impl Config {
+    /// Who owns the key prefix while this featurizer runs on it.
+    pub fn owner(&self) -> String {
+        let Shared { group, topic, .. } = &self.shared;
+        format!(
+            "group {group}, topic {topic}, features {}",
+            self.definitions.fingerprint()
+        )
+    }
+}
+
+/// What a command line asks for.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// Run until stopped.
+    Run,
+    /// See [`Command::Explain`]; the time in epoch milliseconds.
+    Explain {
+        /// The user's id.
+        user: String,
+        /// The time to evaluate at.
+        at: Option<i64>,
+    },
+    /// See [`Command::Rebuild`].
+    Rebuild {
+        /// Only this partition.
+        partition: Option<i32>,
+    },
+}
+
+impl Flags {
+    /// Validates the flags; the error lists every problem.
+    pub fn validate(self) -> anyhow::Result<(Config, Task)> {
+        let mut problems = Problems::default();
+        let shared = self.shared.validate(&BINARY, &mut problems);
+        let own = self.own;
+        if let Err(error) = crate::store::Redis::new(&own.redis_url) {
+            problems.add(format!(
+                "--redis-url: {error}; use redis://host:6379, or rediss:// for TLS"
+            ));
+        }
+        let definitions = definitions(own.features.as_ref(), &mut problems);
+        let dead_letter_topic = match &own.dead_letter_topic {
+            Some(topic) => problems.take("--dead-letter-topic", topic, parse_topic),
+            None => Some(format!("{}.dead-letter", self.shared.topic)),
+        };
+        let exact_events = problems.take("--exact-events", &own.exact_events, |text| {
+            let count = text
+                .parse()
+                .ok()
+                .filter(|count| (1..=1_000_000).contains(count));
+            count.ok_or_else(|| "use a number from 1 to 1000000".to_owned())
+        });
+        let cache_mb: Option<usize> = problems.take("--cache-mb", &own.cache_mb, |text| {
+            let count = text
+                .parse()
+                .ok()
+                .filter(|count| (1..=1_000_000).contains(count));
+            count.ok_or_else(|| "use megabytes, from 1 to 1000000".to_owned())
+        });
+        let task = match self.command {
+            None => Some(Task::Run),
+            Some(Command::Rebuild { partition }) => Some(Task::Rebuild { partition }),
+            Some(Command::Explain { user, at: None }) => Some(Task::Explain { user, at: None }),
+            Some(Command::Explain { user, at: Some(at) }) => {
+                let at = problems.take("--at", &at, parse_time);
+                at.map(|at| Task::Explain { user, at: Some(at) })
+            }
+        };
+        problems.finish()?;
+        let valid = (|| {
+            let config = Config {
+                shared: shared?,
+                redis_url: own.redis_url,
+                key_prefix: own.key_prefix,
+                definitions: definitions?,
+                dead_letter_topic: dead_letter_topic?,
+                limits: Limits {
+                    exact_events: exact_events?,
+                    forget: true,
+                },
+                cache_bytes: cache_mb? << 20,
+                takeover: own.takeover,
+            };
+            Some((config, task?))
+        })();
+        valid.ok_or_else(|| anyhow::anyhow!("a flag was refused without saying why"))
+    }
+}
+
+fn definitions(file: Option<&PathBuf>, problems: &mut Problems) -> Option<Definitions> {
+    let Some(path) = file else {
+        return Some(Definitions::standard());
+    };
+    let place = format!("--features {}", path.display());
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.add(format!("{place}: {error}; name a file that can be read"));
+            return None;
+        }
+    };
+    match Definitions::parse(&text) {
+        Ok(definitions) => Some(definitions),
+        Err(found) => {
+            found
+                .iter()
+                .for_each(|problem| problems.add(format!("{place}: {problem}")));
+            None
+        }
+    }
+}
