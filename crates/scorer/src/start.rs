@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use tidemill_core::kafka::Consumer;
 use tokio_util::sync::CancellationToken;
 
@@ -28,34 +27,27 @@ enum Step {
 }
 
 /// The positions to read `assigned` partitions from; `None` when stopped while waiting for them.
-/// `count` is how many partitions the topic had when the process started.
-///
-/// # Errors
-///
-/// The brokers refuse for a minute.
+/// `count` is how many partitions the topic had when the process started. An outage is waited out.
 pub fn positions(
     consumer: &Consumer,
     assigned: &[i32],
     count: usize,
     start: Start,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Option<Vec<(i32, i64)>>> {
+) -> Option<Vec<(i32, i64)>> {
     let highest = assigned.iter().max().map_or(0, |highest| highest + 1);
     let all: Vec<i32> = (0..highest.max(count as i32)).collect();
-    let mut refused = 0;
     while !shutdown.is_cancelled() {
         match attempt(consumer, assigned, &all, start) {
-            Ok(Some(positions)) => return Ok(Some(positions)),
+            Ok(Some(positions)) => return Some(positions),
             Ok(None) => {}
-            Err(error) if refused < 600 => {
-                refused += 1;
+            Err(error) => {
                 tracing::warn!("fixing the start positions of {assigned:?}: {error:#}");
             }
-            Err(error) => return Err(error).context("fixing the start positions"),
         }
         std::thread::sleep(WAIT);
     }
-    Ok(None)
+    None
 }
 
 fn attempt(

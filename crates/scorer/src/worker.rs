@@ -114,7 +114,7 @@ impl<'s> Worker<'s> {
             match event {
                 Some(Event::Assigned(partitions)) => self.assigned(&partitions)?,
                 Some(Event::Revoked { partitions, lost }) => self.revoked(&partitions, lost)?,
-                Some(Event::OutOfRange) => self.find_way_back()?,
+                Some(Event::OutOfRange) => self.find_way_back(),
                 None => {}
             }
         }
@@ -189,7 +189,7 @@ impl<'s> Worker<'s> {
             *count,
             config.start,
             &self.shutdown,
-        )?;
+        );
         let Some(positions) = positions else {
             return Ok(());
         };
@@ -237,13 +237,26 @@ impl<'s> Worker<'s> {
         Ok(())
     }
 
-    /// Some position is outside its log: goes on at the log's start, and says what was lost.
-    fn find_way_back(&mut self) -> anyhow::Result<()> {
+    /// Some position is outside its log: goes on at the log's start, however long the brokers take to tell it.
+    fn find_way_back(&mut self) {
+        while let Err(error) = self.leave_gaps() {
+            tracing::warn!("{error:#}");
+            if self.shutdown.is_cancelled() {
+                return;
+            }
+            std::thread::sleep(IDLE);
+        }
+    }
+
+    /// Moves every position that is outside its log to the log's start, and says what is lost.
+    fn leave_gaps(&mut self) -> anyhow::Result<()> {
         for (partition, position) in self.positions.all() {
             let (oldest, end) = self.consumer.log_range(partition)?;
             if (oldest..=end).contains(&position) {
                 continue;
             }
+            self.consumer.seek(partition, oldest)?;
+            self.positions.set(partition, oldest);
             let lost = (oldest - position).max(0);
             metrics::counter!("tidemill_lost_to_retention_total").increment(lost as u64);
             tracing::error!(
@@ -255,8 +268,6 @@ impl<'s> Worker<'s> {
                 "position is outside the log (records deleted by retention, or the topic was \
                  re-created), going on at its start"
             );
-            self.positions.set(partition, oldest);
-            self.consumer.seek(partition, oldest)?;
         }
         Ok(())
     }

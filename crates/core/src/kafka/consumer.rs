@@ -300,7 +300,8 @@ impl Consumer {
         released.with_context(|| format!("unassigning {} {partitions:?}", self.topic))
     }
 
-    /// Goes on at another position of an assigned partition.
+    /// Goes on at another position of an assigned partition, also of one whose reading has stopped because its
+    /// position was out of range.
     pub fn seek(&self, partition: i32, position: i64) -> anyhow::Result<()> {
         let list = self.list(&[(partition, position)])?;
         let sought = self.base.seek_partitions(list, ANSWER);
@@ -308,6 +309,14 @@ impl Consumer {
             let outcomes = list.elements().into_iter().map(|element| element.error());
             outcomes.collect::<KafkaResult<()>>()
         });
+        if sought
+            .as_ref()
+            .is_err_and(|error| error.rdkafka_error_code() == Some(RDKafkaErrorCode::State))
+        {
+            // A partition that has stopped cannot be sought, only started anew.
+            self.release(&[partition])?;
+            return self.start(&[(partition, position)]);
+        }
         sought.with_context(|| format!("seeking {} {partition} to {position}", self.topic))
     }
 
@@ -420,5 +429,17 @@ impl Consumer {
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(*position))?;
         }
         Ok(list)
+    }
+}
+
+impl Drop for Consumer {
+    /// Leaving waits until every rebalance is answered, and after this nobody polls for one any more.
+    fn drop(&mut self) {
+        self.base.context().closing.store(true, Ordering::Relaxed);
+        if let Some(Change::Revoked { partitions, .. }) = self.pending()
+            && let Err(error) = self.release(&partitions)
+        {
+            tracing::debug!("{error:#}");
+        }
     }
 }

@@ -10,6 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use sandbox::harness::{Link, Program, Scene, until};
 use sandbox::kafka::{Producer, Stored};
 use serde_json::Value;
@@ -336,5 +339,44 @@ fn a_group_is_moved_while_it_has_no_members_and_only_then() -> Result<()> {
         again.output().contains("partition 0: "),
         "from and to are shown"
     );
+    Ok(())
+}
+
+/// Deletes what lies before a position in each partition, as retention does.
+fn delete_before(scene: &Scene, position: i64) -> Result<()> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &scene.brokers);
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&scene.names.transactions, 0, Offset::Offset(position))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(admin.delete_records(&list, &AdminOptions::new()))?;
+    Ok(())
+}
+
+#[test]
+fn what_retention_has_deleted_is_said_and_the_rest_is_scored() -> Result<()> {
+    let scene = Scene::new("retention", 1)?;
+    let mut scorer = scene.scorer("scorer", &[])?;
+    scorer.wait_ready()?;
+    assert!(scorer.terminate()?.success());
+    let records: Vec<String> = (0..50).map(transaction).collect();
+    let records: Vec<_> = records
+        .iter()
+        .map(|value| (None, Some(value.as_str())))
+        .collect();
+    scene.send(&scene.names.transactions, &records)?;
+    delete_before(&scene, 20)?;
+    scorer.start_again()?;
+    let predictions = all_scored(&scene, 30)?;
+    let first = receipt(&predictions[0])?;
+    assert_eq!(
+        (predictions.len(), first["offset"].as_i64()),
+        (30, Some(20))
+    );
+    assert_eq!(counter(&scorer, "tidemill_lost_to_retention_total")?, 20);
+    assert!(scorer.terminate()?.success());
     Ok(())
 }
