@@ -176,8 +176,13 @@ impl<'s> Worker<'s> {
         }
     }
 
-    /// Takes up assigned partitions where the group stands.
+    /// Takes up assigned partitions where the group stands. None at all is an assignment too.
     fn assigned(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        if partitions.is_empty() {
+            tracing::info!(worker = self.part, "no partition for this worker");
+            self.shared.health.ready(&self.part);
+            return Ok(());
+        }
         let Shared {
             config,
             partitions: count,
