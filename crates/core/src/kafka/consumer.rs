@@ -19,10 +19,13 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// The group is told no more often how far a worker is.
+const BETWEEN_HINTS: Duration = Duration::from_millis(200);
 
 /// What a poll brought.
 pub enum Polled<'a> {
@@ -104,7 +107,8 @@ struct Rebalances {
     pending: Mutex<Option<Change>>,
     closing: AtomicBool,
     ended: Mutex<Vec<i32>>,
-    committing: AtomicBool,
+    /// When the group was last told how far this member is.
+    hinted: Mutex<Option<Instant>>,
 }
 
 impl ConsumerContext for Rebalances {
@@ -150,7 +154,6 @@ impl ConsumerContext for Rebalances {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        self.committing.store(false, Ordering::Relaxed);
         if let Err(error) = result {
             // Another commit follows; a rebalance in between makes this one void.
             tracing::debug!(%error, "group commit failed");
@@ -333,20 +336,22 @@ impl Consumer {
     }
 
     /// Tells the group how far the worker is, without waiting; only lag metrics rest on it. False, and nothing is
-    /// told, while the previous hint is unanswered: the brokers take milliseconds for each, and heartbeats queue
-    /// behind them, so that a hint for each of many small batches would cost the membership.
+    /// told, shortly after the previous hint: the brokers take milliseconds for each, and heartbeats queue behind
+    /// them, so that a hint for each of many small batches would cost the membership.
+    ///
+    /// By time and not by the previous one's answer, since the client reports only answers that are errors.
     pub fn commit_hint(&self, positions: &[(i32, i64)]) -> bool {
-        if self.base.context().committing.swap(true, Ordering::Relaxed) {
+        let Ok(mut hinted) = self.base.context().hinted.lock() else {
+            return false;
+        };
+        if hinted.is_some_and(|hinted| hinted.elapsed() < BETWEEN_HINTS) {
             return false;
         }
+        *hinted = Some(Instant::now());
         let committed = self
             .list(positions)
             .and_then(|list| Ok(self.base.commit(&list, CommitMode::Async)?));
         if let Err(error) = committed {
-            self.base
-                .context()
-                .committing
-                .store(false, Ordering::Relaxed);
             tracing::debug!("{error:#}");
         }
         true
