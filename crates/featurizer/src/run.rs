@@ -63,9 +63,11 @@ fn check_store(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<
     let mut redis = Redis::new(&config.redis_url)?;
     let timeout = config.shared.connect_timeout;
     let stopped = || shutdown.is_cancelled();
+    let address = redis.address();
     redis.connect_within(timeout, stopped).map_err(|error| {
         Failure::unreachable(format!(
-            "no Redis answered within {timeout:?}: {}; check --redis-url (REDIS_URL) and that a Redis listens there",
+            "no Redis at {address} answered within {timeout:?}: {}; check --redis-url (REDIS_URL) and that a Redis \
+             listens there",
             error.0
         ))
     })?;

@@ -41,6 +41,11 @@ impl Redis {
         })
     }
 
+    /// Host and port, for messages: the URL itself may hold a password.
+    pub fn address(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
+    }
+
     /// Connects anew.
     pub fn connect(&mut self) -> Result<(), Lost> {
         self.connection = None;
