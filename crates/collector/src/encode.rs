@@ -2,11 +2,12 @@
 
 use crate::buffer::{Batch, Raw};
 use crate::columns::{Coordinates, Rows};
+use crate::features::{Columns, History};
 use crate::footer::Footer;
 use crate::frozen::Frozen;
 use crate::{names, rejects};
 use anyhow::Context;
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -58,13 +59,19 @@ pub(crate) fn encode(
     batch: &Batch,
     frozen: &Frozen,
     codec: Codec,
+    history: Option<&History>,
 ) -> anyhow::Result<Encoded> {
     let mut rows = Rows::new(&frozen.schema, partition);
+    let mut features = history.map(History::columns);
     let mut rejected = Vec::new();
     let mut rejects = 0;
     for record in batch.records() {
         match rows.push(coordinates(&record), record.value) {
-            Ok(()) => {}
+            Ok(()) => {
+                if let Some(columns) = &mut features {
+                    columns.push(record.value.unwrap_or_default());
+                }
+            }
             Err(reject) => {
                 rejects += 1;
                 metrics::counter!("tidemill_rejected_total", "reason" => reject.reason.code())
@@ -92,14 +99,17 @@ pub(crate) fn encode(
     };
     let gap = match batch.gap {
         Some((from, to)) => {
-            let none = Rows::new(&frozen.schema, partition).finish(Vec::new())?;
+            let (features, _) = finished(history.map(History::columns));
+            let none = Rows::new(&frozen.schema, partition).finish(features)?;
             Some(data(&footer(from, to, 0, 0, true), none)?)
         }
         None => None,
     };
     let misfits = rows.misfits();
     let footer = footer(batch.first, batch.next, rows.len() as u64, rejects, false);
-    let rows = rows.finish(Vec::new())?;
+    let (features, unknown) = finished(features);
+    metrics::counter!("tidemill_unknown_features_total").increment(unknown);
+    let rows = rows.finish(features)?;
     let rejects = (!rejected.is_empty()).then(|| File {
         path: names::rejected(topic, partition, batch.first, batch.next),
         bytes: rejected.into(),
@@ -111,6 +121,10 @@ pub(crate) fn encode(
         rejects,
         misfits,
     })
+}
+
+fn finished(columns: Option<Columns<'_>>) -> (Vec<ArrayRef>, u64) {
+    columns.map(Columns::finish).unwrap_or_default()
 }
 
 fn coordinates<'a>(

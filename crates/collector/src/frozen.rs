@@ -2,7 +2,7 @@
 
 use crate::buffer::Batch;
 use crate::names;
-use crate::schema::{Sample, Schema};
+use crate::schema::{FeatureColumns, Sample, Schema};
 use crate::store::{Creation, Store};
 use anyhow::{Context, ensure};
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub(crate) struct Wanted {
     pub(crate) schema: Option<Schema>,
     /// There is to be a column `_headers`.
     pub(crate) headers: bool,
-    /// Names of the point-in-time features, in order.
-    pub(crate) features: Vec<String>,
+    /// The point-in-time features.
+    pub(crate) features: Option<FeatureColumns>,
 }
 
 /// The place of a data set's schema; all workers of a process share it.
@@ -94,9 +94,10 @@ impl Freezer {
     async fn create(&self, mut schema: Schema) -> anyhow::Result<Arc<Frozen>> {
         schema.headers = self.wanted.headers;
         schema.features.clone_from(&self.wanted.features);
+        let features = schema.feature_names().to_vec();
         schema
             .columns
-            .retain(|column| !self.wanted.features.contains(&column.name));
+            .retain(|column| !features.contains(&column.name));
         let text = schema.to_json()?;
         let theirs = match self
             .store
@@ -151,6 +152,7 @@ impl Freezer {
         ensure!(schema.headers == *headers, differs("other --headers"));
         ensure!(schema.features == *features, differs("other --features"));
         if let Some(given) = given {
+            let features = schema.feature_names();
             let own = given
                 .columns
                 .iter()

@@ -5,6 +5,7 @@
 
 use crate::buffer::Batch;
 use crate::encode::{Codec, Encoded, File, encode};
+use crate::features::History;
 use crate::footer::Footer;
 use crate::frozen::{Freezer, Frozen};
 use crate::reader;
@@ -33,6 +34,8 @@ pub(crate) struct Sink {
     pub(crate) freezer: Arc<Freezer>,
     /// How its files are compressed.
     pub(crate) codec: Codec,
+    /// The history that point-in-time features are computed from.
+    pub(crate) history: Option<Arc<History>>,
     /// Bounds how many files are encoded at a time.
     pub(crate) encoders: Arc<Semaphore>,
     /// Told when the store does not take a file.
@@ -168,8 +171,17 @@ async fn encode_one(
     batch: Batch,
     frozen: Arc<Frozen>,
 ) -> anyhow::Result<Encoded> {
-    let (topic, codec) = (sink.topic.clone(), sink.codec);
-    let work = move || encode(&topic, partition, &batch, &frozen, codec);
+    let (topic, codec, history) = (sink.topic.clone(), sink.codec, sink.history.clone());
+    let work = move || {
+        encode(
+            &topic,
+            partition,
+            &batch,
+            &frozen,
+            codec,
+            history.as_deref(),
+        )
+    };
     let encoded = tokio::task::spawn_blocking(work).await;
     encoded.context("encoding a file")?
 }

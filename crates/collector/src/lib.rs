@@ -9,10 +9,11 @@
 //!
 //! - [`settings`], [`run`]: flags, and a run from its start to its end
 //! - `worker`: the loop of a live run; `stretch`, `sample`, `replay`, `progress`: a bounded run
-//! - `resume`: where to go on; `memory`: whom to pause
+//! - `resume`: where to go on; `memory`, `pauses`: which partitions are read while memory is short
 //! - `intake`, `buffer`: records since the last file, and where a file ends
 //! - `lane`: a partition's batches on their way, in order
 //! - `encode`, `json`, `columns`, `schema`, `frozen`, `rejects`: from a batch to the bytes of its files
+//! - `features`: columns of what the featurizer would have served at the record's time
 //! - `store`, `names`, `footer`, `reader`: the files themselves
 //! - [`verify`](mod@verify), [`inspect`](mod@inspect), [`infer`](mod@infer), `dataset`: the other commands
 
@@ -20,6 +21,7 @@ mod buffer;
 mod columns;
 mod dataset;
 mod encode;
+mod features;
 mod footer;
 mod frozen;
 pub mod infer;
@@ -29,6 +31,7 @@ mod json;
 mod lane;
 mod memory;
 mod names;
+mod pauses;
 mod progress;
 mod reader;
 pub mod rejects;
@@ -44,5 +47,6 @@ pub mod verify;
 mod worker;
 
 pub use encode::Codec;
+pub use features::Question;
 pub use footer::Footer;
 pub use store::Location;

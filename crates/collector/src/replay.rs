@@ -2,11 +2,10 @@
 
 use crate::intake::{Event, Intake};
 use crate::lane::Sink;
-use crate::memory::Flow;
+use crate::pauses::Pauses;
 use crate::progress::Progress;
 use crate::settings::Config;
 use crate::stretch::Range;
-use crate::worker::apply_pauses;
 use anyhow::bail;
 use std::time::{Duration, Instant};
 use tidemill_core::kafka::{Consumer, Polled};
@@ -18,9 +17,6 @@ const POLL: Duration = Duration::from_millis(20);
 /// How often a worker looks after what is not a record.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long nothing must have arrived to count as idle.
-const IDLE: Duration = Duration::from_secs(1);
-
 /// One worker of a bounded run.
 pub(crate) struct Replay {
     consumer: Consumer,
@@ -28,8 +24,7 @@ pub(crate) struct Replay {
     ranges: Vec<Range>,
     /// The end of each partition's range, by partition number; 0 where it is reached.
     ends: Vec<i64>,
-    paused: Vec<i32>,
-    last_record: Instant,
+    pauses: Pauses,
     records: u64,
 }
 
@@ -64,8 +59,7 @@ impl Replay {
             intake,
             ranges,
             ends,
-            paused: Vec::new(),
-            last_record: Instant::now(),
+            pauses: Pauses::none(),
             records: 0,
         })
     }
@@ -93,7 +87,7 @@ impl Replay {
                     if !self.records.is_multiple_of(256) {
                         continue;
                     }
-                    self.last_record = Instant::now();
+                    self.pauses.records_arrive();
                 }
                 Polled::OutOfRange => bail!(
                     "retention has deleted records of {} before they were read: run again, with a later --from",
@@ -127,6 +121,8 @@ impl Replay {
                 tracing::info!(partition, next, "a peer was first, going on after its file");
                 if self.ends[partition as usize] > next {
                     self.consumer.seek(partition, next)?;
+                    self.consumer.resume(&[partition])?;
+                    self.pauses.forget(&[partition]);
                     self.intake.open(partition, next, None);
                 } else {
                     self.ends[partition as usize] = 0;
@@ -144,7 +140,9 @@ impl Replay {
                     .map_or(0, |now| (now - range.first).max(0) as u64),
             });
         progress.report(self.ranges[0].partition, read.sum());
-        self.throttle()
+        let mut open = self.intake.open_partitions();
+        open.retain(|partition| self.ends[*partition as usize] > 0);
+        self.pauses.apply(&self.consumer, &mut self.intake, &open)
     }
 
     /// The end of a partition's range: what is buffered is its last file.
@@ -155,25 +153,5 @@ impl Replay {
             self.consumer.pause(&[partition])?;
         }
         Ok(())
-    }
-
-    fn throttle(&mut self) -> anyhow::Result<()> {
-        let idle = self.last_record.elapsed() > IDLE;
-        let open = self.intake.open_partitions();
-        let unfinished = |partition: &i32| self.ends[*partition as usize] > 0;
-        let open: Vec<i32> = open.into_iter().filter(unfinished).collect();
-        let paused = match self.intake.flow(idle) {
-            Flow::All => Vec::new(),
-            Flow::Only(one) => open
-                .iter()
-                .copied()
-                .filter(|partition| *partition != one)
-                .collect(),
-            Flow::None => open.clone(),
-        };
-        if idle && paused != self.paused {
-            self.last_record = Instant::now();
-        }
-        apply_pauses(&self.consumer, &open, &mut self.paused, paused)
     }
 }

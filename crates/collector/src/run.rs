@@ -1,11 +1,12 @@
 //! A run of the collector: opens what it needs, starts the workers, waits for them.
 
+use crate::features::{self, History};
 use crate::frozen::{Freezer, Wanted};
 use crate::lane::Sink;
 use crate::progress::Progress;
 use crate::replay::Replay;
 use crate::sample::{self, SAMPLE};
-use crate::settings::{Config, Extent, Stretch};
+use crate::settings::{Config, Extent, Features, Stretch};
 use crate::store::Store;
 use crate::stretch::{self, Range};
 use crate::worker::Worker;
@@ -52,7 +53,7 @@ async fn open_sink(config: &Config, health: Arc<Health>) -> anyhow::Result<Sink>
     let wanted = Wanted {
         schema: config.schema.clone(),
         headers: config.headers,
-        features: Vec::new(),
+        features: config.features.as_ref().map(Features::columns),
     };
     let freezer = Freezer::open(store.clone(), wanted).await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -61,6 +62,7 @@ async fn open_sink(config: &Config, health: Arc<Health>) -> anyhow::Result<Sink>
         store,
         freezer: Arc::new(freezer),
         codec: config.codec,
+        history: None,
         encoders: Arc::new(Semaphore::new(cores)),
         health,
         runtime: Handle::current(),
@@ -69,7 +71,7 @@ async fn open_sink(config: &Config, health: Arc<Health>) -> anyhow::Result<Sink>
 
 async fn run_stretch(
     config: Config,
-    sink: Sink,
+    mut sink: Sink,
     stretch: Stretch,
     partitions: usize,
     shutdown: &CancellationToken,
@@ -87,6 +89,13 @@ async fn run_stretch(
             return Ok(());
         }
         sink.freezer.freeze(&sample).await?;
+    }
+    if let Some(features) = &config.features {
+        let history = load_history(&config, features, stretch, shutdown).await?;
+        let Some(history) = history else {
+            return Ok(());
+        };
+        sink.history = Some(Arc::new(history));
     }
     let mut left = stretch::left(&sink, whole, stretch).await?;
     left.retain(|range| range.len() > 0);
@@ -111,6 +120,31 @@ async fn run_stretch(
         progress.finish();
     }
     Ok(())
+}
+
+async fn load_history(
+    config: &Config,
+    features: &Features,
+    stretch: Stretch,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<History>> {
+    let shared = &config.shared;
+    let topic = &features.events_topic;
+    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
+    let Some(partitions) = cluster.wait_for(topic, shutdown).await? else {
+        return Ok(None);
+    };
+    let partitions: Vec<i32> = (0..).take(partitions).collect();
+    block_in_place(|| {
+        features::load(
+            shared,
+            topic,
+            &partitions,
+            &features.question,
+            stretch.to,
+            shutdown,
+        )
+    })
 }
 
 /// Shares ranges out, the longest first, each to the worker that has the least so far.

@@ -1,5 +1,9 @@
 //! The collector's flags, and the configuration that they make up.
 
+mod features;
+
+pub use features::{FeatureFlags, Features};
+
 use crate::encode::Codec;
 use crate::schema::Schema;
 use crate::store::Location;
@@ -27,6 +31,10 @@ pub struct Flags {
     /// Flags of collecting.
     #[command(flatten)]
     pub collect: CollectFlags,
+
+    /// Flags of point-in-time features.
+    #[command(flatten)]
+    pub features: FeatureFlags,
 
     /// What to do instead of collecting.
     #[command(subcommand)]
@@ -139,6 +147,8 @@ pub struct Config {
     pub codec: Codec,
     /// How much is collected.
     pub extent: Extent,
+    /// Point-in-time features.
+    pub features: Option<Features>,
 }
 
 /// How much of the topic is collected.
@@ -208,6 +218,10 @@ impl Flags {
                 .map_err(|error| problems.add(format!("--schema {}: {error:#}", path.display())));
             told.ok()
         });
+        let features = self.features.validate(&mut problems);
+        if self.features.features.is_some() && matches!(stretch, Some(None)) {
+            problems.add("--features needs a bounded run: add --until-end, or --from and --to");
+        }
         problems.finish()?;
         let complete = || -> Option<Config> {
             let extent = match stretch? {
@@ -223,6 +237,7 @@ impl Flags {
                 headers: own.headers,
                 codec: codec?,
                 extent,
+                features,
             })
         };
         complete().ok_or_else(|| anyhow::anyhow!("a flag is missing although no problem was found"))

@@ -229,3 +229,6 @@ fn offsets(batches: &[RecordBatch], partition: i32) -> anyhow::Result<Vec<i64>> 
     }
     Ok(offsets)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 
 use crate::intake::{Event, Intake};
 use crate::lane::Sink;
-use crate::memory::Flow;
+use crate::pauses::Pauses;
 use crate::resume;
 use crate::settings::Config;
 use std::time::{Duration, Instant};
@@ -18,9 +18,6 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// How often a worker looks after what is not a record.
 const TICK: Duration = Duration::from_millis(50);
-
-/// How long nothing must have arrived to count as idle.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a failed start of partitions waits for the next try.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -40,8 +37,7 @@ pub(crate) struct Worker {
     /// Partitions that a peer wrote to, and where to go on.
     overtaken: Vec<(i32, i64)>,
     next_try: Instant,
-    paused: Vec<i32>,
-    last_record: Instant,
+    pauses: Pauses,
     records: u64,
 }
 
@@ -65,8 +61,7 @@ impl Worker {
             waiting: Vec::new(),
             overtaken: Vec::new(),
             next_try: Instant::now(),
-            paused: Vec::new(),
-            last_record: Instant::now(),
+            pauses: Pauses::none(),
             records: 0,
         })
     }
@@ -83,7 +78,7 @@ impl Worker {
                     if !self.records.is_multiple_of(256) {
                         continue;
                     }
-                    self.last_record = Instant::now();
+                    self.pauses.records_arrive();
                 }
                 Polled::Assigned(partitions) if partitions.is_empty() => {
                     self.sink.health.ready(&self.name);
@@ -112,7 +107,8 @@ impl Worker {
         }
         self.after_files()?;
         self.intake.cut_aged(self.max_age);
-        self.throttle()
+        let open = self.intake.open_partitions();
+        self.pauses.apply(&self.consumer, &mut self.intake, &open)
     }
 
     /// Starts waiting partitions where their files end. Broker or store may be away: then it is tried again later.
@@ -121,7 +117,7 @@ impl Worker {
             match self.consumer.seek(partition, next) {
                 Ok(()) => {
                     self.consumer.resume(&[partition])?;
-                    self.paused.retain(|own| *own != partition);
+                    self.pauses.forget(&[partition]);
                     self.intake.open(partition, next, None);
                 }
                 Err(error) => {
@@ -178,7 +174,7 @@ impl Worker {
         let kept = |own: &i32| !partitions.contains(own);
         self.waiting.retain(kept);
         self.overtaken.retain(|(own, _)| kept(own));
-        self.paused.retain(kept);
+        self.pauses.forget(partitions);
         if !lost {
             self.drain(partitions)?;
         }
@@ -236,24 +232,6 @@ impl Worker {
         Ok(())
     }
 
-    fn throttle(&mut self) -> anyhow::Result<()> {
-        let idle = self.last_record.elapsed() > IDLE;
-        let open = self.intake.open_partitions();
-        let paused: Vec<i32> = match self.intake.flow(idle) {
-            Flow::All => Vec::new(),
-            Flow::Only(one) => open
-                .iter()
-                .copied()
-                .filter(|partition| *partition != one)
-                .collect(),
-            Flow::None => open.clone(),
-        };
-        if idle && paused != self.paused {
-            self.last_record = Instant::now();
-        }
-        apply_pauses(&self.consumer, &open, &mut self.paused, paused)
-    }
-
     fn stop(mut self) -> anyhow::Result<()> {
         self.sink.health.unready(&self.name, "stopping");
         let open = self.intake.open_partitions();
@@ -268,28 +246,4 @@ impl Worker {
         self.consumer.close();
         Ok(())
     }
-}
-
-/// Pauses and resumes what differs from before.
-pub(crate) fn apply_pauses(
-    consumer: &Consumer,
-    open: &[i32],
-    before: &mut Vec<i32>,
-    now: Vec<i32>,
-) -> anyhow::Result<()> {
-    let only = |these: &[i32], those: &[i32]| -> Vec<i32> {
-        let open = these
-            .iter()
-            .filter(|own| !those.contains(own) && open.contains(own));
-        open.copied().collect()
-    };
-    let (pause, resume) = (only(&now, before), only(before, &now));
-    if !pause.is_empty() {
-        consumer.pause(&pause)?;
-    }
-    if !resume.is_empty() {
-        consumer.resume(&resume)?;
-    }
-    *before = now;
-    Ok(())
 }

@@ -1,13 +1,15 @@
 //! One column under construction: takes JSON values as they are written, or says that one does not fit.
 
+use super::object::append_object;
 use super::scalar::{is_integer, parse_double, parse_int64, parse_timestamp, unescape};
-use crate::json::{self, Member};
+use super::texts::{Texts, nulls, offsets};
+use crate::json;
 use crate::schema::Kind;
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray, StructArray,
     TimestampMicrosecondArray,
 };
-use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 use std::borrow::Cow;
@@ -38,45 +40,6 @@ enum Form {
     String,
     Integer,
     Json,
-}
-
-/// Texts end to end.
-#[derive(Debug, Default)]
-pub(super) struct Texts {
-    ends: Vec<i32>,
-    bytes: Vec<u8>,
-}
-
-impl Texts {
-    /// Adds a text; an empty one stands for null.
-    pub(super) fn push(&mut self, text: &[u8]) {
-        self.bytes.extend_from_slice(text);
-        // Bounded by the 64 MiB of values that a file holds, or by its only record.
-        self.ends.push(self.bytes.len() as i32);
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        self.ends.truncate(rows);
-        self.bytes
-            .truncate(self.ends.last().map_or(0, |end| *end as usize));
-    }
-
-    /// Offsets and bytes as Arrow has them.
-    pub(super) fn finish(self) -> (OffsetBuffer<i32>, arrow::buffer::Buffer) {
-        (offsets(self.ends), self.bytes.into())
-    }
-}
-
-/// Arrow's offsets, which begin with 0, from the ends of the values.
-pub(super) fn offsets(mut ends: Vec<i32>) -> OffsetBuffer<i32> {
-    ends.insert(0, 0);
-    OffsetBuffer::new(ends.into())
-}
-
-/// Arrow's nulls; none at all where every row has a value.
-pub(super) fn nulls(valid: Vec<bool>) -> Option<NullBuffer> {
-    let nulls = NullBuffer::from(valid);
-    (nulls.null_count() > 0).then_some(nulls)
 }
 
 impl Column {
@@ -158,7 +121,7 @@ impl Column {
     }
 
     /// Drops the rows after the first `rows`.
-    fn truncate(&mut self, rows: usize) {
+    pub(super) fn truncate(&mut self, rows: usize) {
         self.valid.truncate(rows);
         match &mut self.values {
             Values::Bool(values) => values.truncate(rows),
@@ -254,80 +217,4 @@ impl Form {
             Self::Json => Some(Cow::Borrowed(value)),
         }
     }
-}
-
-/// Appends an object's members to the columns of its struct, which have `rows` rows. Of a key that stands there
-/// twice the last counts.
-fn append_object(
-    fields: &mut [(String, Column)],
-    rows: usize,
-    value: &str,
-    extra: Option<&mut Vec<u8>>,
-) -> bool {
-    let mut members = Vec::new();
-    if json::members(value, &mut members).is_err() {
-        return false;
-    }
-    let mut left: Vec<(&str, Cow<'_, [u8]>)> = Vec::new();
-    for Member {
-        key,
-        escaped,
-        value,
-    } in members.iter().rev()
-    {
-        let name = unescape(key, *escaped);
-        let field = fields
-            .iter_mut()
-            .find(|(own, _)| Some(own.as_str()) == name.as_deref());
-        let mut inner = Vec::new();
-        match field {
-            Some((_, column)) if column.len() > rows => {}
-            Some((_, column)) => {
-                if !column.append(value, extra.is_some().then_some(&mut inner)) {
-                    column.append_null();
-                    left.push((key, value.as_bytes().into()));
-                } else if !inner.is_empty() {
-                    left.push((key, braced(&inner).into()));
-                }
-            }
-            None if *value == "null" || left.iter().any(|(other, _)| other == key) => {}
-            None => left.push((key, value.as_bytes().into())),
-        }
-    }
-    match extra {
-        None if !left.is_empty() => {
-            fields
-                .iter_mut()
-                .for_each(|(_, column)| column.truncate(rows));
-            return false;
-        }
-        Some(extra) => {
-            for (key, value) in left.iter().rev() {
-                push_member(extra, key, value);
-            }
-        }
-        None => {}
-    }
-    for (_, column) in fields {
-        if column.len() == rows {
-            column.append_null();
-        }
-    }
-    true
-}
-
-/// Adds a member to the text of an object without its braces; `key` is written as it was read.
-pub(super) fn push_member(object: &mut Vec<u8>, key: &str, value: &[u8]) {
-    if !object.is_empty() {
-        object.push(b',');
-    }
-    object.push(b'"');
-    object.extend_from_slice(key.as_bytes());
-    object.extend_from_slice(b"\":");
-    object.extend_from_slice(value);
-}
-
-/// The text of an object from that of its members.
-pub(super) fn braced(members: &[u8]) -> Vec<u8> {
-    [b"{", members, b"}"].concat()
 }

@@ -1,10 +1,14 @@
 //! From JSON records to Arrow columns, without a tree in between.
 
 mod column;
+mod coordinates;
+mod object;
 mod rows;
 mod scalar;
+mod texts;
 
-pub(crate) use rows::{Coordinates, Rows};
+pub(crate) use coordinates::Coordinates;
+pub(crate) use rows::Rows;
 pub(crate) use scalar::{parse_timestamp, unescape};
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ async fn sink(store: Store) -> Sink {
         store,
         freezer: Arc::new(freezer),
         codec: Codec::Zstd,
+        history: None,
         encoders: Arc::new(Semaphore::new(2)),
         health: Health::starting(),
         runtime: Handle::current(),
@@ -122,7 +123,7 @@ async fn the_same_records_again_are_the_same_file() {
     let again = send(&rig.sink, vec![batch(0, 20), batch(20, 21)]);
     assert_eq!(published(&again), [(0, 20), (20, 21)]);
     let frozen = rig.sink.freezer.get().unwrap();
-    let encoded = encode("t", 0, &batch(0, 20), &frozen, Codec::Zstd).unwrap();
+    let encoded = encode("t", 0, &batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
     assert_eq!(
         rig.sink.store.read(&encoded.data.path).await.unwrap(),
         encoded.data.bytes
@@ -176,7 +177,7 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
         let rig = Rig::new().await;
         send(&rig.sink, vec![batch(0, 20)]);
         let frozen = rig.sink.freezer.get().unwrap();
-        let files = encode("t", 0, &batch(20, 40), &frozen, Codec::Zstd).unwrap();
+        let files = encode("t", 0, &batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
         let rejects = files.rejects.unwrap();
         let staged = rig.folder.path().join(names::STAGING);
         let half = &files.data.bytes[..files.data.bytes.len() / 2];

@@ -11,7 +11,7 @@ impl Schema {
             .iter()
             .map(|column| nullable(&column.name, column.kind.to_arrow()));
         let features = self
-            .features
+            .feature_names()
             .iter()
             .map(|name| nullable(name, DataType::Float64));
         let mut fields: Vec<Field> = own.chain(features).collect();

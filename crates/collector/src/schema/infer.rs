@@ -66,7 +66,7 @@ impl Sample {
         Schema {
             columns,
             headers,
-            features: Vec::new(),
+            features: None,
         }
     }
 }

@@ -37,8 +37,24 @@ pub(crate) struct Schema {
     #[serde(default)]
     pub(crate) headers: bool,
     /// Point-in-time features, which stand behind the event's fields.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) features: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) features: Option<FeatureColumns>,
+}
+
+/// The columns of point-in-time features, and what their values follow from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FeatureColumns {
+    /// Their names, which are those of the features.
+    pub(crate) names: Vec<String>,
+    /// The fingerprint of the definitions.
+    pub(crate) definitions: String,
+    /// The topic of the users' events.
+    pub(crate) events_topic: String,
+    /// The field that says as of when.
+    pub(crate) as_of: String,
+    /// How much earlier than that they are evaluated, in milliseconds.
+    pub(crate) delay_ms: i64,
 }
 
 /// One field of the event, or of an object in it.
@@ -82,7 +98,7 @@ impl Schema {
     /// Errors name the column that cannot be used and why.
     pub(crate) fn from_json(text: &[u8]) -> anyhow::Result<Self> {
         let schema: Self = serde_json::from_slice(text).context("not a schema")?;
-        let features = schema.features.iter().map(String::as_str);
+        let features = schema.feature_names().iter().map(String::as_str);
         check(&schema.columns, features, 0)?;
         for column in &schema.columns {
             ensure!(
@@ -92,6 +108,12 @@ impl Schema {
             );
         }
         Ok(schema)
+    }
+
+    /// The names of the point-in-time features.
+    pub(crate) fn feature_names(&self) -> &[String] {
+        let features = self.features.as_ref();
+        features.map_or(&[], |features| features.names.as_slice())
     }
 
     /// The schema as a file for people: one column a line is what its diffs should show.

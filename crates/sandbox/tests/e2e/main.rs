@@ -5,6 +5,8 @@
 //! - `tutorial`: records of the documented shapes give exactly the documented outputs
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
+//! - `collector`, `collector_features`: data sets of bounded runs
+//! - `collector_faults`: live collectors under kills, zombies and rebalances
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
 //! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
 //! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
@@ -17,6 +19,9 @@
 // In a test, what is not as expected should end it.
 #![allow(clippy::unwrap_used)]
 
+mod collector;
+mod collector_faults;
+mod collector_features;
 mod faults;
 mod featurizer_faults;
 mod featurizer_features;

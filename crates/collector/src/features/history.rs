@@ -1,0 +1,171 @@
+//! The events of all users, and every feature as of any time: nothing from that time's future.
+
+use arrow::array::{ArrayRef, Float64Array};
+use hashbrown::HashMap;
+use std::sync::Arc;
+use tidemill_core::features::{Definitions, Evaluation, FeatureValue, Limits, Window};
+use tidemill_core::record::user_event::{self, UserRecord};
+use tidemill_core::record::{Fields, timestamp};
+
+/// What is asked of a history for each record.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The features.
+    pub definitions: Definitions,
+    /// The record's field that says as of when; its user is in `user_id`.
+    pub as_of: String,
+    /// How much earlier than that the features are evaluated, in milliseconds.
+    pub delay_ms: i64,
+}
+
+/// The events of all users, in memory.
+pub(crate) struct History {
+    question: Question,
+    /// User and time in a record's value.
+    fields: Fields,
+    users: HashMap<String, User>,
+    /// Before this time, in milliseconds, some partition's records are deleted; `None` where none are.
+    complete_from: Option<i64>,
+    events: u64,
+    unusable: u64,
+    entry: Vec<u8>,
+}
+
+/// The events of one user.
+#[derive(Default)]
+struct User {
+    window: Window,
+    /// The times of all events, also of those that no feature counts: each keeps the user's features alive.
+    times: Vec<i64>,
+}
+
+impl History {
+    /// No events yet, and none missing.
+    pub(crate) fn new(question: Question) -> Self {
+        let fields = Fields::new(["user_id", &question.as_of]);
+        Self {
+            question,
+            fields,
+            users: HashMap::new(),
+            complete_from: None,
+            events: 0,
+            unusable: 0,
+            entry: Vec::new(),
+        }
+    }
+
+    /// Notes the Kafka time of the oldest record of a partition that had older ones.
+    pub(crate) fn deleted_before(&mut self, time: Option<i64>) {
+        self.complete_from = self.complete_from.max(time);
+    }
+
+    /// Takes in a record of the events' topic; those of one partition in their order. An erasure takes back all that
+    /// came of its user before.
+    pub(crate) fn insert(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        record_timestamp: Option<i64>,
+    ) {
+        self.entry.clear();
+        let definitions = &self.question.definitions;
+        match user_event::decode(definitions, key, value, record_timestamp, &mut self.entry) {
+            Ok(UserRecord::Event { user, time }) => {
+                let own = self.users.entry_ref(user.as_ref()).or_default();
+                own.window.insert(definitions, &self.entry, &Limits::NONE);
+                let place = own.times.partition_point(|other| *other <= time);
+                own.times.insert(place, time);
+                self.events += 1;
+            }
+            Ok(UserRecord::Erasure { user }) => {
+                self.users.remove(user.as_ref());
+            }
+            // The featurizer makes it a dead letter.
+            Err(_) => self.unusable += 1,
+        }
+    }
+
+    /// Events taken in, those that could not be used, and users.
+    pub(crate) fn counts(&self) -> (u64, u64, usize) {
+        (self.events, self.unusable, self.users.len())
+    }
+
+    /// The features' columns, to be filled record by record.
+    pub(crate) fn columns(&self) -> Columns<'_> {
+        Columns {
+            history: self,
+            values: vec![Vec::new(); self.question.definitions.features().len()],
+            evaluation: Evaluation::default(),
+            unknown: 0,
+        }
+    }
+
+    /// User and time that a record asks for, where it has both.
+    fn asked(&self, value: &[u8]) -> Option<(String, i64)> {
+        let values = self.fields.decode(Some(value)).ok()?;
+        let user = values[0].id("user_id").ok()??.into_owned();
+        let time = timestamp::decode(&values[1], &self.question.as_of).ok()??;
+        Some((user, time.saturating_sub(self.question.delay_ms)))
+    }
+
+    /// Evaluates all features of a user; one whose features had expired by then is one without events.
+    fn evaluate(&self, user: &str, as_of: i64, evaluation: &mut Evaluation) {
+        let definitions = &self.question.definitions;
+        let own = self.users.get(user).filter(|own| {
+            let until = own.times.partition_point(|time| *time <= as_of);
+            let newest = until.checked_sub(1).map(|last| own.times[last]);
+            newest.is_some_and(|newest| as_of < newest.saturating_add(definitions.ttl_ms()))
+        });
+        match own {
+            Some(own) => own.window.evaluate(definitions, as_of, evaluation),
+            None => Window::default().evaluate(definitions, as_of, evaluation),
+        }
+    }
+}
+
+/// Feature columns under construction.
+pub(crate) struct Columns<'h> {
+    history: &'h History,
+    /// By feature, in the order of the definitions.
+    values: Vec<Vec<Option<f64>>>,
+    evaluation: Evaluation,
+    unknown: u64,
+}
+
+impl Columns<'_> {
+    /// Adds the features of one record; nulls where it does not say whose or as of when, or where records that would
+    /// count are deleted.
+    pub(crate) fn push(&mut self, value: &[u8]) {
+        let features = self.history.question.definitions.features();
+        let Some((user, as_of)) = self.history.asked(value) else {
+            self.unknown += 1;
+            self.values.iter_mut().for_each(|column| column.push(None));
+            return;
+        };
+        self.history.evaluate(&user, as_of, &mut self.evaluation);
+        let mut whole = true;
+        for ((feature, value), column) in features
+            .iter()
+            .zip(&self.evaluation.values)
+            .zip(&mut self.values)
+        {
+            let begin = as_of.saturating_sub(feature.window_ms.unwrap_or(0));
+            let known = self.history.complete_from.is_none_or(|from| begin >= from);
+            whole &= known;
+            column.push(FeatureValue::number(*value).filter(|_| known));
+        }
+        self.unknown += u64::from(!whole);
+    }
+
+    /// The columns, in the order of the definitions, and how many records have nulls for want of an answer.
+    pub(crate) fn finish(self) -> (Vec<ArrayRef>, u64) {
+        let arrays = self
+            .values
+            .into_iter()
+            .map(|values| Arc::new(Float64Array::from(values)) as ArrayRef);
+        (arrays.collect(), self.unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests;

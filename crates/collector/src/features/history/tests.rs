@@ -1,0 +1,202 @@
+//! Columns against a brute force over the plain list of events, by the words of the documentation.
+
+use super::{History, Question};
+use arrow::array::AsArray;
+use arrow::datatypes::Float64Type;
+use proptest::prelude::*;
+use tidemill_core::features::Definitions;
+
+const MINUTE: i64 = 60_000;
+const START: i64 = 1_771_000_000_000;
+
+const DEFINITIONS: &str = r#"
+    ttl_s = 3600
+    [[feature]]
+    name = "n"
+    aggregate = "count"
+    window = "10m"
+    where = { action = "purchase" }
+    [[feature]]
+    name = "s"
+    aggregate = "sum"
+    field = "amount"
+    window = "30m"
+    [[feature]]
+    name = "hi"
+    aggregate = "max"
+    field = "amount"
+    window = "2h"
+    [[feature]]
+    name = "last"
+    aggregate = "last_time"
+    where = { action = "purchase" }
+"#;
+
+#[derive(Clone, Debug)]
+enum Told {
+    Event {
+        user: u8,
+        time: i64,
+        purchase: bool,
+        cents: i64,
+    },
+    Erasure {
+        user: u8,
+    },
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    let event = (0..3_u8, 0..300_i64, any::<bool>(), 0..10_000_i64).prop_map(
+        |(user, minutes, purchase, cents)| Told::Event {
+            user,
+            time: START + minutes * MINUTE,
+            purchase,
+            cents,
+        },
+    );
+    prop_oneof![20 => event, 1 => (0..3_u8).prop_map(|user| Told::Erasure { user })]
+}
+
+fn history(log: &[Told], delay_ms: i64) -> History {
+    let definitions = Definitions::parse(DEFINITIONS).unwrap();
+    let question = Question {
+        definitions,
+        as_of: "at".into(),
+        delay_ms,
+    };
+    let mut history = History::new(question);
+    for told in log {
+        match told {
+            Told::Event {
+                user,
+                time,
+                purchase,
+                cents,
+            } => {
+                let action = if *purchase { "purchase" } else { "view" };
+                let value = format!(
+                    "{{\"user_id\":\"u{user}\",\"timestamp\":{time},\"action\":\"{action}\",\"amount\":{}}}",
+                    *cents as f64 / 100.0
+                );
+                history.insert(None, Some(value.as_bytes()), Some(START + 1_000 * MINUTE));
+            }
+            Told::Erasure { user } => {
+                history.insert(Some(format!("u{user}").as_bytes()), None, None)
+            }
+        }
+    }
+    history
+}
+
+fn ask(history: &History, records: &[String]) -> (Vec<Vec<Option<f64>>>, u64) {
+    let mut columns = history.columns();
+    records
+        .iter()
+        .for_each(|record| columns.push(record.as_bytes()));
+    let (arrays, unknown) = columns.finish();
+    let plain = arrays
+        .iter()
+        .map(|array| array.as_primitive::<Float64Type>().iter().collect());
+    (plain.collect(), unknown)
+}
+
+/// The four features of a user as of a time, from all that was ever told.
+fn expected(log: &[Told], asked: u8, as_of: i64) -> [Option<f64>; 4] {
+    let mut events = Vec::new();
+    for told in log {
+        match told {
+            Told::Event {
+                user,
+                time,
+                purchase,
+                cents,
+            } if *user == asked && *time <= as_of => {
+                events.push((*time, *purchase, *cents as f64 / 100.0));
+            }
+            Told::Erasure { user } if *user == asked => events.clear(),
+            _ => {}
+        }
+    }
+    // The hash lives for an hour after the newest event.
+    if events.iter().all(|(time, ..)| as_of >= time + 60 * MINUTE) {
+        events.clear();
+    }
+    let within = |minutes: i64| {
+        events
+            .iter()
+            .filter(move |(time, ..)| *time > as_of - minutes * MINUTE)
+    };
+    [
+        Some(within(10).filter(|(_, purchase, _)| *purchase).count() as f64),
+        Some(within(30).map(|(_, _, amount)| amount).sum()),
+        within(120).map(|(_, _, amount)| *amount).reduce(f64::max),
+        events
+            .iter()
+            .filter(|(_, purchase, _)| *purchase)
+            .map(|(time, ..)| *time)
+            .max()
+            .map(|time| time as f64 / 1000.0),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+    #[test]
+    fn columns_equal_the_brute_force(
+        log in prop::collection::vec(told(), 0..80),
+        asked in prop::collection::vec((0..4_u8, -20..400_i64), 1..20),
+        delay in 0..15_i64,
+    ) {
+        let history = history(&log, delay * MINUTE);
+        let records: Vec<String> = asked.iter().map(|(user, minutes)| {
+            format!("{{\"user_id\":\"u{user}\",\"at\":{}}}", START + minutes * MINUTE)
+        }).collect();
+        let (columns, unknown) = ask(&history, &records);
+        prop_assert_eq!(unknown, 0);
+        for (row, (user, minutes)) in asked.iter().enumerate() {
+            let own = expected(&log, *user, START + (minutes - delay) * MINUTE);
+            for (feature, expected) in own.iter().enumerate() {
+                let found = columns[feature][row];
+                let close = match (found, expected) {
+                    (Some(found), Some(expected)) => (found - expected).abs() <= 1e-9 * expected.abs().max(1.0),
+                    (found, expected) => found == *expected,
+                };
+                prop_assert!(close, "feature {feature} of u{user} at {minutes}: {found:?}, not {expected:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_known_is_null_and_counted() {
+    let log = [Told::Event {
+        user: 1,
+        time: START + 60 * MINUTE,
+        purchase: true,
+        cents: 100,
+    }];
+    let mut history = history(&log, 0);
+    history.deleted_before(Some(START));
+    history.deleted_before(Some(START + 50 * MINUTE));
+    history.deleted_before(None);
+    let at = |minutes: i64| format!("{{\"user_id\":\"u1\",\"at\":{}}}", START + minutes * MINUTE);
+    let records = [
+        "{\"at\":\"2026-02-15T10:30:00Z\"}".to_owned(),
+        "{\"user_id\":\"u1\"}".to_owned(),
+        "{\"user_id\":\"u1\",\"at\":\"soon\"}".to_owned(),
+        "{\"user_id\":[],\"at\":1}".to_owned(),
+        at(49),
+        at(60),
+        at(80),
+    ];
+    let (columns, unknown) = ask(&history, &records);
+    let none = None;
+    assert_eq!(
+        columns[0],
+        [none, none, none, none, none, Some(1.0), Some(0.0)]
+    );
+    assert_eq!(columns[1], [none, none, none, none, none, none, Some(1.0)]);
+    assert_eq!(columns[2], [none; 7]);
+    assert!(columns[3][5].is_some() && columns[3][4].is_none());
+    assert_eq!(unknown, 7);
+}

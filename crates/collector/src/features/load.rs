@@ -1,0 +1,84 @@
+//! Reads the history of all users from the events' topic.
+
+use super::{History, Question};
+use crate::settings::Stretch;
+use crate::stretch;
+use anyhow::bail;
+use std::time::{Duration, Instant};
+use tidemill_core::kafka::{Consumer, Polled};
+use tidemill_core::settings::Shared;
+use tokio_util::sync::CancellationToken;
+
+/// Between two log lines.
+const LINES: Duration = Duration::from_secs(5);
+
+/// Reads all of the topic that is retained, up to `to` in Kafka time; `None` when told to stop before.
+pub(crate) fn load(
+    shared: &Shared,
+    topic: &str,
+    partitions: &[i32],
+    question: &Question,
+    to: Option<i64>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<History>> {
+    let consumer = Consumer::outside(&shared.kafka, &shared.group, topic)?;
+    let ranges = stretch::log_ranges(&consumer, partitions, Stretch { from: None, to })?;
+    let total: u64 = ranges.iter().map(stretch::Range::len).sum();
+    tracing::info!(topic, records = total, "reading the users' events");
+    let mut history = History::new(question.clone());
+    let (begun, mut line) = (Instant::now(), Instant::now());
+    let mut read = 0_u64;
+    // One partition after the other, so that the same log always gives the same history.
+    for range in ranges.iter().filter(|range| range.len() > 0) {
+        consumer.start(&[(range.partition, range.first)])?;
+        // Where a log begins at 0 nothing was ever deleted, however late its first record was written.
+        let mut cut = range.first > 0;
+        loop {
+            if shutdown.is_cancelled() {
+                return Ok(None);
+            }
+            match consumer.poll(Duration::from_millis(50))? {
+                Polled::Record(record) => {
+                    if std::mem::take(&mut cut) {
+                        history.deleted_before(record.timestamp());
+                    }
+                    if record.offset() < range.end {
+                        history.insert(record.key(), record.value(), record.timestamp());
+                        read += 1;
+                    }
+                    if record.offset() + 1 >= range.end {
+                        break;
+                    }
+                    if read.is_multiple_of(65_536) && line.elapsed() > LINES {
+                        line = Instant::now();
+                        let per_second = (read as f64 / begun.elapsed().as_secs_f64()).round();
+                        tracing::info!(
+                            topic,
+                            read,
+                            of = total,
+                            per_second,
+                            "reading the users' events"
+                        );
+                    }
+                }
+                Polled::OutOfRange => {
+                    bail!("retention deletes {topic} faster than it is read: run again")
+                }
+                _ if consumer.ended().contains(&range.partition) => break,
+                _ => {}
+            }
+        }
+        consumer.release(&[range.partition])?;
+    }
+    let (events, unusable, users) = history.counts();
+    let seconds = begun.elapsed().as_secs_f64();
+    tracing::info!(
+        topic,
+        events,
+        unusable,
+        users,
+        seconds,
+        "read the users' events"
+    );
+    Ok(Some(history))
+}

@@ -1,0 +1,105 @@
+//! The flags of point-in-time features.
+
+use crate::features::Question;
+use crate::schema::FeatureColumns;
+use clap::Args;
+use std::path::PathBuf;
+use tidemill_core::features::Definitions;
+use tidemill_core::settings::{Problems, parse_duration, parse_topic};
+
+/// Flags of point-in-time features, as the user wrote them.
+#[derive(Args, Clone, Debug)]
+pub struct FeatureFlags {
+    /// Add these features as of each record's time, from the users' events; for bounded runs
+    #[arg(long, env = "COLLECTOR_FEATURES", value_name = "FILE")]
+    pub features: Option<PathBuf>,
+
+    /// Topic of the users' events
+    #[arg(
+        long,
+        env = "COLLECTOR_EVENTS_TOPIC",
+        default_value = "user-events",
+        value_name = "TOPIC"
+    )]
+    pub events_topic: String,
+
+    /// The record's field that says as of when
+    #[arg(
+        long,
+        env = "COLLECTOR_AS_OF",
+        default_value = "timestamp",
+        value_name = "FIELD"
+    )]
+    pub as_of: String,
+
+    /// Evaluate features this much earlier: what serving could know by then
+    #[arg(
+        long,
+        env = "COLLECTOR_DELAY",
+        default_value = "0s",
+        value_name = "DURATION"
+    )]
+    pub delay: String,
+}
+
+/// Point-in-time features.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// What is computed, as of when.
+    pub question: Question,
+    /// The topic of the users' events.
+    pub events_topic: String,
+}
+
+impl Features {
+    /// The columns that they make.
+    pub(crate) fn columns(&self) -> FeatureColumns {
+        let Question {
+            definitions,
+            as_of,
+            delay_ms,
+        } = &self.question;
+        let names = definitions
+            .features()
+            .iter()
+            .map(|feature| feature.name.clone());
+        FeatureColumns {
+            names: names.collect(),
+            definitions: definitions.fingerprint().to_owned(),
+            events_topic: self.events_topic.clone(),
+            as_of: as_of.clone(),
+            delay_ms: *delay_ms,
+        }
+    }
+}
+
+impl FeatureFlags {
+    /// The features that are asked for; what is wrong with them is added to `problems`.
+    pub(super) fn validate(&self, problems: &mut Problems) -> Option<Features> {
+        let events_topic = problems.take("--events-topic", &self.events_topic, parse_topic);
+        let delay = problems.take("--delay", &self.delay, |text| {
+            let delay = parse_duration(text)?;
+            i64::try_from(delay.as_millis()).map_err(|_| "use a shorter duration".to_owned())
+        });
+        if self.as_of.is_empty() {
+            problems.add("--as-of is empty: name the field that says as of when");
+        }
+        let path = self.features.as_ref()?;
+        let told = |problem: &str| format!("--features {}: {problem}", path.display());
+        let definitions = match std::fs::read_to_string(path) {
+            Ok(text) => Definitions::parse(&text),
+            Err(error) => Err(vec![error.to_string()]),
+        };
+        let definitions = definitions.map_err(|found| {
+            found.iter().for_each(|problem| problems.add(told(problem)));
+        });
+        Some(Features {
+            question: Question {
+                definitions: definitions.ok()?,
+                as_of: self.as_of.clone(),
+                delay_ms: delay?,
+            },
+            events_topic: events_topic?,
+        })
+    }
+}
