@@ -204,7 +204,8 @@ mod tests {
 
     fn record() -> impl Strategy<Value = Owned> {
         let bytes = || prop::option::of(prop::collection::vec(any::<u8>(), 0..20));
-        let headers = prop::collection::vec(("[a-z]{0,3}", bytes()), 0..3);
+        let name = prop::collection::vec(any::<char>(), 0..4).prop_map(String::from_iter);
+        let headers = prop::collection::vec((name, bytes()), 0..3);
         (
             1..4_i64,
             prop::option::of(any::<i64>()),

@@ -197,6 +197,12 @@ fn headers_are_kept_where_asked_for() {
     assert!(values.is_null(1) && batch.column_by_name("_timestamp").unwrap().is_null(0));
 }
 
+/// Texts of these characters.
+fn text(letters: &str, most: usize) -> impl Strategy<Value = String> + use<> {
+    let letters: Vec<char> = letters.chars().collect();
+    prop::collection::vec(prop::sample::select(letters), 0..=most).prop_map(String::from_iter)
+}
+
 /// JSON values whose numbers a test can compare exactly.
 fn any_value() -> impl Strategy<Value = Value> {
     let scalar = prop_oneof![
@@ -206,7 +212,7 @@ fn any_value() -> impl Strategy<Value = Value> {
         (-(1_i64 << 53)..1 << 53).prop_map(Value::from),
         Just(json!(0.5)),
         Just(json!(u64::MAX)),
-        "[a-z\"\\\\é]{0,3}".prop_map(Value::from),
+        text("az\"\\é", 3).prop_map(Value::from),
         Just(json!("2026-02-15T10:30:00Z")),
     ];
     scalar.prop_recursive(3, 12, 3, |inner| {
@@ -218,7 +224,8 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 fn object(values: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
-    prop::collection::btree_map("[a-d]", values, 0..4)
+    let names = prop::sample::select(vec!["a", "b", "c", "d"]);
+    prop::collection::btree_map(names.prop_map(String::from), values, 0..4)
         .prop_map(|members| Value::Object(members.into_iter().collect()))
 }
 

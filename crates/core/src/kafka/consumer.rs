@@ -436,15 +436,3 @@ impl Consumer {
         Ok(list)
     }
 }
-
-impl Drop for Consumer {
-    /// Leaving waits until every rebalance is answered, and after this nobody polls for one any more.
-    fn drop(&mut self) {
-        self.base.context().closing.store(true, Ordering::Relaxed);
-        if let Some(Change::Revoked { partitions, .. }) = self.pending()
-            && let Err(error) = self.release(&partitions)
-        {
-            tracing::debug!("{error:#}");
-        }
-    }
-}
