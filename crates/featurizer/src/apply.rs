@@ -108,6 +108,11 @@ impl Applier {
                 _ if occasion == Occasion::Decay => step.unschedule(*named_by, &slot.id),
                 _ => {}
             }
+            // Only of its own partitions' users does a worker learn when somebody else writes them.
+            if !matches!(&slot.known, Known::User(user) if partitions.contains_key(&user.partition))
+            {
+                slot.known = Known::Nothing;
+            }
             cache.settle(*index);
         }
     }

@@ -11,15 +11,13 @@ impl State {
     /// Reads what is not known of the batch's users; false when the step under way was refused meanwhile.
     pub(crate) fn load(&mut self, now: i64) -> Result<bool, Lost> {
         let outlives_ms = self.step.outlives_ms();
+        // The others the store has let go, or will before the step arrives.
+        let lives = |user: &User| user.expires_at.saturating_add(outlives_ms) > now;
         let mut missing = Vec::new();
         for (index, _) in &self.batch.touched {
-            let slot = self.cache.slot(*index);
-            match &slot.known {
+            match &self.cache.slot(*index).known {
                 Known::Nothing => missing.push(*index),
-                // The store has let it go, or will before the step arrives.
-                Known::User(user) if user.expires_at.saturating_add(outlives_ms) <= now => {
-                    slot.known = Known::Absent;
-                }
+                Known::User(user) if !lives(user) => missing.push(*index),
                 _ => {}
             }
         }
@@ -44,7 +42,7 @@ impl State {
                 }
                 user
             });
-            let Some(user) = user else {
+            let Some(user) = user.filter(lives) else {
                 slot.known = Known::Absent;
                 continue;
             };

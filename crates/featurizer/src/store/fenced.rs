@@ -23,7 +23,7 @@ pub enum Outcome {
 }
 
 /// The watched keys as they are: nobody can change them unnoticed until the next step.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// Whose prefix it is.
     pub owner: Option<String>,
@@ -149,6 +149,15 @@ impl Fenced {
 
     /// Compares what the watch shows with what was written last, and watches where nothing is.
     fn is_ours(&mut self) -> Result<bool, Lost> {
+        let Watched { owner, positions } = self.watch_held()?.clone();
+        let held = self.held.values().map(|text| Some(text.as_str()));
+        let ours = owner.as_deref() == Some(&self.owner)
+            && held.eq(positions.iter().map(Option::as_deref));
+        Ok(ours)
+    }
+
+    /// What the watch on owner and held positions shows; it is begun where there is none.
+    fn watch_held(&mut self) -> Result<&Watched, Lost> {
         let watched = match self.watched.take() {
             Some(watched) => watched,
             None => {
@@ -156,11 +165,7 @@ impl Fenced {
                 self.look(&partitions)?
             }
         };
-        let held = self.held.values().map(|text| Some(text.as_str()));
-        let ours = watched.owner.as_deref() == Some(&self.owner)
-            && held.eq(watched.positions.iter().map(Option::as_deref));
-        self.watched = Some(watched);
-        Ok(ours)
+        Ok(self.watched.insert(watched))
     }
 
     fn transmit(&mut self, step: &mut Step) -> Result<(), Lost> {
@@ -232,14 +237,19 @@ impl Fenced {
         }
     }
 
-    /// The stored windows of users, in their order.
+    /// The stored windows of users, in their order, watched until the next step: whoever else writes one of these
+    /// users before it has it refused.
     pub fn load(&mut self, ids: &[&str]) -> Result<Vec<Option<Vec<u8>>>, Lost> {
+        // First, since it would end this watch.
+        self.watch_held()?;
         self.pack.clear();
-        self.pack.command(1 + ids.len());
-        self.pack.word("MGET");
         let prefix = self.keys.window();
-        ids.iter()
-            .for_each(|id| self.pack.joined(prefix.as_bytes(), id.as_bytes()));
+        for command in ["WATCH", "MGET"] {
+            self.pack.command(1 + ids.len());
+            self.pack.word(command);
+            ids.iter()
+                .for_each(|id| self.pack.joined(prefix.as_bytes(), id.as_bytes()));
+        }
         let mut answers = self.redis.ask(&self.pack)?;
         Ok(answers.pop().map(texts).unwrap_or_default())
     }
