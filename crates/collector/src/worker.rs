@@ -8,6 +8,7 @@ use crate::lane::Sink;
 use crate::pauses::Pauses;
 use crate::resume;
 use crate::settings::Config;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidemill_core::exit::{Code, Failure};
 use tidemill_core::kafka::{Consumer, Polled};
@@ -37,6 +38,8 @@ pub(crate) struct Worker {
     /// Partitions that a peer wrote to, and where to go on.
     overtaken: Vec<(i32, i64)>,
     next_try: Instant,
+    /// Where files end, as far as the group has not been told.
+    untold: BTreeMap<i32, i64>,
     pauses: Pauses,
     records: u64,
 }
@@ -61,6 +64,7 @@ impl Worker {
             waiting: Vec::new(),
             overtaken: Vec::new(),
             next_try: Instant::now(),
+            untold: BTreeMap::new(),
             pauses: Pauses::none(),
             records: 0,
         })
@@ -178,9 +182,10 @@ impl Worker {
         if !lost {
             self.drain(partitions)?;
         }
-        partitions
-            .iter()
-            .for_each(|partition| self.intake.close(*partition, true));
+        for partition in partitions {
+            self.intake.close(*partition, true);
+            self.untold.remove(partition);
+        }
         self.consumer.release(partitions)
     }
 
@@ -215,10 +220,11 @@ impl Worker {
     }
 
     fn after_files(&mut self) -> anyhow::Result<()> {
-        let mut published = Vec::new();
         for event in self.intake.events()? {
             match event {
-                Event::Published(footer) => published.push((footer.partition, footer.next)),
+                Event::Published(footer) => {
+                    self.untold.insert(footer.partition, footer.next);
+                }
                 Event::Superseded { partition, next } => {
                     tracing::info!(partition, next, "a peer was first, going on after its file");
                     self.overtaken.push((partition, next));
@@ -226,8 +232,11 @@ impl Worker {
                 }
             }
         }
-        if !published.is_empty() {
-            self.consumer.commit_hint(&published);
+        if !self.untold.is_empty() {
+            let positions: Vec<(i32, i64)> = self.untold.iter().map(|(p, n)| (*p, *n)).collect();
+            if self.consumer.commit_hint(&positions) {
+                self.untold.clear();
+            }
         }
         Ok(())
     }

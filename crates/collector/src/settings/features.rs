@@ -11,13 +11,13 @@ use tidemill_core::settings::{Problems, parse_duration, parse_topic};
 #[derive(Args, Clone, Debug)]
 pub struct FeatureFlags {
     /// Add these features as of each record's time, from the users' events; for bounded runs
-    #[arg(long, env = "COLLECTOR_FEATURES", value_name = "FILE")]
+    #[arg(long, env = "TIDEMILL_FEATURES", value_name = "FILE")]
     pub features: Option<PathBuf>,
 
     /// Topic of the users' events
     #[arg(
         long,
-        env = "COLLECTOR_EVENTS_TOPIC",
+        env = "TIDEMILL_EVENTS_TOPIC",
         default_value = "user-events",
         value_name = "TOPIC"
     )]
@@ -26,7 +26,7 @@ pub struct FeatureFlags {
     /// The record's field that says as of when
     #[arg(
         long,
-        env = "COLLECTOR_AS_OF",
+        env = "TIDEMILL_AS_OF",
         default_value = "timestamp",
         value_name = "FIELD"
     )]
@@ -35,7 +35,7 @@ pub struct FeatureFlags {
     /// Evaluate features this much earlier: what serving could know by then
     #[arg(
         long,
-        env = "COLLECTOR_DELAY",
+        env = "TIDEMILL_DELAY",
         default_value = "0s",
         value_name = "DURATION"
     )]
