@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::{consume, demo, produce, simulate, stack};
+use crate::{bench, consume, demo, produce, simulate, stack};
 
 /// Development tools for tidemill: simulated traffic, a local Kafka and Redis, the demo
 #[derive(Parser)]
@@ -31,6 +31,9 @@ enum Command {
     Consume(consume::Flags),
     /// Run everything on live traffic for half a minute and check what comes out
     Demo(demo::Flags),
+    /// Measure, beside the limit and a plain loop
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 #[derive(Subcommand)]
@@ -89,6 +92,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Simulate(flags) => simulate::command(&flags, &cancelled_by_ctrl_c()?)?,
         Command::Produce(flags) => produce::command(&flags)?,
         Command::Consume(flags) => consume::command(&flags, &cancelled_by_ctrl_c()?)?,
+        Command::Bench(bench) => bench::command(&bench)?,
         Command::Demo(flags) => {
             let holds = demo::command(&flags, &cancelled_by_ctrl_c()?)?;
             return Ok(if holds {

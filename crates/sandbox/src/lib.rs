@@ -7,12 +7,14 @@
 //! - [`simulate`]: customers, merchants and fraudsters with known truth
 //! - [`produce`], [`consume`]: put a record on a topic, see what arrives
 //! - [`demo`]: the whole path on live traffic, ending in a checked report
+//! - [`bench`]: how fast, beside the limit and a plain loop
 //! - [`harness`]: real executables as child processes, for tests and the demo
 //! - [`kafka`], [`oracle`]: topics read, and outputs computed again from the log, apart from core's code
 //! - [`process`], [`progress`]: child processes; spinners and bars
 //!
 //! What checks a binary here shares no code with it: a mistake must not be able to confirm itself.
 
+pub mod bench;
 pub mod commands;
 pub mod consume;
 pub mod demo;

@@ -1,0 +1,39 @@
+//! `sandbox bench`: how fast each binary is, beside the limit and a plain loop, all in one run on one machine.
+//!
+//! Figures of two machines, or of two days, say little about each other; ratios within one run do. Each bench
+//! prints Markdown tables, ready for a README.
+
+mod drain;
+mod rates;
+mod topic;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+pub use rates::{Measured, Rates, table};
+
+/// What to measure.
+#[derive(Subcommand, Debug)]
+pub enum Bench {
+    /// What Kafka and its client allow here: a topic written, and read by a loop that does nothing else
+    Drain(drain::Flags),
+}
+
+/// Measures, and prints what was found.
+pub fn command(bench: &Bench) -> Result<()> {
+    println!("{}", machine());
+    match bench {
+        Bench::Drain(flags) => drain::command(flags),
+    }
+}
+
+/// What it was measured on, in a line.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processors
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    format!("{cores} cores of {model}, shared with Kafka and Redis\n")
+}
