@@ -8,7 +8,6 @@ use crate::lane::Sink;
 use crate::pauses::Pauses;
 use crate::resume;
 use crate::settings::Config;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidemill_core::exit::{Code, Failure};
 use tidemill_core::kafka::{Consumer, Polled};
@@ -38,8 +37,6 @@ pub(crate) struct Worker {
     /// Partitions that a peer wrote to, and where to go on.
     overtaken: Vec<(i32, i64)>,
     next_try: Instant,
-    /// Where files end, as far as the group has not been told.
-    untold: BTreeMap<i32, i64>,
     pauses: Pauses,
     records: u64,
 }
@@ -64,7 +61,6 @@ impl Worker {
             waiting: Vec::new(),
             overtaken: Vec::new(),
             next_try: Instant::now(),
-            untold: BTreeMap::new(),
             pauses: Pauses::none(),
             records: 0,
         })
@@ -184,7 +180,6 @@ impl Worker {
         }
         for partition in partitions {
             self.intake.close(*partition, true);
-            self.untold.remove(partition);
         }
         self.consumer.release(partitions)
     }
@@ -223,19 +218,14 @@ impl Worker {
         for event in self.intake.events()? {
             match event {
                 Event::Published(footer) => {
-                    self.untold.insert(footer.partition, footer.next);
+                    self.consumer
+                        .commit_hint(&[(footer.partition, footer.next)]);
                 }
                 Event::Superseded { partition, next } => {
                     tracing::info!(partition, next, "a peer was first, going on after its file");
                     self.overtaken.push((partition, next));
                     self.next_try = Instant::now();
                 }
-            }
-        }
-        if !self.untold.is_empty() {
-            let positions: Vec<(i32, i64)> = self.untold.iter().map(|(p, n)| (*p, *n)).collect();
-            if self.consumer.commit_hint(&positions) {
-                self.untold.clear();
             }
         }
         Ok(())
@@ -252,7 +242,6 @@ impl Worker {
                 "the store did not take the last files in time; their records will be read again"
             );
         }
-        self.consumer.close();
         Ok(())
     }
 }

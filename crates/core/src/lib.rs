@@ -6,12 +6,13 @@
 //! - [`kafka`]: connecting, topics, the consumer of a worker, producers and dead letters
 //! - [`record`]: decoding of values, timestamps, and the reasons for rejecting a record
 //! - [`features`]: feature definitions, and the windows they are evaluated over
-//! - [`workers`], [`admin`]: the threads of a process and what it tells about them over HTTP
+//! - [`workers`], [`clock`], [`admin`]: the threads of a process, their time, and what it tells about them over HTTP
 //!
 //! Errors are [`anyhow::Error`] with context, because nobody branches on them; [`record::Reject`] and
 //! [`exit::Failure`] are types of their own because there the kind decides what happens next.
 
 pub mod admin;
+pub mod clock;
 pub mod entry;
 pub mod exit;
 pub mod features;

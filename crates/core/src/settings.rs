@@ -124,6 +124,16 @@ impl Binary {
 }
 
 impl SharedFlags {
+    /// The topic for records that cannot be used: the one given, or the input topic's name and `.dead-letter`.
+    pub fn dead_letter_topic(
+        &self,
+        given: Option<&String>,
+        problems: &mut Problems,
+    ) -> Option<String> {
+        let usual = format!("{}.dead-letter", self.topic);
+        problems.take("--dead-letter-topic", given.unwrap_or(&usual), parse_topic)
+    }
+
     /// Validates the shared flags, adding to `problems`; `None` where any was found.
     pub fn validate(&self, binary: &Binary, problems: &mut Problems) -> Option<Shared> {
         let before = problems.0.len();

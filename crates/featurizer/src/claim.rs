@@ -3,9 +3,10 @@
 use crate::partition::Partition;
 use crate::position::{Position, Resume, resume};
 use crate::store::{Lost, Outcome};
-use crate::worker::{State, now_ms};
+use crate::worker::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
+use tidemill_core::clock::now_ms;
 use tidemill_core::kafka::Consumer;
 
 /// How long to wait before a claim is tried again: longer than a zombie needs to learn that it is one.

@@ -3,8 +3,9 @@
 use crate::apply::Occasion;
 use crate::batch::STEP_USERS;
 use crate::store::Lost;
-use crate::worker::{OTHERS, State, now_ms};
+use crate::worker::{OTHERS, State};
 use std::time::{Duration, Instant};
+use tidemill_core::clock::now_ms;
 
 /// How often it is asked who is due: often enough that a hash is rewritten within a second.
 const EVERY: Duration = Duration::from_millis(200);

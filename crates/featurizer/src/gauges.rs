@@ -96,7 +96,7 @@ impl Gauges {
     pub(crate) fn applied(&mut self, errors: usize, error: Option<&str>) {
         if let Some(oldest) = self.oldest.take() {
             self.fresh
-                .record((crate::worker::now_ms() - oldest).max(0) as f64 / 1000.0);
+                .record((tidemill_core::clock::now_ms() - oldest).max(0) as f64 / 1000.0);
         }
         if let Some(error) = error {
             self.errors.increment(errors as u64);

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use tidemill_core::features::{Definitions, Limits};
-use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_time, parse_topic};
+use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_time};
 
 /// The featurizer among the binaries.
 pub const BINARY: Binary = Binary {
@@ -170,10 +170,10 @@ impl Flags {
             ));
         }
         let definitions = definitions(own.features.as_ref(), &mut problems);
-        let dead_letter_topic = match &own.dead_letter_topic {
-            Some(topic) => problems.take("--dead-letter-topic", topic, parse_topic),
-            None => Some(format!("{}.dead-letter", self.shared.topic)),
-        };
+        let dead_letter_topic = own.dead_letter_topic.as_ref();
+        let dead_letter_topic = self
+            .shared
+            .dead_letter_topic(dead_letter_topic, &mut problems);
         let exact_events = problems.take("--exact-events", &own.exact_events, |text| {
             let count = text
                 .parse()

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::admin::Health;
+use tidemill_core::clock::now_ms;
 use tidemill_core::kafka::{Consumer, DeadLetters, Polled, Producer, Record};
 use tidemill_core::record::user_event::{self, UserRecord};
 use tokio_util::sync::CancellationToken;
@@ -132,7 +133,6 @@ impl Worker {
         state.flush(Occasion::Records)?;
         state.settle()?;
         consumer.commit_hint(&state.positions());
-        consumer.close();
         Ok(())
     }
 }
@@ -331,10 +331,4 @@ impl State {
             consumer.commit_hint(&self.positions());
         }
     }
-}
-
-/// The wall clock in milliseconds since the epoch.
-pub(crate) fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_millis() as i64)
 }

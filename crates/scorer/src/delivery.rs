@@ -1,6 +1,6 @@
 //! Publishing a batch under either guarantee: exactly once, or at least once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidemill_core::kafka::{Consumer, Producer};
 use tokio_util::sync::CancellationToken;
@@ -12,24 +12,12 @@ use crate::transaction::Transactions;
 /// How long records may take to be acknowledged, at least once; longer is a failed batch.
 const ACKNOWLEDGE: Duration = Duration::from_secs(30);
 
-/// Between two commits of positions, at least once. The brokers take milliseconds for each, and the
-/// consumer's heartbeats queue up behind them: one for each batch would cost the membership.
-const COMMIT: Duration = Duration::from_millis(250);
-
 /// A worker's way to the output topics.
 pub enum Delivery {
     /// Records and positions in one transaction.
     ExactlyOnce(Transactions),
     /// Records first, and positions once they are acknowledged.
-    AtLeastOnce(AtLeastOnce),
-}
-
-/// Publishes records before their positions.
-pub struct AtLeastOnce {
-    producer: Producer,
-    /// Positions that are published up to, but not committed yet.
-    open: Vec<(i32, i64)>,
-    committed: Instant,
+    AtLeastOnce(Producer),
 }
 
 impl Delivery {
@@ -50,11 +38,7 @@ impl Delivery {
                 let timeout = shared.connect_timeout;
                 Delivery::ExactlyOnce(Transactions::open(&shared.kafka, &id, timeout, shutdown)?)
             }
-            Guarantee::AtLeastOnce => Delivery::AtLeastOnce(AtLeastOnce {
-                producer: Producer::open(&shared.kafka)?,
-                open: Vec::new(),
-                committed: Instant::now(),
-            }),
+            Guarantee::AtLeastOnce => Delivery::AtLeastOnce(Producer::open(&shared.kafka)?),
         })
     }
 
@@ -78,56 +62,17 @@ impl Delivery {
                     Ok(Outcome::Undone)
                 }
             },
-            Delivery::AtLeastOnce(delivery) => Ok(delivery.publish(consumer, positions, send)),
-        }
-    }
-
-    /// Commits the positions that are due, without waiting. To be called while nothing arrives.
-    pub fn idle(&mut self, consumer: &Consumer) {
-        if let Delivery::AtLeastOnce(delivery) = self {
-            delivery.commit_due(consumer);
-        }
-    }
-
-    /// Commits everything published, before partitions are let go. Failing costs only repetition.
-    pub fn settle(&mut self, consumer: &Consumer) {
-        if let Delivery::AtLeastOnce(delivery) = self
-            && !delivery.open.is_empty()
-            && let Err(error) = consumer.commit(&std::mem::take(&mut delivery.open))
-        {
-            tracing::warn!("the last records will be scored again: {error:#}");
-        }
-    }
-}
-
-impl AtLeastOnce {
-    fn publish(
-        &mut self,
-        consumer: &Consumer,
-        positions: &[(i32, i64)],
-        send: impl FnOnce(&Producer) -> anyhow::Result<()>,
-    ) -> Outcome {
-        let sent = send(&self.producer).and_then(|()| self.producer.flush(ACKNOWLEDGE));
-        if let Err(error) = sent {
-            tracing::warn!("batch failed, going back to the committed positions: {error:#}");
-            self.open.clear();
-            return Outcome::Undone;
-        }
-        for (partition, position) in positions {
-            match self.open.iter_mut().find(|(other, _)| other == partition) {
-                Some((_, open)) => *open = *position,
-                None => self.open.push((*partition, *position)),
-            }
-        }
-        self.commit_due(consumer);
-        Outcome::Committed
-    }
-
-    fn commit_due(&mut self, consumer: &Consumer) {
-        if !self.open.is_empty() && self.committed.elapsed() >= COMMIT {
-            self.committed = Instant::now();
-            if consumer.commit_hint(&self.open) {
-                self.open.clear();
+            Delivery::AtLeastOnce(producer) => {
+                let sent = send(producer).and_then(|()| producer.flush(ACKNOWLEDGE));
+                if let Err(error) = sent {
+                    tracing::warn!(
+                        "batch failed, going back to the committed positions: {error:#}"
+                    );
+                    return Ok(Outcome::Undone);
+                }
+                // Never before the records are acknowledged: a hint that is lost costs only repetition.
+                consumer.commit_hint(positions);
+                Ok(Outcome::Committed)
             }
         }
     }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{Loaded, Session, load};
 use crate::prediction::{RECEIPT_HEADER, round};
 use crate::settings::Config;
-use crate::worker::now_ms;
+use tidemill_core::clock::now_ms;
 
 /// Predictions scored at once.
 const BATCH: usize = 1_000;

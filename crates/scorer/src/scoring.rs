@@ -12,7 +12,8 @@ use crate::join::Join;
 use crate::model::{Loaded, Session};
 use crate::prediction::Times;
 use crate::status::Status;
-use crate::worker::{Shared, now_ms};
+use crate::worker::Shared;
+use tidemill_core::clock::now_ms;
 
 /// A partition whose newest record is older is behind, and may wait longer for features.
 const BEHIND_MS: i64 = 1_000;

@@ -197,10 +197,10 @@ impl Flags {
         let mut problems = Problems::default();
         let shared = self.shared.validate(&BINARY, &mut problems);
         let output_topic = problems.take("--output-topic", &self.output_topic, parse_topic);
-        let default = || format!("{}.dead-letter", self.shared.topic);
-        let dead_letter_topic = self.dead_letter_topic.clone().unwrap_or_else(default);
-        let dead_letter_topic =
-            problems.take("--dead-letter-topic", &dead_letter_topic, parse_topic);
+        let dead_letter_topic = self.dead_letter_topic.as_ref();
+        let dead_letter_topic = self
+            .shared
+            .dead_letter_topic(dead_letter_topic, &mut problems);
         let guarantee = problems.take("--delivery", &self.delivery, parse_guarantee);
         let start = problems.take("--start", &self.start, parse_start);
         let feature_timeout =

@@ -5,9 +5,10 @@
 //! batch to fill. A rebalance is answered between two batches, so that none straddles it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tidemill_core::admin::Health;
+use tidemill_core::clock::now_ms;
 use tidemill_core::kafka::{Consumer, DeadLetters, Polled};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -89,8 +90,6 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
         shutdown,
     };
     worker.work()?;
-    drop(worker);
-    consumer.close();
     Ok(())
 }
 
@@ -105,9 +104,7 @@ impl<'s> Worker<'s> {
             if let Some(Event::Revoked { lost: true, .. }) = event {
                 batch.clear();
             }
-            if batch.is_empty() {
-                self.delivery.idle(self.consumer);
-            } else {
+            if !batch.is_empty() {
                 self.complete(&mut batch)?;
                 batch.clear();
             }
@@ -118,7 +115,6 @@ impl<'s> Worker<'s> {
                 None => {}
             }
         }
-        self.delivery.settle(self.consumer);
         Ok(())
     }
 
@@ -210,9 +206,6 @@ impl<'s> Worker<'s> {
     /// Lets partitions go; what was taken from them is published or dropped by now.
     fn revoked(&mut self, partitions: &[i32], lost: bool) -> anyhow::Result<()> {
         tracing::info!(worker = self.part, ?partitions, lost, "partitions revoked");
-        if !lost {
-            self.delivery.settle(self.consumer);
-        }
         for partition in partitions {
             self.positions.remove(*partition);
         }
@@ -276,12 +269,4 @@ impl<'s> Worker<'s> {
         }
         Ok(())
     }
-}
-
-/// Milliseconds since the epoch.
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    since.as_millis() as i64
 }

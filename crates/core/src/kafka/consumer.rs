@@ -17,6 +17,8 @@ use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,7 +26,7 @@ use std::time::{Duration, Instant};
 /// How long a question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The group is told no more often how far a worker is.
+/// How often, at most, the group is told how far a worker is.
 const BETWEEN_HINTS: Duration = Duration::from_millis(200);
 
 /// What a poll brought.
@@ -94,6 +96,14 @@ impl Record<'_> {
 pub struct Consumer {
     base: BaseConsumer<Rebalances>,
     topic: String,
+    hints: RefCell<Hints>,
+}
+
+/// How far the worker is, as far as the group has not been told.
+#[derive(Default)]
+struct Hints {
+    untold: BTreeMap<i32, i64>,
+    told: Option<Instant>,
 }
 
 enum Change {
@@ -107,8 +117,6 @@ struct Rebalances {
     pending: Mutex<Option<Change>>,
     closing: AtomicBool,
     ended: Mutex<Vec<i32>>,
-    /// When the group was last told how far this member is.
-    hinted: Mutex<Option<Instant>>,
 }
 
 impl ConsumerContext for Rebalances {
@@ -188,8 +196,10 @@ impl ClientContext for Rebalances {
 }
 
 impl Drop for Consumer {
-    /// An unanswered rebalance would hold up the client's own end for ever, and an error leaves many unanswered.
+    /// Leaves the group. An unanswered rebalance would hold up the client's own end for ever, and an error leaves
+    /// many unanswered.
     fn drop(&mut self) {
+        self.tell();
         self.base.context().closing.store(true, Ordering::Relaxed);
         let answered = match self.pending() {
             Some(Change::Revoked { partitions, .. }) => self.release(&partitions),
@@ -211,8 +221,7 @@ impl Consumer {
             .context("creating a Kafka consumer")?;
         base.subscribe(&[topic])
             .with_context(|| format!("subscribing to {topic}"))?;
-        let topic = topic.to_owned();
-        Ok(Self { base, topic })
+        Ok(Self::on(base, topic))
     }
 
     /// Opens a reader that is no member of `group` and sees no rebalance: it reads what [`Consumer::start`] is given,
@@ -222,8 +231,13 @@ impl Consumer {
         config.set("enable.partition.eof", "true");
         let base = config.create_with_context(Rebalances::default());
         let base = base.context("creating a Kafka consumer")?;
+        Ok(Self::on(base, topic))
+    }
+
+    fn on(base: BaseConsumer<Rebalances>, topic: &str) -> Self {
         let topic = topic.to_owned();
-        Ok(Self { base, topic })
+        let hints = RefCell::default();
+        Self { base, topic, hints }
     }
 
     /// Partitions of a reader outside its group whose last readable record has been passed since the last
@@ -245,6 +259,7 @@ impl Consumer {
     ///
     /// Errors: only those after which the client is of no more use.
     pub fn poll(&self, wait: Duration) -> anyhow::Result<Polled<'_>> {
+        self.tell_if_due();
         match self.base.poll(wait) {
             Some(Ok(message)) => Ok(Polled::Record(Record(message))),
             Some(Err(error)) => self.after(error),
@@ -297,8 +312,9 @@ impl Consumer {
         assigned.with_context(|| format!("assigning {} {positions:?}", self.topic))
     }
 
-    /// Lets revoked partitions go.
+    /// Lets revoked partitions go; their next owner finds how far this one was.
     pub fn release(&self, partitions: &[i32]) -> anyhow::Result<()> {
+        self.tell();
         let released = self.base.incremental_unassign(&self.bare(partitions));
         released.with_context(|| format!("unassigning {} {partitions:?}", self.topic))
     }
@@ -335,26 +351,40 @@ impl Consumer {
         resumed.with_context(|| format!("resuming {} {partitions:?}", self.topic))
     }
 
-    /// Tells the group how far the worker is, without waiting; only lag metrics rest on it. False, and nothing is
-    /// told, shortly after the previous hint: the brokers take milliseconds for each, and heartbeats queue behind
-    /// them, so that a hint for each of many small batches would cost the membership.
-    ///
+    /// Has the group told how far the worker is, without waiting: with a later poll, before partitions are let go and
+    /// at the end. Never more often than [`BETWEEN_HINTS`]: the brokers take milliseconds for each, and heartbeats
+    /// queue behind them, so that a hint for each of many small batches would cost the membership.
+    pub fn commit_hint(&self, positions: &[(i32, i64)]) {
+        self.hints
+            .borrow_mut()
+            .untold
+            .extend(positions.iter().copied());
+    }
+
     /// By time and not by the previous one's answer, since the client reports only answers that are errors.
-    pub fn commit_hint(&self, positions: &[(i32, i64)]) -> bool {
-        let Ok(mut hinted) = self.base.context().hinted.lock() else {
-            return false;
-        };
-        if hinted.is_some_and(|hinted| hinted.elapsed() < BETWEEN_HINTS) {
-            return false;
+    fn tell_if_due(&self) {
+        let hints = self.hints.borrow();
+        let recent = |told: Instant| told.elapsed() < BETWEEN_HINTS;
+        if hints.untold.is_empty() || hints.told.is_some_and(recent) {
+            return;
         }
-        *hinted = Some(Instant::now());
+        drop(hints);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let mut hints = self.hints.borrow_mut();
+        let untold: Vec<(i32, i64)> = std::mem::take(&mut hints.untold).into_iter().collect();
+        if untold.is_empty() {
+            return;
+        }
+        hints.told = Some(Instant::now());
         let committed = self
-            .list(positions)
+            .list(&untold)
             .and_then(|list| Ok(self.base.commit(&list, CommitMode::Async)?));
         if let Err(error) = committed {
             tracing::debug!("{error:#}");
         }
-        true
     }
 
     /// Commits positions to the group and waits for the answer.
@@ -413,11 +443,6 @@ impl Consumer {
     pub fn group_metadata(&self) -> anyhow::Result<ConsumerGroupMetadata> {
         let metadata = self.base.group_metadata();
         metadata.context("the consumer has no group metadata")
-    }
-
-    /// Leaves the group; the worker has written or dropped what it held.
-    pub fn close(self) {
-        drop(self);
     }
 
     fn bare(&self, partitions: &[i32]) -> TopicPartitionList {

@@ -1,9 +1,9 @@
 //! Dead letters: rejected records with their reason, on a topic of their own.
 
+use super::producer::add_header;
 use super::{Outgoing, Producer, Record};
 use crate::record::Reject;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use sha2::{Digest, Sha256};
 
 /// Room for key, headers and framing beside a value that is as large as the topic allows.
@@ -61,12 +61,12 @@ impl DeadLetters {
             ("binary", self.binary),
             ("version", self.version),
         ] {
-            headers = with(headers, key, value);
+            headers = add_header(headers, key, value);
         }
         if !whole {
             let value = record.value().unwrap_or_default();
-            headers = with(headers, "value.length", &value.len().to_string());
-            headers = with(headers, "value.sha256", &hex(&Sha256::digest(value)));
+            headers = add_header(headers, "value.length", &value.len().to_string());
+            headers = add_header(headers, "value.sha256", &hex(&Sha256::digest(value)));
         }
         Outgoing {
             topic: &self.topic,
@@ -76,11 +76,6 @@ impl DeadLetters {
             ..Outgoing::default()
         }
     }
-}
-
-fn with(headers: OwnedHeaders, key: &str, value: &str) -> OwnedHeaders {
-    let value = Some(value);
-    headers.insert(Header { key, value })
 }
 
 /// Bytes as lower-case hexadecimal digits.

@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::message::{Header, Message, OwnedHeaders, ToBytes};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
 };
@@ -35,8 +35,17 @@ pub struct Outgoing<'a> {
 
 /// Headers of one entry.
 pub fn one_header(key: &str, value: &[u8]) -> OwnedHeaders {
+    add_header(OwnedHeaders::new_with_capacity(1), key, value)
+}
+
+/// Another entry behind those that are there.
+pub(super) fn add_header(
+    headers: OwnedHeaders,
+    key: &str,
+    value: &(impl ToBytes + ?Sized),
+) -> OwnedHeaders {
     let value = Some(value);
-    OwnedHeaders::new_with_capacity(1).insert(Header { key, value })
+    headers.insert(Header { key, value })
 }
 
 /// A producer whose thread of its own serves delivery reports; [`Producer::flush`] tells of failed ones.
