@@ -71,6 +71,15 @@ impl KafkaConfig {
         &self.brokers
     }
 
+    /// The same, with consumers that fetch at most about this many bytes ahead of their reader; what the user has set
+    /// himself stays.
+    pub fn with_prefetch(&self, bytes: usize) -> Self {
+        let mut config = self.clone();
+        let property = config.properties.entry("queued.max.messages.kbytes".into());
+        property.or_insert_with(|| (bytes >> 10).max(1).to_string());
+        config
+    }
+
     /// A client that neither consumes nor produces.
     pub fn client(&self) -> ClientConfig {
         self.build(&[], &[])
@@ -212,5 +221,15 @@ mod tests {
         let config = KafkaConfig::new("b:1", own).consumer("g");
         assert_eq!(config.get("fetch.wait.max.ms"), Some("7"));
         assert_eq!(config.get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn prefetch_is_what_is_asked_for_unless_the_user_says_otherwise() {
+        let property = "queued.max.messages.kbytes";
+        let bound = KafkaConfig::default().with_prefetch(16 << 20);
+        assert_eq!(bound.consumer("g").get(property), Some("16384"));
+        let own = BTreeMap::from([(property.to_owned(), "7".to_owned())]);
+        let bound = KafkaConfig::new("b:1", own).with_prefetch(16 << 20);
+        assert_eq!(bound.consumer("g").get(property), Some("7"));
     }
 }
