@@ -3,6 +3,7 @@
 use crate::features::{self, History};
 use crate::frozen::{Freezer, Wanted};
 use crate::lane::Sink;
+use crate::memory::Share;
 use crate::progress::Progress;
 use crate::replay::Replay;
 use crate::sample::{self, SAMPLE};
@@ -105,7 +106,7 @@ async fn run_stretch(
     let count = shared.workers.min(left.len());
     if count > 0 {
         let shares = Arc::new(Mutex::new(deal(left, count)));
-        let memory = config.memory / count;
+        let memory = Share::of(config.memory, count);
         let shown = progress.clone();
         workers::run(count, shutdown, move |number, shutdown| {
             let share = shares

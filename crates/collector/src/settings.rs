@@ -1,7 +1,9 @@
 //! The collector's flags, and the configuration that they make up.
 
+mod config;
 mod features;
 
+pub use config::{Config, Extent, Stretch};
 pub use features::{FeatureFlags, Features};
 
 use crate::encode::Codec;
@@ -9,8 +11,7 @@ use crate::schema::Schema;
 use crate::store::Location;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-use std::time::Duration;
-use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_duration, parse_time};
+use tidemill_core::settings::{Binary, Problems, SharedFlags, parse_duration, parse_time};
 
 /// The collector among the binaries.
 pub const BINARY: Binary = Binary {
@@ -89,7 +90,7 @@ pub struct CollectFlags {
     )]
     pub max_age: String,
 
-    /// Bound of what is buffered, for all workers together
+    /// Bound of what is fetched ahead and buffered, for all workers together
     #[arg(
         long,
         env = "TIDEMILL_MEMORY_MB",
@@ -98,7 +99,7 @@ pub struct CollectFlags {
     )]
     pub memory_mb: String,
 
-    /// Schema of the data set, as infer prints it [default: inferred from its first records]
+    /// Schema of the data set, as infer prints it, or another's _schema.parquet [default: inferred from the first records]
     #[arg(long, env = "TIDEMILL_SCHEMA", value_name = "FILE")]
     pub schema: Option<PathBuf>,
 
@@ -126,50 +127,6 @@ pub struct CollectFlags {
     /// Collect up to this time, which is not included, then end
     #[arg(long, env = "TIDEMILL_TO", value_name = "TIME", global = true)]
     pub to: Option<String>,
-}
-
-/// The configuration of a run.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// What all binaries have in common.
-    pub shared: Shared,
-    /// Where the data set lies.
-    pub out: Location,
-    /// Records of a file, at least 1.
-    pub rows: usize,
-    /// Bound of what is buffered, in bytes, for all workers together.
-    pub memory: usize,
-    /// The schema that was given.
-    pub(crate) schema: Option<Schema>,
-    /// Headers are kept.
-    pub headers: bool,
-    /// How files are compressed.
-    pub codec: Codec,
-    /// How much is collected.
-    pub extent: Extent,
-    /// Point-in-time features.
-    pub features: Option<Features>,
-}
-
-/// How much of the topic is collected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// As a member of the group, for ever.
-    Live {
-        /// How long records may wait for their file to fill.
-        max_age: Duration,
-    },
-    /// A stretch, alone, to its end.
-    Stretch(Stretch),
-}
-
-/// A stretch of the topic by Kafka time, in milliseconds since the epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stretch {
-    /// From the first record of this time or later; otherwise from where the data set ends.
-    pub from: Option<i64>,
-    /// Up to the first record of this time or later; otherwise to the log's end as it is at the start.
-    pub to: Option<i64>,
 }
 
 /// A file of more rows than this would not fit the memory it is encoded in.
@@ -213,7 +170,7 @@ impl Flags {
         let stretch = self.stretch(&mut problems);
         let schema = own.schema.as_ref().and_then(|path| {
             let read = std::fs::read(path).map_err(anyhow::Error::from);
-            let schema = read.and_then(|text| Schema::from_json(&text));
+            let schema = read.and_then(|file| Schema::from_file(file.into()));
             let told = schema
                 .map_err(|error| problems.add(format!("--schema {}: {error:#}", path.display())));
             told.ok()

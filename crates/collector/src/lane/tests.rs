@@ -4,7 +4,8 @@ use super::{Lane, Outcome, Sink, What};
 use crate::buffer::Batch;
 use crate::encode::{Codec, encode};
 use crate::frozen::{Freezer, Wanted};
-use crate::store::stub::{Faults, Stub};
+use crate::store::stub::Faults;
+use crate::store::tests::stubbed;
 use crate::store::{Location, Store};
 use crate::{names, reader, resume, verify};
 use std::sync::Arc;
@@ -205,7 +206,7 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
         let visible = rig.sink.store.list(None).await.unwrap();
         let parquet = visible
             .iter()
-            .filter(|file| file.name.ends_with(".parquet"));
+            .filter(|file| names::parse_data(&file.name).is_some());
         for file in parquet {
             let bytes = rig.sink.store.read(&file.name).await.unwrap();
             reader::rows(bytes).unwrap();
@@ -235,7 +236,7 @@ async fn a_store_that_fails_is_waited_out() {
         lost_answers: true,
         ..Faults::default()
     };
-    let (stub, store) = Stub::start(faults, "p").await;
+    let (stub, store) = stubbed(faults, "p").await;
     let sink = sink(store).await;
     let whats = send(&sink, vec![batch(0, 20), batch(20, 40)]);
     assert_eq!(published(&whats), [(0, 20), (20, 40)]);
@@ -276,7 +277,7 @@ async fn a_store_that_overwrites_is_refused() {
         overwrites: true,
         ..Faults::default()
     };
-    let (_, store) = Stub::start(faults, "p").await;
+    let (_, store) = stubbed(faults, "p").await;
     let freezer = Freezer::open(store, Wanted::default()).await.unwrap();
     let error = freezer.get_or_infer(&batch(0, 5)).await.unwrap_err();
     assert!(error.to_string().contains("If-None-Match"), "{error:#}");
