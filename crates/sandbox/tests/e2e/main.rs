@@ -6,6 +6,7 @@
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
 //! - `collector`, `collector_features`: data sets of bounded runs
+//! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
 //! - `collector_faults`: live collectors under kills, zombies and rebalances
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
 //! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
@@ -20,6 +21,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod collector;
+mod collector_bucket;
+mod collector_disk;
 mod collector_faults;
 mod collector_features;
 mod faults;
@@ -29,6 +32,10 @@ mod sandbox_program;
 mod scorer;
 mod stack;
 mod starts;
+// The stub of the collector's own tests.
+#[path = "../../../collector/src/store/stub.rs"]
+#[allow(dead_code)]
+mod stub;
 mod tutorial;
 mod unusable;
 
