@@ -3,6 +3,7 @@
 //! Figures of two machines, or of two days, say little about each other; ratios within one run do. Each bench
 //! prints Markdown tables, ready for a README.
 
+mod collector;
 mod drain;
 mod rates;
 mod topic;
@@ -17,6 +18,8 @@ pub use rates::{Measured, Rates, table};
 pub enum Bench {
     /// What Kafka and its client allow here: a topic written, and read by a loop that does nothing else
     Drain(drain::Flags),
+    /// The collector beside reading alone and a plain loop; memory; compression
+    Collector(collector::Flags),
 }
 
 /// Measures, and prints what was found.
@@ -24,6 +27,7 @@ pub fn command(bench: &Bench) -> Result<()> {
     println!("{}", machine());
     match bench {
         Bench::Drain(flags) => drain::command(flags),
+        Bench::Collector(flags) => collector::command(flags),
     }
 }
 
