@@ -29,7 +29,7 @@ impl Bucketed {
             .args(["--brokers", &scene.brokers, "--out", OUT, "--until-end"])
             .args(["--topic", &scene.names.labeled_events, "--rows", "200"])
             .args(["--admin-addr", "none"])
-            .stdout(File::create(scene.folder().join("bucketed.log"))?);
+            .stderr(File::create(scene.folder().join("bucketed.log"))?);
         let child = command.spawn()?;
         Ok(Bucketed { command, child })
     }

@@ -32,7 +32,7 @@ fn a_full_disk_is_waited_for() -> Result<()> {
         .args(["--brokers", &scene.brokers, "--topic", topic])
         .args(["--until-end", "--admin-addr", "none", "--out"])
         .arg(&folder)
-        .stdout(File::create(&log)?)
+        .stderr(File::create(&log)?)
         .spawn()?;
     let met = until("a failed write", SOON, || {
         let told = fs::read_to_string(&log)?.contains("publishing failed");
