@@ -1,12 +1,15 @@
 //! The scorer's flags, and the configuration they are validated to.
 
+mod choices;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
-use tidemill_core::settings::{
-    Binary, Problems, Shared, SharedFlags, parse_duration, parse_time, parse_topic,
-};
+use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_duration, parse_topic};
+
+pub use choices::{Guarantee, Start};
+use choices::{parse_guarantee, parse_start};
 
 /// What tells the scorer from the other binaries.
 pub const BINARY: Binary = Binary {
@@ -80,7 +83,7 @@ pub struct Flags {
     pub delivery: String,
 
     /// Name of this process, the same at each start and no other process's: a restart then ends
-    /// its predecessor's open transaction at once [default: random]
+    /// its predecessor's open transaction and takes over its partitions at once [default: random]
     #[arg(long, env = "TIDEMILL_INSTANCE", value_name = "NAME")]
     pub instance: Option<String>,
 
@@ -159,32 +162,14 @@ pub struct Config {
     pub guarantee: Guarantee,
     /// Name of this process in transactional ids.
     pub instance: String,
+    /// Whether that name was given, and so is the same at each start.
+    pub lasting: bool,
     /// Where a group without positions starts.
     pub start: Start,
     /// How long a batch may wait for features.
     pub feature_timeout: Duration,
     /// Whether to move the group to `start` first, and whether that is agreed to.
     pub reset: Option<bool>,
-}
-
-/// What readers of the predictions are promised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guarantee {
-    /// Each record has one prediction or dead letter, for readers of committed records.
-    ExactlyOnce,
-    /// Each record has at least one; after a failure some have more.
-    AtLeastOnce,
-}
-
-/// Where a group without positions starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At what arrives from now on.
-    Latest,
-    /// At the oldest record.
-    Earliest,
-    /// At the first record of this time or later, in epoch milliseconds.
-    Time(i64),
 }
 
 impl Flags {
@@ -221,6 +206,7 @@ impl Flags {
                 redis_url: self.redis_url,
                 key_prefix: self.key_prefix,
                 guarantee: guarantee?,
+                lasting: self.instance.is_some(),
                 instance: self.instance.unwrap_or_else(unique),
                 start: start?,
                 feature_timeout: feature_timeout?,
@@ -239,23 +225,4 @@ fn unique() -> String {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     format!("{:x}-{:x}", std::process::id(), since.as_nanos())
-}
-
-fn parse_guarantee(text: &str) -> Result<Guarantee, String> {
-    match text {
-        "exactly-once" => Ok(Guarantee::ExactlyOnce),
-        "at-least-once" => Ok(Guarantee::AtLeastOnce),
-        _ => Err("use exactly-once or at-least-once".into()),
-    }
-}
-
-/// Reads `latest`, `earliest` or a time.
-fn parse_start(text: &str) -> Result<Start, String> {
-    match text {
-        "latest" => Ok(Start::Latest),
-        "earliest" => Ok(Start::Earliest),
-        time => parse_time(time)
-            .map(Start::Time)
-            .map_err(|expected| format!("use latest or earliest, or {expected}")),
-    }
 }

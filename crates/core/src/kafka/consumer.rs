@@ -7,6 +7,7 @@
 
 use super::KafkaConfig;
 use anyhow::{Context as _, anyhow};
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{
@@ -17,10 +18,9 @@ use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a question to the brokers may take.
@@ -92,11 +92,11 @@ impl Record<'_> {
     }
 }
 
-/// A member of a consumer group on one topic; belongs to one thread.
+/// A member of a consumer group on one topic. One thread polls it; what asks the brokers may run on another.
 pub struct Consumer {
     base: BaseConsumer<Rebalances>,
     topic: String,
-    hints: RefCell<Hints>,
+    hints: Mutex<Hints>,
 }
 
 /// How far the worker is, as far as the group has not been told.
@@ -215,8 +215,23 @@ impl Drop for Consumer {
 impl Consumer {
     /// Joins `group` on `topic`.
     pub fn open(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
-        let base: BaseConsumer<Rebalances> = kafka
-            .consumer(group)
+        Self::join(&kafka.consumer(group), topic)
+    }
+
+    /// Joins `group` on `topic` under a name that no other member has. Whoever comes back under it has its
+    /// predecessor's partitions at once, whether that one was killed or has ended well. The price: one that ends and does
+    /// not come back is missed only when its session has run out.
+    pub fn open_named(
+        kafka: &KafkaConfig,
+        group: &str,
+        topic: &str,
+        name: &str,
+    ) -> anyhow::Result<Self> {
+        Self::join(kafka.consumer(group).set("group.instance.id", name), topic)
+    }
+
+    fn join(config: &ClientConfig, topic: &str) -> anyhow::Result<Self> {
+        let base: BaseConsumer<Rebalances> = config
             .create_with_context(Rebalances::default())
             .context("creating a Kafka consumer")?;
         base.subscribe(&[topic])
@@ -236,7 +251,7 @@ impl Consumer {
 
     fn on(base: BaseConsumer<Rebalances>, topic: &str) -> Self {
         let topic = topic.to_owned();
-        let hints = RefCell::default();
+        let hints = Mutex::default();
         Self { base, topic, hints }
     }
 
@@ -355,15 +370,17 @@ impl Consumer {
     /// at the end. Never more often than [`BETWEEN_HINTS`]: the brokers take milliseconds for each, and heartbeats
     /// queue behind them, so that a hint for each of many small batches would cost the membership.
     pub fn commit_hint(&self, positions: &[(i32, i64)]) {
-        self.hints
-            .borrow_mut()
-            .untold
-            .extend(positions.iter().copied());
+        let mut hints = self.hints();
+        hints.untold.extend(positions.iter().copied());
+    }
+
+    fn hints(&self) -> MutexGuard<'_, Hints> {
+        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By time and not by the previous one's answer, since the client reports only answers that are errors.
     fn tell_if_due(&self) {
-        let hints = self.hints.borrow();
+        let hints = self.hints();
         let recent = |told: Instant| told.elapsed() < BETWEEN_HINTS;
         if hints.untold.is_empty() || hints.told.is_some_and(recent) {
             return;
@@ -373,7 +390,7 @@ impl Consumer {
     }
 
     fn tell(&self) {
-        let mut hints = self.hints.borrow_mut();
+        let mut hints = self.hints();
         let untold: Vec<(i32, i64)> = std::mem::take(&mut hints.untold).into_iter().collect();
         if untold.is_empty() {
             return;
@@ -395,10 +412,16 @@ impl Consumer {
     }
 
     /// The positions that the group has committed, `None` where there is none.
-    pub fn committed(&self, partitions: &[i32]) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
+    ///
+    /// While some are part of an open transaction the brokers do not tell: that is an error after `wait`.
+    pub fn committed(
+        &self,
+        partitions: &[i32],
+        wait: Duration,
+    ) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
         let list = self
             .base
-            .committed_offsets(self.bare(partitions), ANSWER)
+            .committed_offsets(self.bare(partitions), wait)
             .with_context(|| format!("reading the committed positions of {}", self.topic))?;
         let positions = list.elements().into_iter().map(|element| {
             element.error()?;
