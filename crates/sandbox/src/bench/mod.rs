@@ -5,6 +5,7 @@
 
 mod drain;
 mod rates;
+mod scorer;
 mod topic;
 
 use anyhow::Result;
@@ -17,6 +18,8 @@ pub use rates::{Measured, Rates, table};
 pub enum Bench {
     /// What Kafka and its client allow here: a topic written, and read by a loop that does nothing else
     Drain(drain::Flags),
+    /// Predictions a second, time to a visible prediction, and what kills and model swaps cost
+    Scorer(scorer::Flags),
 }
 
 /// Measures, and prints what was found.
@@ -24,6 +27,7 @@ pub fn command(bench: &Bench) -> Result<()> {
     println!("{}", machine());
     match bench {
         Bench::Drain(flags) => drain::command(flags),
+        Bench::Scorer(flags) => scorer::command(flags),
     }
 }
 

@@ -167,6 +167,24 @@ pub fn read_all(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<
     Ok(records)
 }
 
+/// One of the records of a topic that has some.
+pub fn first_record(brokers: &str, topic: &str) -> Result<Stored> {
+    let consumer = reader(brokers, Isolation::ReadCommitted)?;
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..partitions(&consumer, topic)? {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&assignment)?;
+    loop {
+        match consumer.poll(ANSWER) {
+            Some(Ok(message)) => return Ok(Stored::from_message(&message)),
+            Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Err(error)) => return Err(error).with_context(|| format!("reading {topic}")),
+            None => bail!("topic {topic} has no records"),
+        }
+    }
+}
+
 /// Per partition, the positions (next offsets) a group has committed for a topic.
 pub fn committed(brokers: &str, group: &str, topic: &str) -> Result<HashMap<i32, i64>> {
     let consumer: BaseConsumer = ClientConfig::new()
