@@ -12,6 +12,7 @@
 //! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
 //! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
 //! - `scorer`: models swapped, features missing, predictions scored again, members coming and going
+//! - `scorer_faults`: scorers killed, paused, replaced and joined at random
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -27,6 +28,7 @@ mod featurizer_faults;
 mod featurizer_features;
 mod sandbox_program;
 mod scorer;
+mod scorer_faults;
 mod stack;
 mod starts;
 mod tutorial;
