@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -43,8 +43,14 @@ pub(super) fn score(scene: &Scene, target: &str, count: u64, wait: Wait) -> Resu
         .create()?;
     let (mut records, mut scores) = (0, Vec::new());
     let mut start: Option<Instant> = None;
+    let opened = Instant::now();
     while records < count && start.is_none_or(|start| start.elapsed() < LONG_ENOUGH) {
-        let message = consumer.poll(LONG_ENOUGH).context("nothing to read")??;
+        // Nothing comes, too, when positions have been committed.
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+            ensure!(opened.elapsed() < 5 * LONG_ENOUGH, "nothing to read");
+            continue;
+        };
+        let message = message?;
         start.get_or_insert_with(Instant::now);
         let payment: Value = serde_json::from_slice(message.payload().unwrap_or_default())?;
         let inputs = model.manifest.inputs.iter();

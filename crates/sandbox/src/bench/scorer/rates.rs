@@ -24,13 +24,13 @@ pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
     // Not measured: the broker compiles its code meanwhile. What it wrote is what the bare loop writes.
     score(&scene, count, "exactly-once", "warm-up")?;
     let sample = first_record(&scene.brokers, &topic(&scene, "warm-up"))?;
-    let copied = |size: u64| {
+    let copied = |size: u64| -> Result<Measured> {
         let target = topic(&scene, &format!("copies-{size}"));
         create_topics(&scene.brokers, &[&target], PARTITIONS)?;
         let found = bare::copy(&scene, &target, count, size, &sample)?;
         Ok(told(&format!("copied in transactions of {size}"), found))
     };
-    let plainly = |wait: Wait| {
+    let plainly = |wait: Wait| -> Result<Measured> {
         let target = topic(&scene, &format!("plain-{wait:?}").to_lowercase());
         create_topics(&scene.brokers, &[&target], PARTITIONS)?;
         let found = plain::score(&scene, &target, count, wait)?;
@@ -39,16 +39,17 @@ pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
             found,
         ))
     };
-    let limit: Result<Measured> = copied(LIKE_OURS);
-    let limit = (
-        &*format!("bare copy loop, exactly once, transactions of {LIKE_OURS}"),
-        limit?,
-    );
+    // Measured in this order: the limit next to what is compared with it.
+    let limit = copied(LIKE_OURS)?;
     let exactly = score(&scene, count, "exactly-once", "exactly")?;
     let at_least = score(&scene, count, "at-least-once", "at-least")?;
-    let plain: Result<Measured> = plainly(Wait::EachRecord);
-    let plain = ("plain loop, each prediction waited for", plain?);
-    let mut rates = Rates::new("records/s", limit, plain);
+    let plain = plainly(Wait::EachRecord)?;
+    let name = format!("bare copy loop, exactly once, transactions of {LIKE_OURS}");
+    let mut rates = Rates::new(
+        "records/s",
+        (&name, limit),
+        ("plain loop, each prediction waited for", plain),
+    );
     rates.add(
         "plain loop, nothing waited for: may lose",
         plainly(Wait::Never)?,
