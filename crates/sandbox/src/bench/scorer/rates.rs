@@ -47,7 +47,7 @@ pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
     let name = format!("bare copy loop, exactly once, transactions of {LIKE_OURS}");
     let mut rates = Rates::new(
         "records/s",
-        (&name, limit),
+        (name.as_str(), limit),
         ("plain loop, each prediction waited for", plain),
     );
     rates.add(
