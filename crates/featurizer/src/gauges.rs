@@ -1,21 +1,21 @@
-//! What a worker tells about itself: metrics, readiness, and the progress of a warm-up.
+//! What a worker tells about itself: metrics, readiness, and how far a warm-up is.
 
 use crate::batch::Batch;
 use crate::partition::Partition;
+use crate::warm_up::WarmUp;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::admin::Health;
 
-/// How often the progress of a warm-up is logged.
-const PROGRESS: Duration = Duration::from_secs(5);
-
 /// Handles of the metrics, which are updated once for each batch.
 pub(crate) struct Gauges {
+    number: usize,
     part: String,
     topic: String,
     health: Arc<Health>,
+    warm_up: Arc<WarmUp>,
     records: Counter,
     users: Counter,
     steps: Counter,
@@ -30,18 +30,24 @@ pub(crate) struct Gauges {
     backlog: Gauge,
     lag: BTreeMap<i32, Gauge>,
     oldest: Option<i64>,
-    told: Option<Instant>,
     warned: Option<Instant>,
 }
 
 impl Gauges {
     /// Those of worker `number`.
-    pub(crate) fn new(number: usize, topic: &str, health: Arc<Health>) -> Self {
+    pub(crate) fn new(
+        number: usize,
+        topic: &str,
+        health: Arc<Health>,
+        warm_up: Arc<WarmUp>,
+    ) -> Self {
         let worker = number.to_string();
         Self {
+            number,
             part: format!("worker {number}"),
             topic: topic.to_owned(),
             health,
+            warm_up,
             records: counter!("tidemill_records_total"),
             users: counter!("tidemill_user_writes_total"),
             steps: counter!("tidemill_steps_total"),
@@ -56,7 +62,6 @@ impl Gauges {
             backlog: gauge!("tidemill_decay_backlog", "worker" => worker),
             lag: BTreeMap::new(),
             oldest: None,
-            told: None,
             warned: None,
         }
     }
@@ -167,6 +172,7 @@ impl Gauges {
             );
         } else if settling == 0 {
             self.health.ready(&self.part);
+            self.warm_up.done(self.number);
         } else {
             let (mut done, mut all) = (0, 0);
             for own in partitions.values() {
@@ -178,9 +184,9 @@ impl Gauges {
             let percent = if all == 0 { 100 } else { done * 100 / all };
             let text = format!("warming up {settling} partitions, {percent} %");
             self.health.unready(self.part.as_str(), text);
-            if all > 0 && self.told.is_none_or(|told| told.elapsed() > PROGRESS) {
-                self.told = Some(Instant::now());
-                tracing::info!(records = done, of = all, percent, "warming up");
+            if all > 0 {
+                let (done, all) = (done.unsigned_abs(), all.unsigned_abs());
+                self.warm_up.report(self.number, done, all);
             }
         }
     }

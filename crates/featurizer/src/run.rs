@@ -2,6 +2,7 @@
 
 use crate::settings::{BINARY, Config};
 use crate::store::{Keys, Ownership, Redis, own};
+use crate::warm_up::WarmUp;
 use crate::worker::Worker;
 use std::sync::Arc;
 use tidemill_core::admin::{self, Health};
@@ -49,9 +50,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         "featurizer started"
     );
     let config = Arc::new(config);
+    let warm_up = Arc::new(WarmUp::default());
     let count = config.shared.workers;
     let outcome = workers::run(count, &shutdown, move |number, shutdown| {
-        Worker::open(number, &config, &letters, &health)?.run(&shutdown)
+        Worker::open(number, &config, &letters, &health, &warm_up)?.run(&shutdown)
     })
     .await;
     tracing::info!("featurizer stopped");

@@ -33,7 +33,7 @@ pub(super) fn replay(
         .filter_map(|(position, partition)| {
             position
                 .as_ref()
-                .map(|position| (partition, position.offset))
+                .map(|position| (partition, position.reached(user)))
         });
     let mut ends: BTreeMap<i32, i64> = applied.collect();
     ensure!(

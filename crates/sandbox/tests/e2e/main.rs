@@ -9,6 +9,7 @@
 //! - `collector_faults`: live collectors under kills, zombies and rebalances
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
 //! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
+//! - `featurizer_recovery`: what is built anew after retention, a rebuild, a takeover
 //! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
 //! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
 //! - `scorer`: models swapped, features missing, predictions scored again, members coming and going
@@ -25,6 +26,7 @@ mod collector_features;
 mod faults;
 mod featurizer_faults;
 mod featurizer_features;
+mod featurizer_recovery;
 mod sandbox_program;
 mod scorer;
 mod stack;
