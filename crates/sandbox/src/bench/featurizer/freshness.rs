@@ -66,8 +66,9 @@ pub(super) fn measure(
             let at = Instant::now();
             producer.send(topic, Some(user.as_bytes()), Some(value.as_bytes()), None)?;
             let (key, count) = (scene.names.features_key(&user), probes / PROBES + 1);
-            if start.elapsed() >= SETTLE {
-                sender.send(Sent { key, count, at })?;
+            // A watcher that has ended says below why it did.
+            if start.elapsed() >= SETTLE && sender.send(Sent { key, count, at }).is_err() {
+                break;
             }
             probes += 1;
         }
@@ -111,21 +112,32 @@ fn watch(mut redis: redis::Connection, sent: &Receiver<Sent>) -> Result<Histogra
                 }
             }
         }
-        let asked = open.len().min(ASKED);
-        let mut pipe = redis::pipe();
-        for probe in &open[..asked] {
-            pipe.cmd("HGET").arg(&probe.key).arg("purchase_count_24h");
+        if !open.is_empty() {
+            ask(&mut redis, &mut open, &mut found)?;
         }
-        let counts: Vec<Option<u64>> = pipe.query(&mut redis)?;
-        let mut counts = counts.into_iter();
-        open.retain(|probe| {
-            let seen = counts.next().flatten() >= Some(probe.count);
-            if seen {
-                found.saturating_record(probe.at.elapsed().as_micros() as u64);
-            }
-            !seen
-        });
         thread::sleep(Duration::from_micros(500));
     }
     Ok(found)
+}
+
+/// Asks for the oldest of the open probes, and takes those that are there off the list.
+fn ask(
+    redis: &mut redis::Connection,
+    open: &mut Vec<Sent>,
+    found: &mut Histogram<u64>,
+) -> Result<()> {
+    let mut pipe = redis::pipe();
+    for probe in open.iter().take(ASKED) {
+        pipe.cmd("HGET").arg(&probe.key).arg("purchase_count_24h");
+    }
+    let counts: Vec<Option<u64>> = pipe.query(redis).context("asking for probes")?;
+    let mut counts = counts.into_iter();
+    open.retain(|probe| {
+        let seen = counts.next().flatten() >= Some(probe.count);
+        if seen {
+            found.saturating_record(probe.at.elapsed().as_micros() as u64);
+        }
+        !seen
+    });
+    Ok(())
 }
