@@ -55,3 +55,10 @@ train:
     python3 -m venv target/venv
     target/venv/bin/pip install --quiet --requirement models/requirements.txt
     target/venv/bin/python models/train.py target/labeled.ndjson
+
+# Models by the scorer, tract alone and onnxruntime, side by side: models/parity.md; needs Python 3.11 or later
+bench-model *FLAGS:
+    python3 -m venv target/venv
+    target/venv/bin/pip install --quiet --requirement crates/scorer/fixtures/requirements.txt
+    target/venv/bin/python crates/scorer/fixtures/make.py --large target/models
+    {{sandbox}} bench model crates/scorer/fixtures target/models --python target/venv/bin/python {{FLAGS}}

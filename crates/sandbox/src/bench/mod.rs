@@ -4,6 +4,7 @@
 //! prints Markdown tables, ready for a README.
 
 mod drain;
+mod model;
 mod rates;
 mod topic;
 
@@ -17,6 +18,8 @@ pub use rates::{Measured, Rates, table};
 pub enum Bench {
     /// What Kafka and its client allow here: a topic written, and read by a loop that does nothing else
     Drain(drain::Flags),
+    /// Models: agreement with onnxruntime, and the time of a row beside tract alone and onnxruntime
+    Model(model::Flags),
 }
 
 /// Measures, and prints what was found.
@@ -24,6 +27,7 @@ pub fn command(bench: &Bench) -> Result<()> {
     println!("{}", machine());
     match bench {
         Bench::Drain(flags) => drain::command(flags),
+        Bench::Model(flags) => model::command(flags),
     }
 }
 
