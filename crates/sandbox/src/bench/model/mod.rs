@@ -123,7 +123,7 @@ fn speed(lines: &[Line], at: usize) -> String {
         ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.1}"))
     };
     let row = |line: &Line| {
-        let of = |times: Option<Times>| times.map(|times| times[at]);
+        let of = |times: Option<Times>| times.map(|times| times[at]).filter(|x| x.is_finite());
         let (ours, tract) = (of(line.ours), of(line.tract));
         let onnxruntime = of(line.onnxruntime);
         vec![
