@@ -31,6 +31,10 @@ pub(super) fn prepare(
     remove_zipmaps(graph);
     let output = choose_output(graph, wanted)?;
     let needed = keep_ancestors(graph, &output);
+    ensure!(
+        !graph.node.is_empty(),
+        "nothing in the graph computes the output {output:?}"
+    );
     refuse_foreign_domains(graph)?;
     let inputs = take_inputs(graph, &needed)?;
     graph.output = vec![ValueInfoProto {
