@@ -8,6 +8,7 @@ mod post;
 mod reduce;
 mod rowwise;
 mod scale;
+mod svm;
 mod tree_classifier;
 mod tree_ensemble;
 mod tree_regressor;
@@ -19,11 +20,10 @@ use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 /// What to export instead of an operator that is not there.
-const ADVICE: [(&str, &str); 6] = [
+const ADVICE: [(&str, &str); 5] = [
     ("StringNormalizer", TEXTS),
     ("TfIdfVectorizer", TEXTS),
     ("SVMClassifier", KERNELS),
-    ("SVMRegressor", KERNELS),
     ("Scan", NEIGHBOURS),
     ("TopK", NEIGHBOURS),
 ];
@@ -68,6 +68,7 @@ fn register(register: &mut OnnxOpRegister) {
     register.insert("Normalizer", scale::normalizer);
     register.insert("OneHotEncoder", encode::one_hot_encoder);
     register.insert("ReduceLogSumExp", reduce::log_sum_exp);
+    register.insert("SVMRegressor", svm::regressor);
     register.insert("Scaler", scale::scaler);
     register.insert("Sigmoid", double::sigmoid);
     register.insert("TreeEnsembleClassifier", tree_classifier::classifier);
