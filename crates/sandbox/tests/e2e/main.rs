@@ -12,6 +12,7 @@
 //! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
 //! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
 //! - `scorer`: models swapped, features missing, predictions scored again, members coming and going
+//! - `dead_letters`: what was set aside is listed, and goes back once
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -22,6 +23,7 @@
 mod collector;
 mod collector_faults;
 mod collector_features;
+mod dead_letters;
 mod faults;
 mod featurizer_faults;
 mod featurizer_features;
