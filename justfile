@@ -49,6 +49,15 @@ consume TOPIC *FLAGS:
 simulate *FLAGS:
     {{sandbox}} simulate {{FLAGS}}
 
+# What was set aside of a topic, by reason; --resend sends it back: just dead-letters transactions
+dead-letters TOPIC *FLAGS:
+    {{sandbox}} dead-letters {{TOPIC}} {{FLAGS}}
+
+# Check the alert rules, and what fires when; needs promtool (Debian: apt install prometheus)
+check-alerts:
+    promtool check rules ops/alerts.yaml
+    promtool test rules ops/alerts_test.yaml
+
 # Train models/fraud.onnx anew on simulated payments; needs Python 3.11 or later
 train:
     {{sandbox}} simulate --to target/labeled.ndjson --seed 11 --count 400000 --span 19d --start 2026-01-05T00:00:00Z --customers 5000 --label-delay 3d

@@ -28,6 +28,7 @@ pub(crate) struct Intake {
     memory: usize,
     throttle: Throttle,
     lanes: u64,
+    buffered: metrics::Gauge,
 }
 
 struct Partition {
@@ -54,8 +55,8 @@ pub(crate) enum Event {
 }
 
 impl Intake {
-    /// Nothing yet; files of `rows` records, at most `memory` bytes.
-    pub(crate) fn new(sink: Sink, rows: usize, memory: usize) -> Self {
+    /// Nothing yet, for worker `number`; files of `rows` records, at most `memory` bytes.
+    pub(crate) fn new(number: usize, sink: Sink, rows: usize, memory: usize) -> Self {
         Self {
             sink,
             rows,
@@ -65,6 +66,7 @@ impl Intake {
             memory,
             throttle: Throttle::new(memory),
             lanes: 0,
+            buffered: metrics::gauge!("tidemill_buffered_bytes", "worker" => number.to_string()),
         }
     }
 
@@ -245,7 +247,7 @@ impl Intake {
             .map(|(partition, held)| (partition, held.batch.footprint()))
             .collect();
         let under_way = self.under_way();
-        metrics::gauge!("tidemill_buffered_bytes")
+        self.buffered
             .set((under_way + buffers.iter().map(|(_, bytes)| bytes).sum::<usize>()) as f64);
         self.throttle.flow(&buffers, under_way, idle)
     }

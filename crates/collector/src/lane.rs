@@ -14,7 +14,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidemill_core::admin::Health;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -182,19 +182,28 @@ async fn encode_one(
             history.as_deref(),
         )
     };
+    let started = Instant::now();
     let encoded = tokio::task::spawn_blocking(work).await;
+    stage("encode", started);
     encoded.context("encoding a file")?
 }
 
 async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>, tell: Tell) {
     while let Some(files) = encoded.recv().await {
+        let started = Instant::now();
         let what = publish(&sink, files).await;
+        stage("publish", started);
         let goes_on = matches!(what, What::Published(_));
         tell.tell(what);
         if !goes_on {
             return;
         }
     }
+}
+
+/// Notes how long a stage of a file took.
+fn stage(name: &'static str, started: Instant) {
+    metrics::histogram!("tidemill_stage_seconds", "stage" => name).record(started.elapsed());
 }
 
 /// Publishes a batch's files, trying for as long as the store fails: first what stands before and beside the rows,

@@ -31,6 +31,7 @@ pub(crate) struct Replay {
 impl Replay {
     /// Opens these ranges, which are no other worker's.
     pub(crate) fn open(
+        number: usize,
         config: &Config,
         sink: &Sink,
         ranges: Vec<Range>,
@@ -41,7 +42,7 @@ impl Replay {
             &config.shared.group,
             &config.shared.topic,
         )?;
-        let mut intake = Intake::new(sink.clone(), config.rows, memory);
+        let mut intake = Intake::new(number, sink.clone(), config.rows, memory);
         let starts: Vec<(i32, i64)> = ranges
             .iter()
             .map(|range| (range.partition, range.first))

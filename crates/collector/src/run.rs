@@ -6,13 +6,13 @@ use crate::lane::Sink;
 use crate::progress::Progress;
 use crate::replay::Replay;
 use crate::sample::{self, SAMPLE};
-use crate::settings::{Config, Extent, Features, Stretch};
+use crate::settings::{BINARY, Config, Extent, Features, Stretch};
 use crate::store::Store;
 use crate::stretch::{self, Range};
 use crate::worker::Worker;
 use std::sync::{Arc, Mutex};
 use tidemill_core::admin::{self, Health};
-use tidemill_core::kafka::{Cluster, Consumer};
+use tidemill_core::kafka::{Cluster, Consumer, lag};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let shared = &config.shared;
     let health = Health::starting();
-    admin::serve(shared.admin, health.clone(), shutdown.clone()).await?;
+    admin::serve(&BINARY, shared.admin, health.clone(), shutdown.clone()).await?;
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
     let Some(partitions) = cluster.wait_for(&shared.topic, &shutdown).await? else {
         return Ok(());
@@ -38,6 +38,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     match config.extent {
         Extent::Live { max_age } => {
             let stop = shutdown.clone();
+            lag::watch(shared, shutdown.clone())?;
             workers::run(shared.workers, &stop, move |number, shutdown| {
                 Worker::open(number, &config, &sink, max_age)?.run(&shutdown)
             })
@@ -112,7 +113,7 @@ async fn run_stretch(
                 .lock()
                 .map(|mut shares| std::mem::take(&mut shares[number]));
             let share = share.unwrap_or_default();
-            Replay::open(&config, &sink, share, memory)?.run(&shown, &shutdown)
+            Replay::open(number, &config, &sink, share, memory)?.run(&shown, &shutdown)
         })
         .await?;
     }

@@ -19,6 +19,7 @@ pub const BINARY: Binary = Binary {
     group: "training-data-collector",
     topic: "labeled-events",
     admin_addr: "127.0.0.1:9103",
+    metrics: crate::metrics::METRICS,
 };
 
 /// Turns a Kafka topic into a Parquet data set that holds every record exactly once
@@ -60,6 +61,13 @@ pub enum Command {
         /// Folder or s3://bucket/prefix
         dir: String,
     },
+    /// Say what is wrong with brokers, topic, records, group or the place of the data set, with the remedy; exit code
+    /// 1 on a problem
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the schema that takes all records of a stretch of the topic (--from, --to), for --schema
     Infer,
 }
@@ -72,12 +80,19 @@ pub struct CollectFlags {
         long,
         env = "TIDEMILL_OUT",
         default_value = "training_data",
-        value_name = "DIR|URL"
+        value_name = "DIR|URL",
+        global = true
     )]
     pub out: String,
 
     /// Records of a file
-    #[arg(long, env = "TIDEMILL_ROWS", default_value = "10000", value_name = "N")]
+    #[arg(
+        long,
+        env = "TIDEMILL_ROWS",
+        default_value = "10000",
+        value_name = "N",
+        global = true
+    )]
     pub rows: String,
 
     /// How long records may wait for their file to fill
@@ -85,7 +100,8 @@ pub struct CollectFlags {
         long,
         env = "TIDEMILL_MAX_AGE",
         default_value = "5m",
-        value_name = "DURATION"
+        value_name = "DURATION",
+        global = true
     )]
     pub max_age: String,
 
@@ -94,16 +110,17 @@ pub struct CollectFlags {
         long,
         env = "TIDEMILL_MEMORY_MB",
         default_value = "512",
-        value_name = "MB"
+        value_name = "MB",
+        global = true
     )]
     pub memory_mb: String,
 
     /// Schema of the data set, as infer prints it [default: inferred from its first records]
-    #[arg(long, env = "TIDEMILL_SCHEMA", value_name = "FILE")]
+    #[arg(long, env = "TIDEMILL_SCHEMA", value_name = "FILE", global = true)]
     pub schema: Option<PathBuf>,
 
     /// Keep record headers, in a column _headers
-    #[arg(long, env = "TIDEMILL_HEADERS")]
+    #[arg(long, env = "TIDEMILL_HEADERS", global = true)]
     pub headers: bool,
 
     /// Compression of the files: none, snappy, lz4 or zstd
@@ -111,12 +128,13 @@ pub struct CollectFlags {
         long,
         env = "TIDEMILL_COMPRESSION",
         default_value = "zstd",
-        value_name = "CODEC"
+        value_name = "CODEC",
+        global = true
     )]
     pub compression: String,
 
     /// Collect what the topic holds now, then end
-    #[arg(long, env = "TIDEMILL_UNTIL_END")]
+    #[arg(long, env = "TIDEMILL_UNTIL_END", global = true)]
     pub until_end: bool,
 
     /// Collect from this time on (RFC 3339 or epoch milliseconds), then end

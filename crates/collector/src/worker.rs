@@ -55,7 +55,12 @@ impl Worker {
         Ok(Self {
             name,
             consumer: Consumer::open(&shared.kafka, &shared.group, &shared.topic)?,
-            intake: Intake::new(sink.clone(), config.rows, config.memory / shared.workers),
+            intake: Intake::new(
+                number,
+                sink.clone(),
+                config.rows,
+                config.memory / shared.workers,
+            ),
             sink: sink.clone(),
             max_age,
             waiting: Vec::new(),

@@ -5,6 +5,7 @@
 
 use crate::exit::Failure;
 use crate::kafka::KafkaConfig;
+use crate::metric::Metric;
 use crate::record::timestamp;
 use crate::telemetry::LogFormat;
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ pub struct Binary {
     pub topic: &'static str,
     /// Default of `--admin-addr`.
     pub admin_addr: &'static str,
+    /// The metrics that it has beside those of every binary.
+    pub metrics: &'static [Metric],
 }
 
 /// Flags of every binary; each may be given by its environment variable instead.
@@ -83,6 +86,10 @@ pub struct SharedFlags {
         global = true
     )]
     pub log_format: String,
+
+    /// Show the configuration in effect, secrets hidden, and end; with the exit code of a start where it cannot be used
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 /// The shared flags, validated.
@@ -262,6 +269,7 @@ mod tests {
         group: "millers",
         topic: "grain",
         admin_addr: "127.0.0.1:9101",
+        metrics: &[],
     };
 
     #[derive(Parser)]

@@ -105,7 +105,6 @@ impl State {
         self.partitions.retain(|own, _| !partitions.contains(own));
         self.store.release(partitions);
         self.cache.forget(partitions);
-        self.gauges.revoked(partitions);
         self.gauges
             .progress(&self.partitions, self.claims.waiting.len());
         Ok(())

@@ -11,10 +11,14 @@ use tidemill_core::admin::Health;
 /// How often the progress of a warm-up is logged.
 const PROGRESS: Duration = Duration::from_secs(5);
 
+/// Notes how long a stage of a batch took.
+pub(crate) fn stage(name: &'static str, started: Instant) {
+    histogram!("tidemill_stage_seconds", "stage" => name).record(started.elapsed());
+}
+
 /// Handles of the metrics, which are updated once for each batch.
 pub(crate) struct Gauges {
     part: String,
-    topic: String,
     health: Arc<Health>,
     records: Counter,
     users: Counter,
@@ -28,19 +32,18 @@ pub(crate) struct Gauges {
     cached_users: Gauge,
     cached_bytes: Gauge,
     backlog: Gauge,
-    lag: BTreeMap<i32, Gauge>,
     oldest: Option<i64>,
+    sent: Instant,
     told: Option<Instant>,
     warned: Option<Instant>,
 }
 
 impl Gauges {
     /// Those of worker `number`.
-    pub(crate) fn new(number: usize, topic: &str, health: Arc<Health>) -> Self {
+    pub(crate) fn new(number: usize, health: Arc<Health>) -> Self {
         let worker = number.to_string();
         Self {
             part: format!("worker {number}"),
-            topic: topic.to_owned(),
             health,
             records: counter!("tidemill_records_total"),
             users: counter!("tidemill_user_writes_total"),
@@ -54,31 +57,20 @@ impl Gauges {
             cached_users: gauge!("tidemill_cached_users", "worker" => worker.clone()),
             cached_bytes: gauge!("tidemill_cached_bytes", "worker" => worker.clone()),
             backlog: gauge!("tidemill_decay_backlog", "worker" => worker),
-            lag: BTreeMap::new(),
             oldest: None,
+            sent: Instant::now(),
             told: None,
             warned: None,
         }
     }
 
     /// A step was sent.
-    pub(crate) fn sent(&mut self, batch: &Batch, adopted: &mut u64, now: i64) {
+    pub(crate) fn sent(&mut self, batch: &Batch, adopted: &mut u64) {
         self.records.increment(batch.records as u64);
         self.users.increment(batch.touched.len() as u64);
         self.steps.increment(1);
         self.oldest = batch.oldest;
-        for (partition, reached) in &batch.reached {
-            let gauge = self.lag.entry(*partition).or_insert_with(|| {
-                let labels = [
-                    ("topic", self.topic.clone()),
-                    ("partition", partition.to_string()),
-                ];
-                gauge!("tidemill_lag_seconds", &labels)
-            });
-            if let Some(timestamp) = reached.timestamp {
-                gauge.set((now - timestamp).max(0) as f64 / 1000.0);
-            }
-        }
+        self.sent = Instant::now();
         let count = std::mem::take(adopted);
         if count > 0 {
             self.adopted.increment(count);
@@ -94,6 +86,7 @@ impl Gauges {
 
     /// The step under way was applied.
     pub(crate) fn applied(&mut self, errors: usize, error: Option<&str>) {
+        stage("write", self.sent);
         if let Some(oldest) = self.oldest.take() {
             self.fresh
                 .record((tidemill_core::clock::now_ms() - oldest).max(0) as f64 / 1000.0);
@@ -146,15 +139,6 @@ impl Gauges {
     pub(crate) fn cache(&self, (users, bytes): (usize, usize)) {
         self.cached_users.set(users as f64);
         self.cached_bytes.set(bytes as f64);
-    }
-
-    /// These partitions are somebody else's.
-    pub(crate) fn revoked(&mut self, partitions: &[i32]) {
-        for partition in partitions {
-            if let Some(gauge) = self.lag.remove(partition) {
-                gauge.set(0.0);
-            }
-        }
     }
 
     /// Says what keeps the worker from being ready, if anything does.

@@ -10,7 +10,8 @@
 //! - `apply`: windows take in their events, and features are evaluated
 //! - [`store`]: what was decided is written in one fenced atomic step
 //! - `decay`: features of users that are silent
-//! - [`explain`], [`rebuild`]: commands beside the loop
+//! - `gauges`, [`metrics`](mod@metrics): what `/metrics` tells
+//! - [`explain`], [`rebuild`], [`doctor`]: commands beside the loop
 //!
 //! Windows and feature definitions themselves are `tidemill_core::features`.
 //!
@@ -23,9 +24,11 @@ mod batch;
 mod cache;
 mod claim;
 mod decay;
+pub mod doctor;
 pub mod explain;
 mod gauges;
 mod load;
+pub mod metrics;
 mod partition;
 pub mod position;
 pub mod rebuild;

@@ -6,7 +6,7 @@ use crate::worker::Worker;
 use std::sync::Arc;
 use tidemill_core::admin::{self, Health};
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, DeadLetters};
+use tidemill_core::kafka::{Cluster, DeadLetters, lag};
 use tidemill_core::workers;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let health = Health::starting();
     let pages = shutdown.child_token();
-    admin::serve(config.shared.admin, health.clone(), pages).await?;
+    admin::serve(&BINARY, config.shared.admin, health.clone(), pages).await?;
     let shared = &config.shared;
     block_in_place(|| check_store(&config, &shutdown))?;
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
@@ -39,6 +39,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         health.unready(format!("worker {worker}"), "joining the group");
     }
     health.ready("start");
+    lag::watch(shared, shutdown.clone())?;
     tracing::info!(
         topic = shared.topic,
         partitions,

@@ -12,6 +12,7 @@ pub const BINARY: Binary = Binary {
     group: "feature-compute",
     topic: "user-events",
     admin_addr: "127.0.0.1:9101",
+    metrics: crate::metrics::METRICS,
 };
 
 /// Keeps sliding-window features per user, in event time, in Redis
@@ -99,6 +100,12 @@ pub enum Command {
         #[arg(long, value_name = "P")]
         partition: Option<i32>,
     },
+    /// Say what is wrong with brokers, topic, records, group or Redis, with the remedy; exit code 1 on a problem
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl AsRef<SharedFlags> for Flags {
@@ -156,6 +163,11 @@ pub enum Task {
         /// Only this partition.
         partition: Option<i32>,
     },
+    /// See [`Command::Doctor`].
+    Doctor {
+        /// Print JSON.
+        json: bool,
+    },
 }
 
 impl Flags {
@@ -191,6 +203,7 @@ impl Flags {
         let task = match self.command {
             None => Some(Task::Run),
             Some(Command::Rebuild { partition }) => Some(Task::Rebuild { partition }),
+            Some(Command::Doctor { json }) => Some(Task::Doctor { json }),
             Some(Command::Explain { user, at: None }) => Some(Task::Explain { user, at: None }),
             Some(Command::Explain { user, at: Some(at) }) => {
                 let at = problems.take("--at", &at, parse_time);

@@ -4,7 +4,7 @@ use crate::apply::{Applier, Occasion, Rules};
 use crate::batch::{Batch, Change, Pending, Reached};
 use crate::cache::{Cache, Known};
 use crate::claim::Claims;
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, stage};
 use crate::partition::{Partition, Turn};
 use crate::position::{Position, Token, fingerprint};
 use crate::settings::Config;
@@ -83,7 +83,7 @@ impl Worker {
             claims: Claims::default(),
             token: Token { instance, count: 0 },
             disturbed: BTreeMap::new(),
-            gauges: Gauges::new(number, &shared.topic, health.clone()),
+            gauges: Gauges::new(number, health.clone()),
             decay: crate::decay::Decay::default(),
             letters: letters.clone(),
             producer: Producer::open(&shared.kafka)?,
@@ -231,9 +231,12 @@ impl State {
 
     fn write(&mut self, occasion: Occasion) -> Result<bool, Lost> {
         let now = now_ms();
+        let started = Instant::now();
         if !self.load(now)? {
             return Ok(false);
         }
+        stage("load", started);
+        let started = Instant::now();
         self.step.clear();
         self.token.count += 1;
         for (id, reached) in &self.batch.reached {
@@ -271,11 +274,11 @@ impl State {
                 },
             );
         }
+        stage("apply", started);
         if !self.finish()? || !self.store.send(&mut self.step)? {
             return Ok(false);
         }
-        self.gauges
-            .sent(&self.batch, &mut self.applier.adopted, now);
+        self.gauges.sent(&self.batch, &mut self.applier.adopted);
         self.batch.clear();
         self.cache.shrink();
         Ok(true)

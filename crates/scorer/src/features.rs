@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError, RedisResult};
 use tokio::runtime::Handle;
@@ -19,6 +20,9 @@ const CONNECT: Duration = Duration::from_secs(1);
 
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// How long a survey may take.
+const SURVEY: Duration = Duration::from_secs(3);
 
 /// A worker's access to the feature store.
 pub struct Features {
@@ -157,4 +161,43 @@ async fn greet(client: &Client) -> Result<MultiplexedConnection, RedisError> {
         .query_async::<()>(&mut connection)
         .await?;
     Ok(connection)
+}
+
+/// What a feature store tells of itself.
+pub struct Survey {
+    /// Host and port.
+    pub address: String,
+    /// What `INFO` answers.
+    pub info: String,
+    /// Which featurizer keeps features under the prefix.
+    pub owner: Option<String>,
+}
+
+/// Asks the Redis at `url` what it is, and who keeps features under `prefix`.
+///
+/// # Errors
+///
+/// It does not answer.
+pub async fn survey(url: &str, prefix: &str) -> anyhow::Result<Survey> {
+    let client = Client::open(url)?;
+    let address = client.get_connection_info().addr().to_string();
+    let ask = async {
+        let mut connection = greet(&client).await?;
+        let info = redis::cmd("INFO").query_async(&mut connection).await?;
+        let key = format!("{prefix}owner");
+        let owner = redis::cmd("GET")
+            .arg(key)
+            .query_async(&mut connection)
+            .await?;
+        Ok::<_, RedisError>((info, owner))
+    };
+    let answer = timeout(SURVEY, ask).await;
+    let (info, owner) = answer
+        .with_context(|| format!("no Redis at {address} answered within {SURVEY:?}"))?
+        .with_context(|| format!("no Redis at {address} answered"))?;
+    Ok(Survey {
+        address,
+        info,
+        owner,
+    })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tidemill_core::admin::{self, Health};
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, DeadLetters};
+use tidemill_core::kafka::{Cluster, DeadLetters, lag};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -39,7 +39,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         "model loaded"
     );
     let health = Health::starting();
-    admin::serve(config.shared.admin, health.clone(), shutdown.clone()).await?;
+    admin::serve(
+        &BINARY,
+        config.shared.admin,
+        health.clone(),
+        shutdown.clone(),
+    )
+    .await?;
     let Some((partitions, dead_letters)) = topics(&config, &shutdown).await? else {
         return Ok(());
     };
@@ -59,6 +65,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         health.unready(format!("worker {number}"), "starting");
     }
     health.ready("start");
+    lag::watch(&config.shared, shutdown.clone())?;
     tracing::info!(
         topic = config.shared.topic,
         group = config.shared.group,

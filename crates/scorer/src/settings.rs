@@ -15,6 +15,7 @@ pub const BINARY: Binary = Binary {
     group: "fraud-detection",
     topic: "transactions",
     admin_addr: "127.0.0.1:9102",
+    metrics: crate::metrics::METRICS,
 };
 
 /// Scores transactions with an ONNX fraud model, exactly once
@@ -49,7 +50,12 @@ pub struct Flags {
     pub output_topic: String,
 
     /// Topic for records that cannot be used [default: <topic>.dead-letter]
-    #[arg(long, env = "TIDEMILL_DEAD_LETTER_TOPIC", value_name = "TOPIC")]
+    #[arg(
+        long,
+        env = "TIDEMILL_DEAD_LETTER_TOPIC",
+        value_name = "TOPIC",
+        global = true
+    )]
     pub dead_letter_topic: Option<String>,
 
     /// Redis with the users' features, for models that read any
@@ -57,7 +63,8 @@ pub struct Flags {
         long,
         env = "REDIS_URL",
         default_value = "redis://localhost:6379",
-        value_name = "URL"
+        value_name = "URL",
+        global = true
     )]
     pub redis_url: String,
 
@@ -66,7 +73,8 @@ pub struct Flags {
         long,
         env = "TIDEMILL_KEY_PREFIX",
         default_value = "",
-        value_name = "TEXT"
+        value_name = "TEXT",
+        global = true
     )]
     pub key_prefix: String,
 
@@ -75,13 +83,14 @@ pub struct Flags {
         long,
         env = "TIDEMILL_DELIVERY",
         default_value = "exactly-once",
-        value_name = "GUARANTEE"
+        value_name = "GUARANTEE",
+        global = true
     )]
     pub delivery: String,
 
     /// Name of this process, the same at each start and no other process's: a restart then ends
     /// its predecessor's open transaction at once [default: random]
-    #[arg(long, env = "TIDEMILL_INSTANCE", value_name = "NAME")]
+    #[arg(long, env = "TIDEMILL_INSTANCE", value_name = "NAME", global = true)]
     pub instance: Option<String>,
 
     /// Where a group without positions starts: latest, earliest, or a time
@@ -89,7 +98,8 @@ pub struct Flags {
         long,
         env = "TIDEMILL_START",
         default_value = "latest",
-        value_name = "WHERE"
+        value_name = "WHERE",
+        global = true
     )]
     pub start: String,
 
@@ -106,7 +116,8 @@ pub struct Flags {
         long,
         env = "TIDEMILL_FEATURE_TIMEOUT",
         default_value = "20ms",
-        value_name = "DURATION"
+        value_name = "DURATION",
+        global = true
     )]
     pub feature_timeout: String,
 }
@@ -131,6 +142,12 @@ pub enum Command {
         /// Predictions before this time [default: now]
         #[arg(long)]
         to: Option<String>,
+    },
+    /// Say what is wrong with brokers, topics, records, group, model or Redis, with the remedy; exit code 1 on a problem
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 

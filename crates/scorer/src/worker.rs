@@ -256,7 +256,7 @@ impl<'s> Worker<'s> {
             self.consumer.seek(partition, oldest)?;
             self.positions.set(partition, oldest);
             let lost = (oldest - position).max(0);
-            metrics::counter!("tidemill_lost_to_retention_total").increment(lost as u64);
+            metrics::counter!("tidemill_lost_records_total").increment(lost as u64);
             tracing::error!(
                 partition,
                 position,

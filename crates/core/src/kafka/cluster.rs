@@ -3,7 +3,7 @@
 use super::KafkaConfig;
 use crate::exit::Failure;
 use anyhow::{Context, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -13,7 +13,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 /// How long one question to the brokers may take.
-const ANSWER: Duration = Duration::from_secs(5);
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// What a broker without a setting of its own accepts, in bytes.
 const DEFAULT_MAX_MESSAGE: usize = 1_048_588;
@@ -26,7 +26,7 @@ pub struct Cluster {
 
 /// Keeps the client's last complaint, which says more than the error of a call that timed out.
 #[derive(Default)]
-struct Trouble(Mutex<Option<String>>);
+pub(super) struct Trouble(Mutex<Option<String>>);
 
 impl ClientContext for Trouble {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -92,8 +92,12 @@ impl Cluster {
         ))
     }
 
-    fn client(&self) -> &rdkafka::client::Client<Trouble> {
+    pub(super) fn client(&self) -> &rdkafka::client::Client<Trouble> {
         self.admin.inner()
+    }
+
+    pub(super) fn admin(&self) -> &AdminClient<Trouble> {
+        &self.admin
     }
 
     /// How many partitions a topic has; `None` when there is no such topic.
@@ -163,14 +167,9 @@ impl Cluster {
 
     /// The largest record that a topic takes, in bytes.
     pub async fn max_message_bytes(&self, topic: &str) -> anyhow::Result<usize> {
-        let asked = [ResourceSpecifier::Topic(topic)];
-        let options = AdminOptions::new().request_timeout(Some(ANSWER));
-        let answer = self.admin.describe_configs(&asked, &options).await;
-        let limit = answer
-            .unwrap_or_default()
-            .pop()
-            .and_then(Result::ok)
-            .and_then(|config| config.get("max.message.bytes")?.value.clone())
+        let settings = self.topic_settings(topic).await.unwrap_or_default();
+        let limit = settings
+            .get("max.message.bytes")
             .and_then(|value| value.parse().ok());
         // A broker that does not tell, or may not, is taken to have the default.
         Ok(limit.unwrap_or(DEFAULT_MAX_MESSAGE))

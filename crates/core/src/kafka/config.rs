@@ -27,7 +27,7 @@ const OURS: [(&str, &str); 11] = [
 
 /// What every consumer starts from. `fetch.queue.backoff.ms`: with its default of 1 s a full queue is refilled
 /// once a second. Classic group protocol with a short session: a killed process's partitions move within 6 s.
-const CONSUMER: [(&str, &str); 10] = [
+const CONSUMER: [(&str, &str); 9] = [
     ("partition.assignment.strategy", "cooperative-sticky"),
     ("session.timeout.ms", "6000"),
     ("heartbeat.interval.ms", "1500"),
@@ -37,7 +37,6 @@ const CONSUMER: [(&str, &str); 10] = [
     ("fetch.message.max.bytes", "4194304"),
     ("queued.max.messages.kbytes", "32768"),
     ("topic.metadata.refresh.interval.ms", "10000"),
-    ("statistics.interval.ms", "5000"),
 ];
 
 /// What every producer starts from: no wait for company, since batches form while the previous one is under way.
@@ -69,6 +68,24 @@ impl KafkaConfig {
     /// The broker addresses, as given.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// What our clients call themselves to the brokers.
+    pub fn client_id(&self) -> String {
+        self.client()
+            .get("client.id")
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// The largest record that our producers send, in bytes, where the user has set it.
+    pub fn largest_sent(&self) -> Option<i64> {
+        self.producer().get("message.max.bytes")?.parse().ok()
+    }
+
+    /// The user's own properties.
+    pub fn properties(&self) -> &BTreeMap<String, String> {
+        &self.properties
     }
 
     /// A client that neither consumes nor produces.

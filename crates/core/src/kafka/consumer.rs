@@ -14,13 +14,12 @@ use rdkafka::consumer::{
 };
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
-use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a question to the brokers may take.
@@ -97,6 +96,21 @@ pub struct Consumer {
     base: BaseConsumer<Rebalances>,
     topic: String,
     hints: RefCell<Hints>,
+    /// The group that it is a member of.
+    group: Option<String>,
+}
+
+/// A partition that a member reads: group, topic, number.
+type Held = (String, String, i32);
+
+/// What the members in this process read, for its lag metrics, which are as global as this.
+static HELD: Mutex<BTreeSet<Held>> = Mutex::new(BTreeSet::new());
+
+/// The partitions that members of `group` in this process read.
+pub(super) fn held(group: &str, topic: &str) -> BTreeSet<i32> {
+    let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = held.iter().filter(|(g, t, _)| g == group && t == topic);
+    own.map(|(_, _, partition)| *partition).collect()
 }
 
 /// How far the worker is, as far as the group has not been told.
@@ -170,23 +184,11 @@ impl ConsumerContext for Rebalances {
 }
 
 impl ClientContext for Rebalances {
-    fn stats(&self, statistics: Statistics) {
-        for (topic, found) in statistics.topics {
-            for (partition, found) in found.partitions {
-                // Partitions that are not ours, and the unassigned one, have no consumer lag.
-                if found.consumer_lag >= 0 {
-                    let labels = [
-                        ("topic", topic.clone()),
-                        ("partition", partition.to_string()),
-                    ];
-                    let lag = metrics::gauge!("tidemill_lag_records", &labels);
-                    lag.set(found.consumer_lag as f64);
-                }
-            }
-        }
-    }
-
     fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition comes as an error, here and from the poll, but is none.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(%error, reason, "kafka client");
     }
 
@@ -209,6 +211,10 @@ impl Drop for Consumer {
         if let Err(error) = answered {
             tracing::debug!("{error:#}");
         }
+        if let Ok(assignment) = self.base.assignment() {
+            let partitions = assignment.elements().into_iter();
+            self.holds(partitions.map(|element| element.partition()), false);
+        }
     }
 }
 
@@ -221,23 +227,39 @@ impl Consumer {
             .context("creating a Kafka consumer")?;
         base.subscribe(&[topic])
             .with_context(|| format!("subscribing to {topic}"))?;
-        Ok(Self::on(base, topic))
+        Ok(Self::on(base, topic, Some(group.to_owned())))
     }
 
     /// Opens a reader that is no member of `group` and sees no rebalance: it reads what [`Consumer::start`] is given,
     /// [`Consumer::ended`] tells when there is no more, and [`Consumer::commit`] works while the group has no members.
     pub fn outside(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
+        Self::alone(kafka.consumer(group), topic)
+    }
+
+    /// Like [`Consumer::outside`], for one who wants no more than the next record of each partition.
+    pub(super) fn glancing(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
         let mut config = kafka.consumer(group);
+        config.set("queued.min.messages", "1");
+        config.set("fetch.message.max.bytes", "65536");
+        Self::alone(config, topic)
+    }
+
+    fn alone(mut config: ClientConfig, topic: &str) -> anyhow::Result<Self> {
         config.set("enable.partition.eof", "true");
         let base = config.create_with_context(Rebalances::default());
         let base = base.context("creating a Kafka consumer")?;
-        Ok(Self::on(base, topic))
+        Ok(Self::on(base, topic, None))
     }
 
-    fn on(base: BaseConsumer<Rebalances>, topic: &str) -> Self {
+    fn on(base: BaseConsumer<Rebalances>, topic: &str, group: Option<String>) -> Self {
         let topic = topic.to_owned();
         let hints = RefCell::default();
-        Self { base, topic, hints }
+        Self {
+            base,
+            topic,
+            hints,
+            group,
+        }
     }
 
     /// Partitions of a reader outside its group whose last readable record has been passed since the last
@@ -309,14 +331,31 @@ impl Consumer {
     pub fn start(&self, positions: &[(i32, i64)]) -> anyhow::Result<()> {
         let list = self.list(positions)?;
         let assigned = self.base.incremental_assign(&list);
-        assigned.with_context(|| format!("assigning {} {positions:?}", self.topic))
+        assigned.with_context(|| format!("assigning {} {positions:?}", self.topic))?;
+        self.holds(positions.iter().map(|(partition, _)| *partition), true);
+        Ok(())
     }
 
     /// Lets revoked partitions go; their next owner finds how far this one was.
     pub fn release(&self, partitions: &[i32]) -> anyhow::Result<()> {
         self.tell();
         let released = self.base.incremental_unassign(&self.bare(partitions));
+        self.holds(partitions.iter().copied(), false);
         released.with_context(|| format!("unassigning {} {partitions:?}", self.topic))
+    }
+
+    /// Notes which partitions a member reads.
+    fn holds(&self, partitions: impl Iterator<Item = i32>, now: bool) {
+        let Some(group) = &self.group else { return };
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        for partition in partitions {
+            let own = (group.clone(), self.topic.clone(), partition);
+            if now {
+                held.insert(own);
+            } else {
+                held.remove(&own);
+            }
+        }
     }
 
     /// Goes on at another position of an assigned partition, also of one whose reading has stopped because its

@@ -59,6 +59,11 @@ impl Process {
         self.child.id()
     }
 
+    /// The folder that it works in.
+    pub fn folder(&self) -> &Path {
+        &self.launch.folder
+    }
+
     /// Everything it has written so far, to both standard output and standard error, over all its starts.
     pub fn output(&self) -> String {
         let bytes = fs::read(self.launch.log()).unwrap_or_default();

@@ -83,6 +83,19 @@ impl Kafka {
         self.wait()
     }
 
+    /// Starts again advertising this address, host and port, where clients then look for it.
+    pub fn advertise(&mut self, address: &str) -> Result<()> {
+        self.kill()?;
+        let properties = self.process.folder().join("server.properties");
+        let text = fs::read_to_string(&properties)?;
+        // Of two lines the later counts.
+        fs::write(
+            &properties,
+            format!("{text}advertised.listeners=PLAINTEXT://{address}\n"),
+        )?;
+        self.start_again()
+    }
+
     /// `SIGSTOP`: connections stay open, nothing is answered.
     pub fn pause(&self) -> Result<()> {
         self.process.signal(Signal::Stop)

@@ -12,6 +12,8 @@
 //! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
 //! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
 //! - `scorer`: models swapped, features missing, predictions scored again, members coming and going
+//! - `doctor`: each mistake is provoked and named
+//! - `operations`: metrics tell the truth, settings are shown
 //! - `dead_letters`: what was set aside is listed, and goes back once
 //! - `stack`: the servers that all this stands on
 //!
@@ -24,9 +26,11 @@ mod collector;
 mod collector_faults;
 mod collector_features;
 mod dead_letters;
+mod doctor;
 mod faults;
 mod featurizer_faults;
 mod featurizer_features;
+mod operations;
 mod sandbox_program;
 mod scorer;
 mod stack;
