@@ -1,7 +1,8 @@
 //! `featurizer doctor`: what is wrong with brokers, topic, records, group or Redis, and the remedy.
 
 use crate::settings::Config;
-use crate::store::{Keys, Redis};
+use crate::store::{Keys, Lost, Redis};
+use anyhow::anyhow;
 use std::process::ExitCode;
 use std::time::Duration;
 use tidemill_core::doctor::{Patient, Report, Seen, examine, redis};
@@ -59,15 +60,15 @@ fn store(config: &Config, report: &mut Report) {
 
 fn ask(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let mut store = Redis::new(&config.redis_url)?;
-    store.connect()?;
+    let address = store.address();
+    let lost = |Lost(error)| anyhow!("no Redis at {address} answers: {error}");
     let text = |answer: Vec<Vec<u8>>| String::from_utf8_lossy(&answer.concat()).into_owned();
-    let info = text(store.command(&["INFO"])?);
-    redis::judge(&store.address(), &info, report);
+    store.connect().map_err(lost)?;
+    let info = store.command(&["INFO"]).map_err(lost)?;
+    redis::judge(&address, &text(info), report);
     let keys = Keys::new(&config.key_prefix, &config.shared.topic);
-    let (found, own) = (
-        text(store.command(&["GET", &keys.owner()])?),
-        config.owner(),
-    );
+    let found = text(store.command(&["GET", &keys.owner()]).map_err(lost)?);
+    let own = config.owner();
     let prefix = &config.key_prefix;
     if found.is_empty() {
         report.ok("owner", format!("key prefix {prefix:?} is nobody's yet"));

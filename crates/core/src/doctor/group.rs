@@ -190,21 +190,28 @@ impl Group<'_> {
         let rate = |of| {
             (sum(self.after, of) - sum(self.before, of)) / self.between.as_secs_f64().max(0.001)
         };
+        let (come, done) = (
+            rate(|lag| lag.end),
+            rate(|lag| lag.committed.unwrap_or_default()),
+        );
         let (workers, partitions) = (self.members.len(), self.after.len());
         let remedy = match workers {
             0 => "nobody reads: start it".to_owned(),
-            _ if workers < partitions => {
-                format!("more --workers or processes: {workers} of at most {partitions} are at work")
+            _ if done < 1.0 => {
+                "see /readyz and the log for what keeps its workers from writing".to_owned()
             }
-            _ => "more partitions and workers; first see /readyz, the log and tidemill_stage_seconds for what holds it up"
+            _ if workers < partitions => {
+                format!(
+                    "more --workers or processes: {workers} of at most {partitions} are at work"
+                )
+            }
+            _ => "more partitions and workers; tidemill_stage_seconds tells what takes the time"
                 .to_owned(),
         };
         report.problem(
             "lag",
             format!(
-                "lag grows: {:.0} records a second come in, {:.0} are done; {behind} wait, the oldest for {seconds:.0} s",
-                rate(|lag| lag.end),
-                rate(|lag| lag.committed.unwrap_or_default())
+                "lag grows: {come:.0} records a second come in, {done:.0} are done; {behind} wait, the oldest for {seconds:.0} s"
             ),
             remedy,
         );
