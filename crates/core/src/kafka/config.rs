@@ -83,11 +83,6 @@ impl KafkaConfig {
         self.producer().get("message.max.bytes")?.parse().ok()
     }
 
-    /// The user's own properties.
-    pub fn properties(&self) -> &BTreeMap<String, String> {
-        &self.properties
-    }
-
     /// A client that neither consumes nor produces.
     pub fn client(&self) -> ClientConfig {
         self.build(&[], &[])
