@@ -5,6 +5,7 @@
 
 use super::{Broker, KafkaConfig};
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Mutex;
@@ -32,6 +33,10 @@ impl ClientContext for Reasons {
         if let Ok(mut reasons) = self.0.lock() {
             reasons.push(reason.to_owned());
         }
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, "{message}");
     }
 }
 

@@ -99,11 +99,11 @@ impl Cluster {
             host: member.client_host().trim_start_matches('/').to_owned(),
             assigned: member
                 .assignment()
-                .and_then(|bytes| assignment(bytes))
+                .and_then(assignment)
                 .unwrap_or_default(),
             topics: member
                 .metadata()
-                .and_then(|bytes| subscription(bytes))
+                .and_then(subscription)
                 .unwrap_or_default(),
         });
         Ok(members.collect())
