@@ -97,14 +97,8 @@ impl Cluster {
         let members = members.iter().map(|member| Member {
             client: member.client_id().to_owned(),
             host: member.client_host().trim_start_matches('/').to_owned(),
-            assigned: member
-                .assignment()
-                .and_then(assignment)
-                .unwrap_or_default(),
-            topics: member
-                .metadata()
-                .and_then(subscription)
-                .unwrap_or_default(),
+            assigned: member.assignment().and_then(assignment).unwrap_or_default(),
+            topics: member.metadata().and_then(subscription).unwrap_or_default(),
         });
         Ok(members.collect())
     }
