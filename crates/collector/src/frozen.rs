@@ -64,7 +64,8 @@ impl Freezer {
         let frozen = self.frozen.get_or_try_init(|| async {
             let mut sample = Sample::default();
             for record in batch.records() {
-                sample.observe(record.value.unwrap_or_default());
+                // A claim that cannot be used is no object either.
+                sample.observe(record.content().ok().flatten().unwrap_or_default());
             }
             self.create(self.inferred(&sample)).await
         });

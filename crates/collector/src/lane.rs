@@ -12,10 +12,12 @@ use crate::reader;
 use crate::store::{Creation, Store};
 use anyhow::Context;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 use tidemill_core::admin::Health;
+use tidemill_core::claim::Resolver;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -30,6 +32,8 @@ pub(crate) struct Sink {
     pub(crate) topic: Arc<str>,
     /// The data set.
     pub(crate) store: Store,
+    /// Fetches what claims stand for.
+    pub(crate) resolver: Resolver,
     /// Its schema.
     pub(crate) freezer: Arc<Freezer>,
     /// How its files are compressed.
@@ -146,7 +150,8 @@ async fn encode_all(
     encoded: mpsc::Sender<Encoded>,
     tell: Tell,
 ) {
-    while let Some(batch) = batches.recv().await {
+    while let Some(mut batch) = batches.recv().await {
+        resolve(&sink, &mut batch).await;
         let Ok(_permit) = sink.encoders.acquire().await else {
             return;
         };
@@ -163,6 +168,18 @@ async fn encode_all(
             return;
         }
     }
+}
+
+/// Fetches what the batch's claims stand for, trying for as long as their store fails.
+async fn resolve(sink: &Sink, batch: &mut Batch) {
+    let mut contents = BTreeMap::new();
+    for claim in batch.claims() {
+        let content = persist(sink, "fetching a claimed object", || async {
+            Ok(sink.resolver.fetch(claim.value).await?)
+        });
+        contents.insert(claim.offset, content.await);
+    }
+    batch.resolved(contents);
 }
 
 async fn encode_one(

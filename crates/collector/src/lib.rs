@@ -17,6 +17,8 @@
 //! - `store`, `names`, `footer`, `reader`: the files themselves
 //! - [`verify`](mod@verify), [`inspect`](mod@inspect), [`infer`](mod@infer), `dataset`: the other commands
 
+#[cfg(test)]
+mod any_bytes;
 mod buffer;
 mod columns;
 mod dataset;

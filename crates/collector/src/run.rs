@@ -12,6 +12,7 @@ use crate::stretch::{self, Range};
 use crate::worker::Worker;
 use std::sync::{Arc, Mutex};
 use tidemill_core::admin::{self, Health};
+use tidemill_core::claim::Resolver;
 use tidemill_core::kafka::{Cluster, Consumer};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
@@ -60,6 +61,8 @@ async fn open_sink(config: &Config, health: Arc<Health>) -> anyhow::Result<Sink>
     Ok(Sink {
         topic: config.shared.topic.as_str().into(),
         store,
+        // The last files are made after the end is asked for.
+        resolver: Resolver::open(&config.shared.claims, &CancellationToken::new())?,
         freezer: Arc::new(freezer),
         codec: config.codec,
         history: None,
@@ -84,14 +87,16 @@ async fn run_stretch(
     })?;
     if sink.freezer.get().is_none() {
         let first = |sample: &crate::schema::Sample| sample.records() > 0;
-        let sample = block_in_place(|| sample::read(shared, &whole, SAMPLE, first, shutdown))?;
+        let sample = block_in_place(|| {
+            sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown)
+        })?;
         if shutdown.is_cancelled() {
             return Ok(());
         }
         sink.freezer.freeze(&sample).await?;
     }
     if let Some(features) = &config.features {
-        let history = load_history(&config, features, stretch, shutdown).await?;
+        let history = load_history(&config, &sink.resolver, features, stretch, shutdown).await?;
         let Some(history) = history else {
             return Ok(());
         };
@@ -124,6 +129,7 @@ async fn run_stretch(
 
 async fn load_history(
     config: &Config,
+    resolver: &Resolver,
     features: &Features,
     stretch: Stretch,
     shutdown: &CancellationToken,
@@ -138,6 +144,7 @@ async fn load_history(
     block_in_place(|| {
         features::load(
             shared,
+            resolver,
             topic,
             &partitions,
             &features.question,

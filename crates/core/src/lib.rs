@@ -3,7 +3,9 @@
 //! Layout, in the order a record meets it:
 //!
 //! - [`settings`], [`entry`], [`telemetry`]: flags, start and end of a process, logs
+//! - [`redis_access`]: address, password and certificates of a Redis
 //! - [`kafka`]: connecting, topics, the consumer of a worker, producers and dead letters
+//! - [`claim`], [`location`]: values that stand for larger objects, and where those lie
 //! - [`record`]: decoding of values, timestamps, and the reasons for rejecting a record
 //! - [`features`]: feature definitions, and the windows they are evaluated over
 //! - [`workers`], [`clock`], [`admin`]: the threads of a process, their time, and what it tells about them over HTTP
@@ -12,12 +14,17 @@
 //! [`exit::Failure`] are types of their own because there the kind decides what happens next.
 
 pub mod admin;
+#[cfg(test)]
+mod any_bytes;
+pub mod claim;
 pub mod clock;
 pub mod entry;
 pub mod exit;
 pub mod features;
 pub mod kafka;
+pub mod location;
 pub mod record;
+pub mod redis_access;
 pub mod settings;
 pub mod telemetry;
 pub mod workers;

@@ -3,6 +3,7 @@
 //! Values are taken as text and validated together by [`Problems`], so that a start tells every problem at once,
 //! each naming flag, value and remedy.
 
+use crate::claim::{ClaimFlags, Claims};
 use crate::exit::Failure;
 use crate::kafka::KafkaConfig;
 use crate::record::timestamp;
@@ -83,6 +84,10 @@ pub struct SharedFlags {
         global = true
     )]
     pub log_format: String,
+
+    /// Flags of claims.
+    #[command(flatten)]
+    pub claims: ClaimFlags,
 }
 
 /// The shared flags, validated.
@@ -100,6 +105,8 @@ pub struct Shared {
     pub admin: Option<AdminAddr>,
     /// How long to try to reach brokers and Redis at start.
     pub connect_timeout: Duration,
+    /// Where the objects lie that claims stand for.
+    pub claims: Claims,
 }
 
 /// Where the admin pages are served.
@@ -170,6 +177,7 @@ impl SharedFlags {
             }),
         };
         let timeout = problems.take("--connect-timeout", &self.connect_timeout, parse_duration);
+        let claims = self.claims.validate(problems);
         if problems.0.len() > before {
             return None;
         }
@@ -180,6 +188,7 @@ impl SharedFlags {
             workers: workers?,
             admin: admin?,
             connect_timeout: timeout?,
+            claims: claims?,
         })
     }
 }

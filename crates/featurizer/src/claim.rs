@@ -308,6 +308,8 @@ impl State {
                 // The brokers are away; what is stored stays where it is.
                 self.interrupt(&format!("{error:#}"));
                 return Ok(());
+            } else {
+                self.held.forget(consumer, &[id])?;
             }
         }
         if !new.is_empty() {

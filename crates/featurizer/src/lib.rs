@@ -18,6 +18,8 @@
 //! changed, and only by the worker that wrote there last. So whatever happens in between, be it a crash, a
 //! rebalance, a zombie or a Redis that lost writes, the next step begins where the stored state ends.
 
+#[cfg(test)]
+mod any_bytes;
 mod apply;
 mod batch;
 mod cache;

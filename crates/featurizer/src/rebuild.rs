@@ -34,7 +34,7 @@ pub async fn run(
         None => 0..count,
     };
     block_in_place(|| {
-        let mut redis = Redis::new(&config.redis_url)?;
+        let mut redis = Redis::new(&config.redis)?;
         redis.connect_within(shared.connect_timeout, || shutdown.is_cancelled())?;
         let keys = Keys::new(&config.key_prefix, &shared.topic);
         let owner = redis.command(&["GET", &keys.owner()])?.concat();

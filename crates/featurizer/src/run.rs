@@ -5,6 +5,7 @@ use crate::store::{Keys, Ownership, Redis, own};
 use crate::worker::Worker;
 use std::sync::Arc;
 use tidemill_core::admin::{self, Health};
+use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Cluster, DeadLetters};
 use tidemill_core::workers;
@@ -48,10 +49,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         key_prefix = config.key_prefix,
         "featurizer started"
     );
+    let resolver = Resolver::open(&shared.claims, &shutdown)?;
     let config = Arc::new(config);
     let count = config.shared.workers;
     let outcome = workers::run(count, &shutdown, move |number, shutdown| {
-        Worker::open(number, &config, &letters, &health)?.run(&shutdown)
+        Worker::open(number, &config, &letters, &resolver, &health)?.run(&shutdown)
     })
     .await;
     tracing::info!("featurizer stopped");
@@ -60,15 +62,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 
 /// Waits for Redis, and makes sure that the key prefix is ours.
 fn check_store(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let mut redis = Redis::new(&config.redis_url)?;
+    let mut redis = Redis::new(&config.redis)?;
     let timeout = config.shared.connect_timeout;
     let stopped = || shutdown.is_cancelled();
-    let address = redis.address();
     redis.connect_within(timeout, stopped).map_err(|error| {
+        let (error, address) = (error.0, &config.redis);
+        let hint = address.hint(&error);
         Failure::unreachable(format!(
-            "no Redis at {address} answered within {timeout:?}: {}; check --redis-url (REDIS_URL) and that a Redis \
-             listens there",
-            error.0
+            "no Redis at {address} answered within {timeout:?}: {error}; {hint}"
         ))
     })?;
     let keys = Keys::new(&config.key_prefix, &config.shared.topic);

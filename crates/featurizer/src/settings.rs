@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use tidemill_core::features::{Definitions, Limits};
+use tidemill_core::redis_access::{RedisAccess, RedisFlags};
 use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_time};
 
 /// The featurizer among the binaries.
@@ -31,14 +32,9 @@ pub struct Flags {
 /// Flags that only the featurizer has.
 #[derive(Args, Clone, Debug)]
 pub struct OwnFlags {
-    /// Redis to keep the features in
-    #[arg(
-        long,
-        env = "REDIS_URL",
-        default_value = "redis://localhost:6379",
-        global = true
-    )]
-    pub redis_url: String,
+    /// Flags of the Redis that features are kept in.
+    #[command(flatten)]
+    pub redis: RedisFlags,
 
     /// What the names of all keys begin with; the scorer's flag of this name must say the same
     #[arg(long, env = "TIDEMILL_KEY_PREFIX", default_value = "", global = true)]
@@ -112,8 +108,8 @@ impl AsRef<SharedFlags> for Flags {
 pub struct Config {
     /// What every binary needs.
     pub shared: Shared,
-    /// URL of the Redis.
-    pub redis_url: String,
+    /// The Redis that features are kept in.
+    pub redis: RedisAccess,
     /// What the names of all keys begin with.
     pub key_prefix: String,
     /// The features.
@@ -164,10 +160,11 @@ impl Flags {
         let mut problems = Problems::default();
         let shared = self.shared.validate(&BINARY, &mut problems);
         let own = self.own;
-        if let Err(error) = crate::store::Redis::new(&own.redis_url) {
-            problems.add(format!(
-                "--redis-url: {error}; use redis://host:6379, or rediss:// for TLS"
-            ));
+        let redis = own.redis.validate(&mut problems);
+        if let Some(access) = &redis
+            && let Err(error) = crate::store::Redis::new(access)
+        {
+            problems.add(format!("--redis-url or its certificates: {error}"));
         }
         let definitions = definitions(own.features.as_ref(), &mut problems);
         let dead_letter_topic = own.dead_letter_topic.as_ref();
@@ -201,7 +198,7 @@ impl Flags {
         let valid = (|| {
             let config = Config {
                 shared: shared?,
-                redis_url: own.redis_url,
+                redis: redis?,
                 key_prefix: own.key_prefix,
                 definitions: definitions?,
                 dead_letter_topic: dead_letter_topic?,

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::admin::Health;
+use tidemill_core::claim::{Held, Resolver};
 use tidemill_core::clock::now_ms;
 use tidemill_core::kafka::{Consumer, DeadLetters, Polled, Producer, Record};
 use tidemill_core::record::user_event::{self, UserRecord};
@@ -46,6 +47,9 @@ pub(crate) struct State {
     /// The partitions held, and those that wait for it.
     pub(crate) partitions: BTreeMap<i32, Partition>,
     pub(crate) claims: Claims,
+    /// Partitions whose next record stands for an object that cannot be had now.
+    pub(crate) held: Held,
+    resolver: Resolver,
     pub(crate) token: Token,
     /// Tokens of partitions of other workers whose users the batch takes.
     pub(crate) disturbed: BTreeMap<i32, Position>,
@@ -62,12 +66,13 @@ impl Worker {
         number: usize,
         config: &Arc<Config>,
         letters: &DeadLetters,
+        resolver: &Resolver,
         health: &Arc<Health>,
     ) -> anyhow::Result<Self> {
         let shared = &config.shared;
         let keys = Keys::new(&config.key_prefix, &shared.topic);
         let definitions = config.definitions.clone();
-        let redis = Redis::new(&config.redis_url).context("--redis-url")?;
+        let redis = Redis::new(&config.redis).context("--redis-url")?;
         let instance = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), number);
         let state = State {
             step: Step::new(&definitions, &keys),
@@ -81,6 +86,8 @@ impl Worker {
             applier: Applier::default(),
             partitions: BTreeMap::new(),
             claims: Claims::default(),
+            held: Held::default(),
+            resolver: resolver.clone(),
             token: Token { instance, count: 0 },
             disturbed: BTreeMap::new(),
             gauges: Gauges::new(number, &shared.topic, health.clone()),
@@ -109,14 +116,20 @@ impl Worker {
             };
             idle = false;
             match consumer.poll(wait)? {
-                Polled::Record(record) => state.gather(&record)?,
+                Polled::Record(record) => state.gather(&consumer, &record)?,
                 Polled::Assigned(partitions) => state.claims.assigned(&partitions),
                 Polled::Revoked { partitions, lost } => {
                     state.revoked(&partitions, lost)?;
+                    state.held.forget(&consumer, &partitions)?;
                     consumer.release(&partitions)?;
                 }
                 Polled::OutOfRange => state.interrupt("a position is outside of its log"),
                 Polled::Idle => idle = true,
+            }
+            if state.held.any() {
+                let partitions = &state.partitions;
+                let next = |id| partitions.get(&id).map(|partition| partition.next);
+                state.held.retry(&consumer, next)?;
             }
             if state.claims.open() {
                 state.claim(&consumer)?;
@@ -144,8 +157,11 @@ impl State {
     }
 
     /// Takes a record into the batch.
-    fn gather(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
+    fn gather(&mut self, consumer: &Consumer, record: &Record<'_>) -> anyhow::Result<()> {
         let (id, offset) = (record.partition(), record.offset());
+        if self.held.any() && self.held.contains(id) {
+            return Ok(());
+        }
         let Some(partition) = self.partitions.get_mut(&id) else {
             return Ok(());
         };
@@ -161,6 +177,10 @@ impl State {
             }
             Turn::Next => {}
         }
+        let content = match self.resolver.resolve(value) {
+            Ok(content) => content,
+            Err(error) => return self.held.hold(consumer, id, &error),
+        };
         partition.next = offset + 1;
         if partition.gap {
             partition.gap = false;
@@ -176,8 +196,10 @@ impl State {
         );
         let begin = self.batch.entries.len();
         let definitions = &self.rules.definitions;
-        let decoded =
-            user_event::decode(definitions, key, value, timestamp, &mut self.batch.entries);
+        let entries = &mut self.batch.entries;
+        let decoded = content
+            .of(value)
+            .and_then(|value| user_event::decode(definitions, key, value, timestamp, entries));
         let (user, change) = match decoded {
             Ok(UserRecord::Event { user, .. }) => (user, Change::Event(begin)),
             Ok(UserRecord::Erasure { user }) => (user, Change::Erasure),

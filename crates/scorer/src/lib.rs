@@ -54,6 +54,9 @@ pub mod replay;
 
 pub mod reset;
 
+#[cfg(test)]
+mod any_bytes;
+
 use std::process::ExitCode;
 
 use settings::{Command, Flags};

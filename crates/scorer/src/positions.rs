@@ -43,6 +43,11 @@ impl Positions {
         true
     }
 
+    /// Where an assigned partition goes on.
+    pub fn get(&self, partition: i32) -> Option<i64> {
+        self.next.get(partition as usize).copied().flatten()
+    }
+
     /// The assigned partitions with their positions.
     pub fn all(&self) -> Vec<(i32, i64)> {
         let numbered = (0..).zip(&self.next);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tidemill_core::admin::{self, Health};
+use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Cluster, DeadLetters};
 use tidemill_core::workers;
@@ -67,6 +68,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         "scoring"
     );
     let shared = Shared {
+        resolver: Resolver::open(&config.shared.claims, &shutdown)?,
         config,
         models,
         partitions,

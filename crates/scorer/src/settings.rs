@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
+use tidemill_core::redis_access::{RedisAccess, RedisFlags};
 use tidemill_core::settings::{
     Binary, Problems, Shared, SharedFlags, parse_duration, parse_time, parse_topic,
 };
@@ -52,14 +53,9 @@ pub struct Flags {
     #[arg(long, env = "TIDEMILL_DEAD_LETTER_TOPIC", value_name = "TOPIC")]
     pub dead_letter_topic: Option<String>,
 
-    /// Redis with the users' features, for models that read any
-    #[arg(
-        long,
-        env = "REDIS_URL",
-        default_value = "redis://localhost:6379",
-        value_name = "URL"
-    )]
-    pub redis_url: String,
+    /// Flags of the Redis with the users' features, for models that read any.
+    #[command(flatten)]
+    pub redis: RedisFlags,
 
     /// What the keys in Redis start with
     #[arg(
@@ -151,8 +147,8 @@ pub struct Config {
     pub output_topic: String,
     /// Topic of the dead letters.
     pub dead_letter_topic: String,
-    /// Redis with the features.
-    pub redis_url: String,
+    /// The Redis with the features.
+    pub redis: RedisAccess,
     /// What its keys start with.
     pub key_prefix: String,
     /// What readers of the predictions are promised.
@@ -205,7 +201,12 @@ impl Flags {
         let start = problems.take("--start", &self.start, parse_start);
         let feature_timeout =
             problems.take("--feature-timeout", &self.feature_timeout, parse_duration);
-        problems.take("--redis-url", &self.redis_url, crate::features::check_url);
+        let redis = self.redis.validate(&mut problems);
+        if let Some(access) = &redis
+            && let Err(error) = crate::features::client(access)
+        {
+            problems.add(format!("--redis-url or its certificates: {error}"));
+        }
         if self.instance.as_deref() == Some("") {
             problems.add("--instance is empty: give the process a name, or leave the flag out");
         }
@@ -218,7 +219,7 @@ impl Flags {
                 model: self.model,
                 output_topic: output_topic?,
                 dead_letter_topic: dead_letter_topic?,
-                redis_url: self.redis_url,
+                redis: redis?,
                 key_prefix: self.key_prefix,
                 guarantee: guarantee?,
                 instance: self.instance.unwrap_or_else(unique),

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidemill_core::admin::Health;
+use tidemill_core::claim::{self, Content, Held, Resolver};
 use tidemill_core::clock::now_ms;
-use tidemill_core::kafka::{Consumer, DeadLetters, Polled};
+use tidemill_core::kafka::{Consumer, DeadLetters, Polled, Record};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,12 @@ use crate::swap::Models;
 /// alone takes most of the 100 ms that a prediction may take.
 const BATCH: usize = 10_000;
 
+/// The most bytes of records of one batch.
+const BATCH_BYTES: usize = 32 << 20;
+
+/// How long a batch may fetch claimed objects before it is published as it is.
+const CLAIMS: Duration = Duration::from_millis(50);
+
 /// How long an idle worker waits for a record before it looks at its surroundings again.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -39,6 +46,8 @@ pub struct Shared {
     pub partitions: usize,
     /// Where rejected records go.
     pub dead_letters: DeadLetters,
+    /// Fetches what claims stand for.
+    pub resolver: Resolver,
     /// What the readiness page says.
     pub health: Arc<Health>,
     /// Runs the feature reads.
@@ -61,6 +70,8 @@ struct Worker<'s> {
     scoring: Scoring,
     publisher: Publisher,
     positions: Positions,
+    /// Partitions whose next record stands for an object that cannot be had now.
+    held: Held,
     shutdown: CancellationToken,
 }
 
@@ -87,6 +98,7 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
         scoring: Scoring::new(shared)?,
         publisher: Publisher::new(config),
         positions: Positions::default(),
+        held: Held::default(),
         shutdown,
     };
     worker.work()?;
@@ -120,18 +132,20 @@ impl<'s> Worker<'s> {
 
     /// Takes in what has arrived; returns what else the poll brought.
     fn collect(&mut self, batch: &mut Batch<'s>) -> anyhow::Result<Option<Event>> {
-        while batch.len() < BATCH {
+        if self.held.any() {
+            let positions = &self.positions;
+            self.held
+                .retry(self.consumer, |partition| positions.get(partition))?;
+        }
+        let mut fetching = Duration::ZERO;
+        while batch.len() < BATCH && batch.bytes < BATCH_BYTES && fetching < CLAIMS {
             let wait = if batch.is_empty() {
                 IDLE
             } else {
                 Duration::ZERO
             };
             match self.consumer.poll(wait)? {
-                Polled::Record(record) => {
-                    if self.positions.advance(record.partition(), record.offset()) {
-                        batch.push(self.scoring.decoder(), record);
-                    }
-                }
+                Polled::Record(record) => fetching += self.take(batch, record)?,
                 Polled::Idle => break,
                 Polled::Assigned(partitions) => return Ok(Some(Event::Assigned(partitions))),
                 Polled::Revoked { partitions, lost } => {
@@ -141,6 +155,30 @@ impl<'s> Worker<'s> {
             }
         }
         Ok(None)
+    }
+
+    /// Takes a record into the batch; returns how long what it stands for had to be fetched.
+    fn take(&mut self, batch: &mut Batch<'s>, record: Record<'s>) -> anyhow::Result<Duration> {
+        let partition = record.partition();
+        if self.held.any() && self.held.contains(partition) {
+            return Ok(Duration::ZERO);
+        }
+        if !self.positions.advance(partition, record.offset()) {
+            return Ok(Duration::ZERO);
+        }
+        if !claim::is_claim(record.value()) {
+            batch.push(self.scoring.decoder(), record, Content::Own);
+            return Ok(Duration::ZERO);
+        }
+        let started = Instant::now();
+        match self.shared.resolver.resolve(record.value()) {
+            Ok(content) => batch.push(self.scoring.decoder(), record, content),
+            Err(error) => {
+                self.positions.set(partition, record.offset());
+                self.held.hold(self.consumer, partition, &error)?;
+            }
+        }
+        Ok(started.elapsed())
     }
 
     /// Scores a batch and publishes it.
@@ -209,6 +247,7 @@ impl<'s> Worker<'s> {
         for partition in partitions {
             self.positions.remove(*partition);
         }
+        self.held.forget(self.consumer, partitions)?;
         self.consumer.release(partitions)
     }
 
@@ -216,6 +255,7 @@ impl<'s> Worker<'s> {
     fn go_back(&mut self) -> anyhow::Result<()> {
         let partitions: Vec<i32> = self.positions.all().into_iter().map(|(id, _)| id).collect();
         self.positions.committed();
+        self.held.forget(self.consumer, &partitions)?;
         let committed = loop {
             match self.consumer.committed(&partitions) {
                 Ok(committed) => break committed,

@@ -12,8 +12,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tempfile::TempDir;
 use tidemill_core::admin::Health;
+use tidemill_core::claim::{Claims, Resolver};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 struct Rig {
     folder: TempDir,
@@ -27,6 +29,7 @@ async fn sink(store: Store) -> Sink {
     Sink {
         topic: "t".into(),
         store,
+        resolver: resolver(None),
         freezer: Arc::new(freezer),
         codec: Codec::Zstd,
         history: None,
@@ -34,6 +37,14 @@ async fn sink(store: Store) -> Sink {
         health: Health::starting(),
         runtime: Handle::current(),
     }
+}
+
+fn resolver(location: Option<Location>) -> Resolver {
+    let claims = Claims {
+        location,
+        max_bytes: 1 << 20,
+    };
+    Resolver::open(&claims, &CancellationToken::new()).unwrap()
 }
 
 impl Rig {

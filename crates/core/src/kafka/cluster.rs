@@ -1,6 +1,6 @@
 //! The cluster before the first record: is it there, are the topics, and which have to be made.
 
-use super::KafkaConfig;
+use super::{KafkaConfig, certificate};
 use crate::exit::Failure;
 use anyhow::{Context, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -21,12 +21,30 @@ const DEFAULT_MAX_MESSAGE: usize = 1_048_588;
 /// A connection for questions about the cluster.
 pub struct Cluster {
     admin: AdminClient<Trouble>,
-    brokers: String,
+    kafka: KafkaConfig,
 }
 
 /// Keeps the client's last complaint, which says more than the error of a call that timed out.
 #[derive(Default)]
-struct Trouble(Mutex<Option<String>>);
+struct Trouble(Mutex<Option<Complaint>>);
+
+/// What the client complained of.
+#[derive(Clone)]
+struct Complaint {
+    cause: Cause,
+    reason: String,
+}
+
+/// Of two complaints the greater one says more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    /// No connection, or a lost one: what follows a failed greeting too.
+    Transport,
+    /// No agreement on TLS, or on who the broker is.
+    Tls,
+    /// No agreement on who we are.
+    Authentication,
+}
 
 impl ClientContext for Trouble {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -34,8 +52,18 @@ impl ClientContext for Trouble {
         if error == all_down {
             return;
         }
-        if let Ok(mut last) = self.0.lock() {
-            *last = Some(reason.to_owned());
+        let cause = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::SSL) => Cause::Tls,
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+                Cause::Authentication
+            }
+            _ => Cause::Transport,
+        };
+        let reason = reason.to_owned();
+        if let Ok(mut last) = self.0.lock()
+            && last.as_ref().is_none_or(|last| last.cause <= cause)
+        {
+            *last = Some(Complaint { cause, reason });
         }
     }
 
@@ -56,10 +84,10 @@ impl Cluster {
         let admin: AdminClient<Trouble> = kafka
             .client()
             .create_with_context(Trouble::default())
-            .context("creating a Kafka client")?;
+            .map_err(unusable)?;
         let cluster = Self {
             admin,
-            brokers: kafka.brokers().to_owned(),
+            kafka: kafka.clone(),
         };
         let deadline = Instant::now() + timeout;
         while !shutdown.is_cancelled() {
@@ -76,18 +104,33 @@ impl Cluster {
     }
 
     fn unreachable(&self, error: &KafkaError, timeout: Duration) -> anyhow::Error {
-        let last = self
-            .client()
-            .context()
-            .0
-            .lock()
-            .ok()
-            .and_then(|last| last.clone());
-        let cause = last.unwrap_or_else(|| error.to_string());
+        let last = self.client().context().0.lock().ok();
+        let last = last.and_then(|last| last.clone());
+        let (cause, reason) = match last {
+            Some(last) => (last.cause, last.reason),
+            None => (Cause::Transport, error.to_string()),
+        };
+        let brokers = self.kafka.brokers();
+        let (found, check) = match cause {
+            Cause::Transport => (
+                None,
+                "check --brokers (KAFKA_BROKERS), that a broker listens there, and --kafka-config if it asks for \
+                 TLS or SASL",
+            ),
+            Cause::Tls => (
+                self.kafka
+                    .authorities()
+                    .and_then(|file| block_in_place(|| certificate::fault(brokers, file))),
+                "check security.protocol and the ssl properties in --kafka-config, and the broker's certificate",
+            ),
+            Cause::Authentication => (
+                None,
+                "check user, password and mechanism (the sasl properties) in --kafka-config",
+            ),
+        };
+        let found = found.map_or_else(String::new, |fault| format!(" ({fault})"));
         Failure::unreachable(format!(
-            "no Kafka broker at {} answered within {}: {cause}; check --brokers (KAFKA_BROKERS), that a broker \
-             listens there, and --kafka-config if it asks for TLS or SASL",
-            self.brokers,
+            "no Kafka broker at {brokers} answered within {}: {reason}{found}; {check}",
             humantime::format_duration(timeout),
         ))
     }
@@ -174,5 +217,15 @@ impl Cluster {
             .and_then(|value| value.parse().ok());
         // A broker that does not tell, or may not, is taken to have the default.
         Ok(limit.unwrap_or(DEFAULT_MAX_MESSAGE))
+    }
+}
+
+/// The client library judges properties together only when a client is made, and opens their files then.
+fn unusable(error: KafkaError) -> anyhow::Error {
+    match error {
+        KafkaError::ClientCreation(reason) => {
+            Failure::usage(format!("--kafka-config cannot be used: {reason}"))
+        }
+        error => anyhow::Error::from(error).context("creating a Kafka client"),
     }
 }

@@ -2,6 +2,7 @@
 
 use rdkafka::ClientConfig;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 /// Properties that a configuration file may not set, each with what to do instead.
@@ -40,20 +41,33 @@ const CONSUMER: [(&str, &str); 10] = [
     ("statistics.interval.ms", "5000"),
 ];
 
-/// What every producer starts from: no wait for company, since batches form while the previous one is under way.
-const PRODUCER: [(&str, &str); 5] = [
+/// What every producer starts from: no wait for company, since batches form while the previous one is under way, and
+/// no more memory than a batch of large dead letters should take.
+const PRODUCER: [(&str, &str); 6] = [
     ("linger.ms", "0"),
     ("compression.type", "lz4"),
     ("queue.buffering.max.messages", "500000"),
+    ("queue.buffering.max.kbytes", "65536"),
     ("batch.num.messages", "10000"),
     ("retry.backoff.ms", "10"),
 ];
 
-/// How to reach the brokers: their addresses and the user's own librdkafka properties.
-#[derive(Clone, Debug, Default)]
+/// How to reach the brokers: their addresses and the user's own librdkafka properties, which may be secret and are
+/// never shown.
+#[derive(Clone, Default)]
 pub struct KafkaConfig {
     brokers: String,
     properties: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.properties.keys().collect();
+        f.debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("properties", &names)
+            .finish()
+    }
 }
 
 impl KafkaConfig {
@@ -69,6 +83,11 @@ impl KafkaConfig {
     /// The broker addresses, as given.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// The file of authorities whose certificates brokers may show, where one is named.
+    pub(super) fn authorities(&self) -> Option<&Path> {
+        self.properties.get("ssl.ca.location").map(Path::new)
     }
 
     /// A client that neither consumes nor produces.
@@ -122,8 +141,9 @@ impl KafkaConfig {
             .iter()
             .filter_map(|config| config.create_native_config().err())
             .map(|error| match error {
-                rdkafka::error::KafkaError::ClientConfig(_, text, key, value) => {
-                    format!("--kafka-config: {key}={value}: {text}")
+                // Without the value: it may be a password under a misspelt name.
+                rdkafka::error::KafkaError::ClientConfig(_, text, key, _) => {
+                    format!("--kafka-config: {key}: {text}")
                 }
                 other => format!("--kafka-config: {other}"),
             })

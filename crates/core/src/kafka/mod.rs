@@ -1,5 +1,6 @@
 //! Everything that speaks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
 
+mod certificate;
 mod cluster;
 mod config;
 mod consumer;

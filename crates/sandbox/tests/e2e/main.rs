@@ -12,6 +12,9 @@
 //! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
 //! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
 //! - `scorer`: models swapped, features missing, predictions scored again, members coming and going
+//! - `claims`: values that stand for larger objects
+//! - `secure`: TLS, passwords and certificates, and what is said when they do not fit
+//! - `hostile`: what is made to do harm does none
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -19,14 +22,17 @@
 // In a test, what is not as expected should end it.
 #![allow(clippy::unwrap_used)]
 
+mod claims;
 mod collector;
 mod collector_faults;
 mod collector_features;
 mod faults;
 mod featurizer_faults;
 mod featurizer_features;
+mod hostile;
 mod sandbox_program;
 mod scorer;
+mod secure;
 mod stack;
 mod starts;
 mod tutorial;
