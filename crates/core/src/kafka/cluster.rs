@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -21,7 +22,6 @@ const DEFAULT_MAX_MESSAGE: usize = 1_048_588;
 /// A connection for questions about the cluster.
 pub struct Cluster {
     admin: AdminClient<Trouble>,
-    kafka: KafkaConfig,
 }
 
 /// Keeps the client's last complaint, which says more than the error of a call that timed out.
@@ -72,6 +72,8 @@ impl ClientContext for Trouble {
     }
 }
 
+impl ConsumerContext for Trouble {}
+
 impl Cluster {
     /// Connects, trying for `timeout`; after that the error says what the client complained of last.
     ///
@@ -81,58 +83,26 @@ impl Cluster {
         timeout: Duration,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let admin: AdminClient<Trouble> = kafka
-            .client()
-            .create_with_context(Trouble::default())
-            .map_err(unusable)?;
-        let cluster = Self {
-            admin,
-            kafka: kafka.clone(),
-        };
+        let first = kafka.client().create_with_context(Trouble::default());
+        let first: BaseConsumer<Trouble> = first.map_err(unusable)?;
         let deadline = Instant::now() + timeout;
         while !shutdown.is_cancelled() {
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = left.clamp(Duration::from_millis(100), Duration::from_secs(1));
-            let answer = block_in_place(|| cluster.client().fetch_metadata(None, wait));
+            let answer = block_in_place(|| first.fetch_metadata(None, wait));
+            // Complaints are heard only by whoever polls, which a client for questions never does.
+            block_in_place(|| while first.poll(Duration::from_millis(20)).is_some() {});
             match answer {
                 Ok(_) => break,
-                Err(error) if left.is_zero() => return Err(cluster.unreachable(&error, timeout)),
+                Err(error) if left.is_zero() => {
+                    return Err(unreachable(kafka, first.context(), &error, timeout));
+                }
                 Err(error) => tracing::debug!(%error, "brokers do not answer yet"),
             }
         }
-        Ok(cluster)
-    }
-
-    fn unreachable(&self, error: &KafkaError, timeout: Duration) -> anyhow::Error {
-        let last = self.client().context().0.lock().ok();
-        let last = last.and_then(|last| last.clone());
-        let (cause, reason) = match last {
-            Some(last) => (last.cause, last.reason),
-            None => (Cause::Transport, error.to_string()),
-        };
-        let brokers = self.kafka.brokers();
-        let (found, check) = match cause {
-            Cause::Transport => (
-                None,
-                "check --brokers (KAFKA_BROKERS), that a broker listens there, and --kafka-config if it asks for \
-                 TLS or SASL",
-            ),
-            Cause::Tls => (
-                self.kafka
-                    .authorities()
-                    .and_then(|file| block_in_place(|| certificate::fault(brokers, file))),
-                "check security.protocol and the ssl properties in --kafka-config, and the broker's certificate",
-            ),
-            Cause::Authentication => (
-                None,
-                "check user, password and mechanism (the sasl properties) in --kafka-config",
-            ),
-        };
-        let found = found.map_or_else(String::new, |fault| format!(" ({fault})"));
-        Failure::unreachable(format!(
-            "no Kafka broker at {brokers} answered within {}: {reason}{found}; {check}",
-            humantime::format_duration(timeout),
-        ))
+        let admin = kafka.client().create_with_context(Trouble::default());
+        let admin = admin.map_err(unusable)?;
+        Ok(Self { admin })
     }
 
     fn client(&self) -> &rdkafka::client::Client<Trouble> {
@@ -228,4 +198,42 @@ fn unusable(error: KafkaError) -> anyhow::Error {
         }
         error => anyhow::Error::from(error).context("creating a Kafka client"),
     }
+}
+
+/// Nobody answered: why, as far as the client has said, and what to look at.
+fn unreachable(
+    kafka: &KafkaConfig,
+    trouble: &Trouble,
+    error: &KafkaError,
+    timeout: Duration,
+) -> anyhow::Error {
+    let last = trouble.0.lock().ok();
+    let last = last.and_then(|last| last.clone());
+    let (cause, reason) = match last {
+        Some(last) => (last.cause, last.reason),
+        None => (Cause::Transport, error.to_string()),
+    };
+    let brokers = kafka.brokers();
+    let (found, check) = match cause {
+        Cause::Transport => (
+            None,
+            "check --brokers (KAFKA_BROKERS), that a broker listens there, and --kafka-config if it asks for \
+             TLS or SASL",
+        ),
+        Cause::Tls => (
+            kafka
+                .authorities()
+                .and_then(|file| block_in_place(|| certificate::fault(brokers, file))),
+            "check security.protocol and the ssl properties in --kafka-config, and the broker's certificate",
+        ),
+        Cause::Authentication => (
+            None,
+            "check user, password and mechanism (the sasl properties) in --kafka-config",
+        ),
+    };
+    let found = found.map_or_else(String::new, |fault| format!(" ({fault})"));
+    Failure::unreachable(format!(
+        "no Kafka broker at {brokers} answered within {}: {reason}{found}; {check}",
+        humantime::format_duration(timeout),
+    ))
 }
