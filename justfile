@@ -27,15 +27,15 @@ stack-down:
 
 # user-events -> features in Redis
 featurizer *FLAGS:
-    cargo run --release --package featurizer -- {{FLAGS}}
+    cargo run --release --quiet --bin featurizer -- {{FLAGS}}
 
 # transactions -> fraud-predictions
 scorer *FLAGS:
-    cargo run --release --package scorer -- {{FLAGS}}
+    cargo run --release --quiet --bin scorer -- {{FLAGS}}
 
 # labeled-events -> Parquet files in training_data/
 collector *FLAGS:
-    cargo run --release --package collector -- {{FLAGS}}
+    cargo run --release --quiet --bin collector -- {{FLAGS}}
 
 # Put one JSON record on a topic: just produce user-events u_1 '{"user_id":"u_1","amount":5}'
 produce TOPIC KEY JSON:

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::replay;
 use crate::reset::reset;
-use crate::settings::{BINARY, Config};
+use crate::settings::{BINARY, Config, Start};
 use crate::swap::{self, Models};
 use crate::worker::{self, Shared};
 
@@ -24,7 +24,7 @@ use crate::worker::{self, Shared};
 /// # Errors
 ///
 /// What keeps it from starting, with the exit code that it stands for, and faults that end it.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let path = config.model.clone();
     let loaded = tokio::task::spawn_blocking(move || crate::model::load(&path)).await?;
     let model = loaded.map_err(|error| {
@@ -41,7 +41,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     );
     let health = Health::starting();
     admin::serve(config.shared.admin, health.clone(), shutdown.clone()).await?;
-    let Some((partitions, dead_letters)) = topics(&config, &shutdown).await? else {
+    let Some((partitions, dead_letters)) = topics(&mut config, &shutdown).await? else {
         return Ok(());
     };
     if let Some(agreed) = config.reset
@@ -106,11 +106,12 @@ pub async fn replay(
 
 /// Waits for the input topic and creates missing output topics; `None` when told to stop meanwhile.
 async fn topics(
-    config: &Config,
+    config: &mut Config,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<(usize, DeadLetters)>> {
     let shared = &config.shared;
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
+    let awaited = matches!(cluster.partitions(&shared.topic), Ok(None));
     let Some(partitions) = cluster.wait_for(&shared.topic, shutdown).await? else {
         return Ok(None);
     };
@@ -128,5 +129,9 @@ async fn topics(
         version: BINARY.version,
         max_bytes,
     };
+    // All records of a topic that was waited for have come since this start: none may be passed over as older.
+    if awaited && config.start == Start::Latest {
+        config.start = Start::Earliest;
+    }
     Ok(Some((partitions, dead_letters)))
 }

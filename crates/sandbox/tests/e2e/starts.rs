@@ -3,7 +3,8 @@
 use std::fs;
 
 use anyhow::Result;
-use sandbox::harness::{Names, Program, Scene};
+use sandbox::harness::{Names, Program, Scene, until};
+use sandbox::stack::Stack;
 
 use crate::SOON;
 
@@ -93,6 +94,27 @@ fn the_scorer_starts_without_redis() -> Result<()> {
     scorer.wait_ready()?;
     assert!(scorer.terminate()?.success());
     Ok(())
+}
+
+#[test]
+fn the_record_that_brings_an_awaited_topic_into_being_is_scored() -> Result<()> {
+    let stack = Stack::shared()?;
+    let names = Names::unique("awaited");
+    let scene = Scene::at(stack.brokers(), stack.redis_url(), names)?;
+    let scorer = scene.scorer("scorer", &["--start", "latest"])?;
+    until("the scorer to wait for its topic", SOON, || {
+        let waits = scorer.output().contains("waiting for the input topic");
+        Ok(waits.then_some(()))
+    })?;
+    let transaction = r#"{"transaction_id":"t_1","amount":8,"hour_of_day":3,"is_international":1,"merchant_risk_score":0.9}"#;
+    let topic = &scene.names.transactions;
+    stack.create_topics(&[topic], 4)?;
+    scene.send(topic, &[(Some("t_1"), Some(transaction))])?;
+    until("its prediction", SOON, || {
+        // The topic of predictions may not be there yet.
+        let predictions = scene.read(&scene.names.predictions).unwrap_or_default();
+        Ok((predictions.len() == 1).then_some(()))
+    })
 }
 
 #[test]
