@@ -49,9 +49,45 @@ consume TOPIC *FLAGS:
 simulate *FLAGS:
     {{sandbox}} simulate {{FLAGS}}
 
-# Train models/fraud.onnx anew on simulated payments; needs Python 3.11 or later
-train:
-    {{sandbox}} simulate --to target/labeled.ndjson --seed 11 --count 400000 --span 19d --start 2026-01-05T00:00:00Z --customers 5000 --label-delay 3d
+# What was set aside of a topic, by reason; --resend sends it back: just dead-letters transactions
+dead-letters TOPIC *FLAGS:
+    {{sandbox}} dead-letters {{TOPIC}} {{FLAGS}}
+
+# Check the alert rules, and what fires when; needs promtool (Debian: apt install prometheus)
+check-alerts:
+    promtool check rules ops/alerts.yaml
+    promtool test rules ops/alerts_test.yaml
+
+# Simulated history -> data set -> models/fraud*.onnx -> scored live; needs Python 3.11 or later
+train: stack-up
+    #!/usr/bin/env bash
+    set -euo pipefail
     python3 -m venv target/venv
     target/venv/bin/pip install --quiet --requirement models/requirements.txt
-    target/venv/bin/python models/train.py target/labeled.ndjson
+    cargo build --release --quiet
+    eval "$(target/release/sandbox stack status | grep export)"
+    # Topics and a folder of their own: what others have written is another history.
+    run=$(date +%s)
+    data=target/training/$run
+    target/release/sandbox simulate --seed 11 --count 800000 --span 6d --start 2026-01-05T00:00:00Z --customers 5000 \
+        --label-delay 1d --user-events events-$run --transactions transactions-$run --labeled-events labels-$run
+    target/release/collector --topic labels-$run --out $data --until-end --admin-addr none \
+        --features crates/core/src/features/standard.toml --events-topic events-$run --delay 100ms
+    target/release/collector verify $data
+    target/venv/bin/python models/train.py $data
+    target/release/scorer check models/fraud.onnx
+    target/release/scorer check models/fraud_history.onnx
+    target/release/sandbox demo --model models/fraud_history.onnx
+
+# Show that pandas, pyarrow, polars and DuckDB read a data set by the name of its folder
+read DATA="training_data":
+    python3 -m venv target/venv
+    target/venv/bin/pip install --quiet pandas==3.1.1 pyarrow==26.0.1 polars==2.1.0 duckdb==2.0.0
+    target/venv/bin/python crates/collector/read.py {{DATA}}
+
+# Models by the scorer, tract alone and onnxruntime, side by side: models/parity.md; needs Python 3.11 or later
+bench-model *FLAGS:
+    python3 -m venv target/venv
+    target/venv/bin/pip install --quiet --requirement crates/scorer/fixtures/requirements.txt
+    target/venv/bin/python crates/scorer/fixtures/make.py --large target/models
+    {{sandbox}} bench model crates/scorer/fixtures target/models --python target/venv/bin/python {{FLAGS}}

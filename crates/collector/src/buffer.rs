@@ -1,9 +1,13 @@
 //! The records of one partition since its last file, as they came, and the rule where a file ends.
 
 use crate::json;
+use std::collections::BTreeMap;
 use std::ops::Range;
+use tidemill_core::claim::{self, Content};
+use tidemill_core::record::Reject;
 
-/// A file ends with the record that brings its values to this many bytes: 64 MiB. More would be memory that one
+/// A file ends with the record that brings its values to this many bytes: 64 MiB, a claim being as large as the object
+/// that it stands for. More would be memory that one
 /// partition takes from the others while gaining nothing in compression.
 pub(crate) const FILE_BYTES: usize = 64 << 20;
 
@@ -22,8 +26,14 @@ pub(crate) struct Batch {
     entries: Vec<Entry>,
     /// Keys, values and headers, end to end.
     bytes: Vec<u8>,
-    /// Bytes of values alone.
+    /// Bytes of values alone, and of what they claim.
     value_bytes: usize,
+    /// Bytes of the objects that values claim.
+    claimed: usize,
+    /// Where claims stand among the entries.
+    claims: Vec<usize>,
+    /// What they stand for, by offset, once that was fetched.
+    contents: BTreeMap<i64, Content>,
     /// Records and bytes to make room for with the first record; partitions at rest take no memory.
     expected: (usize, usize),
 }
@@ -51,6 +61,8 @@ pub(crate) struct Raw<'a> {
     /// Its value.
     pub(crate) value: Option<&'a [u8]>,
     headers: &'a [u8],
+    /// What its value stands for, of a claim.
+    content: Option<&'a Content>,
 }
 
 impl Batch {
@@ -89,7 +101,14 @@ impl Batch {
         }
         let start = self.bytes.len();
         let key = self.append(key);
-        let value_bytes = value.map_or(0, <[u8]>::len);
+        let mut value_bytes = value.map_or(0, <[u8]>::len);
+        if let Some(claimed) = value.and_then(claim::length) {
+            // No file takes more, and a claim may say anything.
+            let claimed = claimed.min(FILE_BYTES as u64) as usize;
+            self.claims.push(self.entries.len());
+            self.claimed += claimed;
+            value_bytes += claimed;
+        }
         let value = self.append(value);
         let headers_start = self.bytes.len();
         for (name, value) in headers {
@@ -139,27 +158,40 @@ impl Batch {
         })
     }
 
-    /// Memory that it takes, in bytes.
+    /// Memory that it takes, in bytes, with the objects that it claims.
     pub(crate) fn footprint(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>() + self.claimed
     }
 
     /// The records, in their order.
     pub(crate) fn records(&self) -> impl Iterator<Item = Raw<'_>> {
-        self.entries.iter().map(|entry| {
-            let (key, value) = (
-                part(entry.start, entry.key),
-                entry.start + length(entry.key),
-            );
-            let headers = value + length(entry.value);
-            Raw {
-                offset: entry.offset,
-                timestamp: entry.timestamp,
-                key: key.map(|range| &self.bytes[range]),
-                value: part(value, entry.value).map(|range| &self.bytes[range]),
-                headers: &self.bytes[headers..headers + entry.headers as usize],
-            }
-        })
+        self.entries.iter().map(|entry| self.raw(entry))
+    }
+
+    /// The records whose values are claims.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Raw<'_>> {
+        self.claims
+            .iter()
+            .map(|place| self.raw(&self.entries[*place]))
+    }
+
+    /// Takes what the claims stand for, by offset.
+    pub(crate) fn resolved(&mut self, contents: BTreeMap<i64, Content>) {
+        self.contents = contents;
+    }
+
+    fn raw(&self, entry: &Entry) -> Raw<'_> {
+        let key = part(entry.start, entry.key);
+        let value = entry.start + length(entry.key);
+        let headers = value + length(entry.value);
+        Raw {
+            offset: entry.offset,
+            timestamp: entry.timestamp,
+            key: key.map(|range| &self.bytes[range]),
+            value: part(value, entry.value).map(|range| &self.bytes[range]),
+            headers: &self.bytes[headers..headers + entry.headers as usize],
+            content: self.contents.get(&entry.offset),
+        }
     }
 }
 
@@ -172,6 +204,12 @@ fn part(start: usize, length: u32) -> Option<Range<usize>> {
 }
 
 impl<'a> Raw<'a> {
+    /// The bytes to decode: its value, or what that stands for.
+    pub(crate) fn content(&self) -> Result<Option<&'a [u8]>, Reject> {
+        self.content
+            .map_or(Ok(self.value), |content| content.of(self.value))
+    }
+
     /// Its headers, in their order; a value may be null.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
         let mut rest = self.headers;
@@ -271,5 +309,34 @@ mod tests {
         assert!(!batch.is_full(10_000), "keys do not count");
         assert!(batch.push(1, None, None, Some(&value), std::iter::empty()));
         assert!(batch.is_full(10_000) && batch.footprint() >= FILE_BYTES);
+    }
+
+    #[test]
+    fn claims_are_as_large_as_what_they_stand_for() {
+        let claim = |length: u64| {
+            format!(r#"{{"$claim":{{"path":"p","length":{length},"sha256":""}}}}"#).into_bytes()
+        };
+        let mut batch = Batch::at(0);
+        for (offset, value) in [
+            claim(FILE_BYTES as u64 / 2),
+            b"{}".to_vec(),
+            claim(u64::MAX),
+        ]
+        .iter()
+        .enumerate()
+        {
+            assert!(!batch.is_full(10), "before record {offset}");
+            assert!(batch.push(offset as i64, None, None, Some(value), std::iter::empty()));
+        }
+        assert!(batch.is_full(10) && batch.footprint() > FILE_BYTES);
+        let claims: Vec<i64> = batch.claims().map(|claim| claim.offset).collect();
+        assert_eq!(claims, [0, 2]);
+        batch.resolved(BTreeMap::from([(
+            0,
+            Content::Object(b"{\"a\":1}".to_vec()),
+        )]));
+        let first = batch.records().next().unwrap();
+        assert_eq!(first.content(), Ok(Some(b"{\"a\":1}".as_slice())));
+        assert_eq!(first.value, Some(claim(FILE_BYTES as u64 / 2).as_slice()));
     }
 }

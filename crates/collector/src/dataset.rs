@@ -26,7 +26,7 @@ impl Dataset {
             if let Some((topic, partition, _)) = names::parse_data(&file.name) {
                 let chain = dataset.chains.entry((topic.to_owned(), partition));
                 chain.or_default().push(file);
-            } else if file.name.ends_with(".parquet") {
+            } else if file.name.ends_with(".parquet") && file.name != names::SCHEMA {
                 dataset.strangers.push(file);
             }
         }

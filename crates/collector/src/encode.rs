@@ -66,10 +66,15 @@ pub(crate) fn encode(
     let mut rejected = Vec::new();
     let mut rejects = 0;
     for record in batch.records() {
-        match rows.push(coordinates(&record), record.value) {
-            Ok(()) => {
+        let content = record.content();
+        let pushed = content.and_then(|value| {
+            rows.push(coordinates(&record), value)?;
+            Ok(value.unwrap_or_default())
+        });
+        match pushed {
+            Ok(value) => {
                 if let Some(columns) = &mut features {
-                    columns.push(record.value.unwrap_or_default());
+                    columns.push(value);
                 }
             }
             Err(reject) => {

@@ -5,6 +5,7 @@ use crate::names;
 use crate::schema::{FeatureColumns, Sample, Schema};
 use crate::store::{Creation, Store};
 use anyhow::{Context, ensure};
+use bytes::Bytes;
 use std::sync::Arc;
 use tidemill_core::exit::Failure;
 use tokio::sync::OnceCell;
@@ -47,7 +48,7 @@ impl Freezer {
             frozen: OnceCell::new(),
         };
         if let Some(found) = freezer.store.find(names::SCHEMA).await? {
-            freezer.set(freezer.accept(&found)?)?;
+            freezer.set(freezer.accept(found)?)?;
         } else if let Some(given) = freezer.wanted.schema.clone() {
             freezer.publish(given).await?;
         }
@@ -64,7 +65,8 @@ impl Freezer {
         let frozen = self.frozen.get_or_try_init(|| async {
             let mut sample = Sample::default();
             for record in batch.records() {
-                sample.observe(record.value.unwrap_or_default());
+                // A claim that cannot be used is no object either.
+                sample.observe(record.content().ok().flatten().unwrap_or_default());
             }
             self.create(self.inferred(&sample)).await
         });
@@ -98,27 +100,20 @@ impl Freezer {
         schema
             .columns
             .retain(|column| !features.contains(&column.name));
-        let text = schema.to_json()?;
-        let theirs = match self
-            .store
-            .create(names::SCHEMA, text.clone().into())
-            .await?
-        {
+        let file = schema.to_parquet()?;
+        let theirs = match self.store.create(names::SCHEMA, file.clone()).await? {
             Creation::Created => None,
             Creation::Exists(theirs) => Some(theirs),
         };
         // The data set rests on this: a store that overwrites here would overwrite data files too.
-        let again = self
-            .store
-            .create(names::SCHEMA, text.clone().into())
-            .await?;
+        let again = self.store.create(names::SCHEMA, file.clone()).await?;
         if again == Creation::Created {
             return Err(Failure::usage(format!(
                 "{} overwrites files although asked not to (If-None-Match): it cannot hold a data set",
                 self.store
             )));
         }
-        let frozen = self.accept(theirs.as_deref().unwrap_or(&text))?;
+        let frozen = self.accept(theirs.unwrap_or(file))?;
         tracing::info!(
             columns = frozen.schema.columns.len(),
             fingerprint = frozen.fingerprint,
@@ -134,10 +129,10 @@ impl Freezer {
     }
 
     /// Reads the data set's schema and holds it against what the flags ask for.
-    fn accept(&self, text: &[u8]) -> anyhow::Result<Arc<Frozen>> {
+    fn accept(&self, file: Bytes) -> anyhow::Result<Arc<Frozen>> {
         let path = names::SCHEMA;
         let schema =
-            Schema::from_json(text).with_context(|| format!("{path} in {}", self.store))?;
+            Schema::from_file(file).with_context(|| format!("{path} in {}", self.store))?;
         let differs = |what: &str| {
             Failure::usage(format!(
                 "{} was begun with {what} than asked for now: use the same, or another --out",

@@ -4,6 +4,7 @@ use crate::sample;
 use crate::settings::{Config, Extent, Stretch};
 use crate::stretch;
 use anyhow::ensure;
+use tidemill_core::claim::Resolver;
 use tidemill_core::kafka::{Cluster, Consumer};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -23,10 +24,11 @@ pub async fn infer(config: &Config, shutdown: &CancellationToken) -> anyhow::Res
         shared.topic
     );
     let partitions: Vec<i32> = (0..).take(partitions.unwrap_or(0)).collect();
+    let resolver = Resolver::open(&shared.claims, shutdown)?;
     let sample = block_in_place(|| {
         let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
         let ranges = stretch::log_ranges(&consumer, &partitions, stretch)?;
-        sample::read(shared, &ranges, u64::MAX, |_| false, shutdown)
+        sample::read(shared, &resolver, &ranges, u64::MAX, |_| false, shutdown)
     })?;
     ensure!(
         sample.records() > 0,

@@ -43,7 +43,7 @@ pub async fn inspect(location: &Location) -> anyhow::Result<String> {
     }
     match store.find(names::SCHEMA).await? {
         Some(schema) => {
-            let schema = Schema::from_json(&schema)?;
+            let schema = Schema::from_file(schema)?;
             writeln!(text, "\nschema {}", schema.fingerprint()?)?;
             for field in schema.to_arrow().fields() {
                 writeln!(text, "  {:<30} {}", field.name(), field.data_type())?;

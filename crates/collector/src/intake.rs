@@ -1,16 +1,15 @@
 //! What one worker holds of its partitions: records since the last file, and lanes into the data set.
 
+mod partition;
+
 use crate::buffer::Batch;
 use crate::footer::Footer;
 use crate::lane::{Lane, Outcome, Sink, What};
 use crate::memory::{Flow, Throttle};
-use std::collections::VecDeque;
+use partition::Partition;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use tidemill_core::kafka::Record;
-
-/// A batch on its way takes its memory three times: as it came, as columns, and as a file.
-const COPIES: usize = 3;
 
 /// How long polling may rest for files on their way; heartbeats go on meanwhile.
 const ROOM: Duration = Duration::from_secs(2);
@@ -28,15 +27,7 @@ pub(crate) struct Intake {
     memory: usize,
     throttle: Throttle,
     lanes: u64,
-}
-
-struct Partition {
-    batch: Batch,
-    /// When its first record came.
-    since: Option<Instant>,
-    lane: Lane,
-    /// Memory of each batch on its way.
-    under_way: VecDeque<usize>,
+    buffered: metrics::Gauge,
 }
 
 /// What the worker has to see to after batches ended their way.
@@ -54,8 +45,8 @@ pub(crate) enum Event {
 }
 
 impl Intake {
-    /// Nothing yet; files of `rows` records, at most `memory` bytes.
-    pub(crate) fn new(sink: Sink, rows: usize, memory: usize) -> Self {
+    /// Nothing yet, for worker `number`; files of `rows` records, at most `memory` bytes.
+    pub(crate) fn new(number: usize, sink: Sink, rows: usize, memory: usize) -> Self {
         Self {
             sink,
             rows,
@@ -65,6 +56,7 @@ impl Intake {
             memory,
             throttle: Throttle::new(memory),
             lanes: 0,
+            buffered: metrics::gauge!("tidemill_buffered_bytes", "worker" => number.to_string()),
         }
     }
 
@@ -76,14 +68,7 @@ impl Intake {
         if self.partitions.len() <= place {
             self.partitions.resize_with(place + 1, || None);
         }
-        let mut batch = Batch::at(position);
-        batch.gap = gap;
-        self.partitions[place] = Some(Partition {
-            batch,
-            since: None,
-            lane,
-            under_way: VecDeque::new(),
-        });
+        self.partitions[place] = Some(Partition::new(lane, position, gap));
     }
 
     /// Ends a partition and drops what is buffered of it; what is on its way may still arrive unless `abort`.
@@ -245,21 +230,8 @@ impl Intake {
             .map(|(partition, held)| (partition, held.batch.footprint()))
             .collect();
         let under_way = self.under_way();
-        metrics::gauge!("tidemill_buffered_bytes")
+        self.buffered
             .set((under_way + buffers.iter().map(|(_, bytes)| bytes).sum::<usize>()) as f64);
         self.throttle.flow(&buffers, under_way, idle)
-    }
-}
-
-impl Partition {
-    fn send(&mut self) {
-        if self.batch.is_empty() {
-            return;
-        }
-        let following = self.batch.following();
-        let full = std::mem::replace(&mut self.batch, following);
-        self.since = None;
-        self.under_way.push_back(full.footprint() * COPIES);
-        self.lane.give(full);
     }
 }

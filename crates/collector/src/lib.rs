@@ -15,11 +15,15 @@
 //! - `encode`, `json`, `columns`, `schema`, `frozen`, `rejects`: from a batch to the bytes of its files
 //! - `features`: columns of what the featurizer would have served at the record's time
 //! - `store`, `names`, `footer`, `reader`: the files themselves
-//! - [`verify`](mod@verify), [`inspect`](mod@inspect), [`infer`](mod@infer), `dataset`: the other commands
+//! - [`metrics`](mod@metrics): what `/metrics` tells
+//! - [`verify`](mod@verify), [`inspect`](mod@inspect), [`infer`](mod@infer), [`doctor`], `dataset`: the other commands
 
+#[cfg(test)]
+mod any_bytes;
 mod buffer;
 mod columns;
 mod dataset;
+pub mod doctor;
 mod encode;
 mod features;
 mod footer;
@@ -30,6 +34,7 @@ mod intake;
 mod json;
 mod lane;
 mod memory;
+pub mod metrics;
 mod names;
 mod pauses;
 mod progress;

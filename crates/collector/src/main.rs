@@ -1,7 +1,7 @@
 //! The collector's executable: one command, from its flags to its exit code.
 
 use collector::settings::{BINARY, Command, Flags};
-use collector::{Location, infer, inspect, run, verify};
+use collector::{Location, doctor, infer, inspect, run, verify};
 use std::process::ExitCode;
 use tidemill_core::entry;
 use tidemill_core::exit::Failure;
@@ -16,7 +16,15 @@ async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<Ex
         Location::parse(dir).map_err(|problem| Failure::usage(format!("{dir:?}: {problem}")))
     };
     match &flags.command {
-        None => run::run(flags.validate()?, shutdown).await?,
+        None => {
+            let config = flags.validate()?;
+            if !flags.shared.print_config {
+                run::run(config, shutdown).await?;
+            }
+        }
+        Some(Command::Doctor { json }) => {
+            return doctor::run(&flags.validate()?, *json, shutdown).await;
+        }
         Some(Command::Verify { dir }) => {
             let report = verify::verify(&location(dir)?).await?;
             println!("{report}");

@@ -1,4 +1,28 @@
-//! Which partitions go on being read when what is buffered nears the memory bound.
+//! Memory: a worker's share, and which partitions go on being read when what is buffered nears its bound.
+
+/// More than this need not be fetched ahead for a consumer to be busy, in bytes.
+const FETCHED: usize = 32 << 20;
+
+/// What one worker may hold, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Of records that the client has fetched and the worker not yet taken.
+    pub(crate) fetched: usize,
+    /// Of records taken and not yet in the data set.
+    pub(crate) buffered: usize,
+}
+
+impl Share {
+    /// An equal share of `memory` for each worker.
+    pub(crate) fn of(memory: usize, workers: usize) -> Self {
+        let share = memory / workers;
+        let fetched = (share / 4).min(FETCHED);
+        Self {
+            fetched,
+            buffered: share - fetched,
+        }
+    }
+}
 
 /// Decides, from what is buffered and on its way, which partitions are read.
 #[derive(Debug)]
@@ -80,6 +104,16 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_make_up_the_memory() {
+        for (memory, workers) in [(512 << 20, 4), (64 << 20, 1), (1 << 40, 3)] {
+            let share = Share::of(memory, workers);
+            let all = workers * (share.fetched + share.buffered);
+            assert!(all <= memory && all > memory - workers, "{share:?}");
+            assert!(share.fetched <= share.buffered / 3, "{share:?}");
+        }
+    }
 
     #[test]
     fn all_are_read_until_the_bound_and_again_when_half_is_free() {

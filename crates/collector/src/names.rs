@@ -6,8 +6,8 @@ pub(crate) const REJECTED: &str = "_rejected";
 /// The folder where files are written before they get their names; readers skip it for its underscore.
 pub(crate) const STAGING: &str = "_staging";
 
-/// The frozen schema.
-pub(crate) const SCHEMA: &str = "_schema.json";
+/// The frozen schema; it sorts before the data files or is skipped for its underscore, and has no rows.
+pub(crate) const SCHEMA: &str = "_schema.parquet";
 
 /// The name of the data file that starts at `first`.
 pub(crate) fn data(topic: &str, partition: i32, first: i64) -> String {

@@ -2,6 +2,7 @@
 
 use crate::intake::{Event, Intake};
 use crate::lane::Sink;
+use crate::memory::Share;
 use crate::pauses::Pauses;
 use crate::progress::Progress;
 use crate::settings::Config;
@@ -29,19 +30,20 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Opens these ranges, which are no other worker's.
+    /// Opens these ranges, which are no other worker's, with this share of the memory.
     pub(crate) fn open(
+        number: usize,
         config: &Config,
         sink: &Sink,
         ranges: Vec<Range>,
-        memory: usize,
+        share: Share,
     ) -> anyhow::Result<Self> {
         let consumer = Consumer::outside(
-            &config.shared.kafka,
+            &config.shared.kafka.with_prefetch(share.fetched),
             &config.shared.group,
             &config.shared.topic,
         )?;
-        let mut intake = Intake::new(sink.clone(), config.rows, memory);
+        let mut intake = Intake::new(number, sink.clone(), config.rows, share.buffered);
         let starts: Vec<(i32, i64)> = ranges
             .iter()
             .map(|range| (range.partition, range.first))

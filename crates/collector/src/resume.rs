@@ -74,7 +74,7 @@ pub(crate) fn start(
             oldest,
             "retention has deleted records before they were collected"
         );
-        metrics::counter!("tidemill_gap_records_total").increment((oldest - position) as u64);
+        metrics::counter!("tidemill_lost_records_total").increment((oldest - position) as u64);
     }
     Ok(position.max(oldest))
 }

@@ -3,16 +3,18 @@
 use crate::features::{self, History};
 use crate::frozen::{Freezer, Wanted};
 use crate::lane::Sink;
+use crate::memory::Share;
 use crate::progress::Progress;
 use crate::replay::Replay;
 use crate::sample::{self, SAMPLE};
-use crate::settings::{Config, Extent, Features, Stretch};
+use crate::settings::{BINARY, Config, Extent, Features, Stretch};
 use crate::store::Store;
 use crate::stretch::{self, Range};
 use crate::worker::Worker;
 use std::sync::{Arc, Mutex};
 use tidemill_core::admin::{self, Health};
-use tidemill_core::kafka::{Cluster, Consumer};
+use tidemill_core::claim::Resolver;
+use tidemill_core::kafka::{Cluster, Consumer, lag};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -26,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let shared = &config.shared;
     let health = Health::starting();
-    admin::serve(shared.admin, health.clone(), shutdown.clone()).await?;
+    admin::serve(&BINARY, shared.admin, health.clone(), shutdown.clone()).await?;
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
     let Some(partitions) = cluster.wait_for(&shared.topic, &shutdown).await? else {
         return Ok(());
@@ -38,6 +40,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     match config.extent {
         Extent::Live { max_age } => {
             let stop = shutdown.clone();
+            lag::watch(shared, shutdown.clone())?;
             workers::run(shared.workers, &stop, move |number, shutdown| {
                 Worker::open(number, &config, &sink, max_age)?.run(&shutdown)
             })
@@ -60,6 +63,8 @@ async fn open_sink(config: &Config, health: Arc<Health>) -> anyhow::Result<Sink>
     Ok(Sink {
         topic: config.shared.topic.as_str().into(),
         store,
+        // The last files are made after the end is asked for.
+        resolver: Resolver::open(&config.shared.claims, &CancellationToken::new())?,
         freezer: Arc::new(freezer),
         codec: config.codec,
         history: None,
@@ -84,14 +89,16 @@ async fn run_stretch(
     })?;
     if sink.freezer.get().is_none() {
         let first = |sample: &crate::schema::Sample| sample.records() > 0;
-        let sample = block_in_place(|| sample::read(shared, &whole, SAMPLE, first, shutdown))?;
+        let sample = block_in_place(|| {
+            sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown)
+        })?;
         if shutdown.is_cancelled() {
             return Ok(());
         }
         sink.freezer.freeze(&sample).await?;
     }
     if let Some(features) = &config.features {
-        let history = load_history(&config, features, stretch, shutdown).await?;
+        let history = load_history(&config, &sink.resolver, features, stretch, shutdown).await?;
         let Some(history) = history else {
             return Ok(());
         };
@@ -105,14 +112,14 @@ async fn run_stretch(
     let count = shared.workers.min(left.len());
     if count > 0 {
         let shares = Arc::new(Mutex::new(deal(left, count)));
-        let memory = config.memory / count;
+        let memory = Share::of(config.memory, count);
         let shown = progress.clone();
         workers::run(count, shutdown, move |number, shutdown| {
             let share = shares
                 .lock()
                 .map(|mut shares| std::mem::take(&mut shares[number]));
             let share = share.unwrap_or_default();
-            Replay::open(&config, &sink, share, memory)?.run(&shown, &shutdown)
+            Replay::open(number, &config, &sink, share, memory)?.run(&shown, &shutdown)
         })
         .await?;
     }
@@ -124,6 +131,7 @@ async fn run_stretch(
 
 async fn load_history(
     config: &Config,
+    resolver: &Resolver,
     features: &Features,
     stretch: Stretch,
     shutdown: &CancellationToken,
@@ -138,6 +146,7 @@ async fn load_history(
     block_in_place(|| {
         features::load(
             shared,
+            resolver,
             topic,
             &partitions,
             &features.question,

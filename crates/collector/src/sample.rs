@@ -4,6 +4,7 @@ use crate::schema::Sample;
 use crate::stretch::Range;
 use anyhow::Context;
 use std::time::Duration;
+use tidemill_core::claim::Resolver;
 use tidemill_core::kafka::{Consumer, Polled};
 use tidemill_core::settings::Shared;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ pub(crate) const SAMPLE: u64 = 10_000;
 /// Reads the ranges one after the other, at most `limit` records of each, until `enough` says so after one of them.
 pub(crate) fn read(
     shared: &Shared,
+    resolver: &Resolver,
     ranges: &[Range],
     limit: u64,
     enough: impl Fn(&Sample) -> bool,
@@ -28,7 +30,9 @@ pub(crate) fn read(
             match consumer.poll(Duration::from_millis(50))? {
                 Polled::Record(record) if record.offset() >= range.end => break,
                 Polled::Record(record) => {
-                    sample.observe(record.value().unwrap_or_default());
+                    let content = resolver.resolve(record.value())?;
+                    let value = content.of(record.value()).ok().flatten();
+                    sample.observe(value.unwrap_or_default());
                     left -= 1;
                 }
                 Polled::OutOfRange => {

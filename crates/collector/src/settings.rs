@@ -1,7 +1,9 @@
 //! The collector's flags, and the configuration that they make up.
 
+mod config;
 mod features;
 
+pub use config::{Config, Extent, Stretch};
 pub use features::{FeatureFlags, Features};
 
 use crate::encode::Codec;
@@ -9,8 +11,7 @@ use crate::schema::Schema;
 use crate::store::Location;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-use std::time::Duration;
-use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_duration, parse_time};
+use tidemill_core::settings::{Binary, Problems, SharedFlags, parse_duration, parse_time};
 
 /// The collector among the binaries.
 pub const BINARY: Binary = Binary {
@@ -19,6 +20,7 @@ pub const BINARY: Binary = Binary {
     group: "training-data-collector",
     topic: "labeled-events",
     admin_addr: "127.0.0.1:9103",
+    metrics: crate::metrics::METRICS,
 };
 
 /// Turns a Kafka topic into a Parquet data set that holds every record exactly once
@@ -60,6 +62,13 @@ pub enum Command {
         /// Folder or s3://bucket/prefix
         dir: String,
     },
+    /// Say what is wrong with brokers, topic, records, group or the place of the data set, with the remedy; exit code
+    /// 1 on a problem
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the schema that takes all records of a stretch of the topic (--from, --to), for --schema
     Infer,
 }
@@ -72,12 +81,19 @@ pub struct CollectFlags {
         long,
         env = "TIDEMILL_OUT",
         default_value = "training_data",
-        value_name = "DIR|URL"
+        value_name = "DIR|URL",
+        global = true
     )]
     pub out: String,
 
     /// Records of a file
-    #[arg(long, env = "TIDEMILL_ROWS", default_value = "10000", value_name = "N")]
+    #[arg(
+        long,
+        env = "TIDEMILL_ROWS",
+        default_value = "10000",
+        value_name = "N",
+        global = true
+    )]
     pub rows: String,
 
     /// How long records may wait for their file to fill
@@ -85,25 +101,27 @@ pub struct CollectFlags {
         long,
         env = "TIDEMILL_MAX_AGE",
         default_value = "5m",
-        value_name = "DURATION"
+        value_name = "DURATION",
+        global = true
     )]
     pub max_age: String,
 
-    /// Bound of what is buffered, for all workers together
+    /// Bound of what is fetched ahead and buffered, for all workers together
     #[arg(
         long,
         env = "TIDEMILL_MEMORY_MB",
         default_value = "512",
-        value_name = "MB"
+        value_name = "MB",
+        global = true
     )]
     pub memory_mb: String,
 
-    /// Schema of the data set, as infer prints it [default: inferred from its first records]
-    #[arg(long, env = "TIDEMILL_SCHEMA", value_name = "FILE")]
+    /// Schema of the data set, as infer prints it, or another's _schema.parquet [default: inferred from the first records]
+    #[arg(long, env = "TIDEMILL_SCHEMA", value_name = "FILE", global = true)]
     pub schema: Option<PathBuf>,
 
     /// Keep record headers, in a column _headers
-    #[arg(long, env = "TIDEMILL_HEADERS")]
+    #[arg(long, env = "TIDEMILL_HEADERS", global = true)]
     pub headers: bool,
 
     /// Compression of the files: none, snappy, lz4 or zstd
@@ -111,12 +129,13 @@ pub struct CollectFlags {
         long,
         env = "TIDEMILL_COMPRESSION",
         default_value = "zstd",
-        value_name = "CODEC"
+        value_name = "CODEC",
+        global = true
     )]
     pub compression: String,
 
     /// Collect what the topic holds now, then end
-    #[arg(long, env = "TIDEMILL_UNTIL_END")]
+    #[arg(long, env = "TIDEMILL_UNTIL_END", global = true)]
     pub until_end: bool,
 
     /// Collect from this time on (RFC 3339 or epoch milliseconds), then end
@@ -126,50 +145,6 @@ pub struct CollectFlags {
     /// Collect up to this time, which is not included, then end
     #[arg(long, env = "TIDEMILL_TO", value_name = "TIME", global = true)]
     pub to: Option<String>,
-}
-
-/// The configuration of a run.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// What all binaries have in common.
-    pub shared: Shared,
-    /// Where the data set lies.
-    pub out: Location,
-    /// Records of a file, at least 1.
-    pub rows: usize,
-    /// Bound of what is buffered, in bytes, for all workers together.
-    pub memory: usize,
-    /// The schema that was given.
-    pub(crate) schema: Option<Schema>,
-    /// Headers are kept.
-    pub headers: bool,
-    /// How files are compressed.
-    pub codec: Codec,
-    /// How much is collected.
-    pub extent: Extent,
-    /// Point-in-time features.
-    pub features: Option<Features>,
-}
-
-/// How much of the topic is collected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// As a member of the group, for ever.
-    Live {
-        /// How long records may wait for their file to fill.
-        max_age: Duration,
-    },
-    /// A stretch, alone, to its end.
-    Stretch(Stretch),
-}
-
-/// A stretch of the topic by Kafka time, in milliseconds since the epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stretch {
-    /// From the first record of this time or later; otherwise from where the data set ends.
-    pub from: Option<i64>,
-    /// Up to the first record of this time or later; otherwise to the log's end as it is at the start.
-    pub to: Option<i64>,
 }
 
 /// A file of more rows than this would not fit the memory it is encoded in.
@@ -213,7 +188,7 @@ impl Flags {
         let stretch = self.stretch(&mut problems);
         let schema = own.schema.as_ref().and_then(|path| {
             let read = std::fs::read(path).map_err(anyhow::Error::from);
-            let schema = read.and_then(|text| Schema::from_json(&text));
+            let schema = read.and_then(|file| Schema::from_file(file.into()));
             let told = schema
                 .map_err(|error| problems.add(format!("--schema {}: {error:#}", path.display())));
             told.ok()

@@ -1,36 +1,24 @@
 //! Where the data set lies: a local folder or a bucket, files listed, read, and created only where none is.
 
+mod location;
+
+pub use location::Location;
+
 use crate::names;
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use bytes::Bytes;
+use location::{open_bucket, open_folder};
 use object_store::aws::AmazonS3Builder;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
-use object_store::{
-    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
-};
+use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
-use url::Url;
 
 /// A staging file this old belongs to no living process.
 const STALE: Duration = Duration::from_secs(3600);
-
-/// How long one request may be repeated before its error is told; the callers try again for as long as it takes.
-const REPEAT: Duration = Duration::from_secs(10);
-
-/// Where the data set is to lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
-    /// A folder.
-    Folder(PathBuf),
-    /// `s3://bucket/prefix`.
-    Bucket(Url),
-}
 
 /// The files of one data set.
 #[derive(Clone)]
@@ -59,29 +47,6 @@ pub(crate) struct Listed {
     pub(crate) name: String,
     /// Its size in bytes.
     pub(crate) size: u64,
-}
-
-impl Location {
-    /// A folder's path, or `s3://bucket/prefix`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        match text.split_once("://") {
-            None if text.is_empty() => Err("give a folder or s3://bucket/prefix".into()),
-            None => Ok(Self::Folder(text.into())),
-            Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => Url::parse(text)
-                .map(Self::Bucket)
-                .map_err(|error| error.to_string()),
-            Some(_) => Err("use a folder or s3://bucket/prefix".into()),
-        }
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Folder(path) => path.display().fmt(f),
-            Self::Bucket(url) => url.fmt(f),
-        }
-    }
 }
 
 impl Store {
@@ -242,33 +207,7 @@ impl fmt::Display for Store {
     }
 }
 
-fn open_folder(folder: &PathBuf, create: bool) -> anyhow::Result<Arc<dyn ObjectStore>> {
-    if create {
-        std::fs::create_dir_all(folder)?;
-    }
-    if !folder.is_dir() {
-        return Err(anyhow!("there is no such folder"));
-    }
-    let files = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-    Ok(Arc::new(files))
-}
-
-fn open_bucket(url: &Url, builder: AmazonS3Builder) -> anyhow::Result<Arc<dyn ObjectStore>> {
-    let retry = RetryConfig {
-        max_retries: 5,
-        retry_timeout: REPEAT,
-        ..RetryConfig::default()
-    };
-    // We delete one file at a time, which every provider can.
-    let bucket = builder
-        .with_url(url.as_str())
-        .with_retry(retry)
-        .with_disable_bulk_delete(true)
-        .build()?;
-    Ok(Arc::new(PrefixStore::new(bucket, url.path())))
-}
-
 #[cfg(test)]
 pub(crate) mod stub;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -119,7 +119,7 @@ pub async fn verify(location: &Location) -> anyhow::Result<Report> {
 
 async fn schema(store: &Store) -> anyhow::Result<Option<String>> {
     match store.find(names::SCHEMA).await? {
-        Some(text) => Ok(Some(Schema::from_json(&text)?.fingerprint()?)),
+        Some(file) => Ok(Some(Schema::from_file(file)?.fingerprint()?)),
         None => Ok(None),
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::intake::{Event, Intake};
 use crate::lane::Sink;
+use crate::memory::Share;
 use crate::pauses::Pauses;
 use crate::resume;
 use crate::settings::Config;
@@ -52,10 +53,12 @@ impl Worker {
         let shared = &config.shared;
         let name = format!("worker {number}");
         sink.health.unready(&name, "joining the group");
+        let share = Share::of(config.memory, shared.workers);
+        let kafka = shared.kafka.with_prefetch(share.fetched);
         Ok(Self {
             name,
-            consumer: Consumer::open(&shared.kafka, &shared.group, &shared.topic)?,
-            intake: Intake::new(sink.clone(), config.rows, config.memory / shared.workers),
+            consumer: Consumer::open(&kafka, &shared.group, &shared.topic)?,
+            intake: Intake::new(number, sink.clone(), config.rows, share.buffered),
             sink: sink.clone(),
             max_age,
             waiting: Vec::new(),

@@ -1,7 +1,8 @@
 //! What a process tells over HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for supervisors.
 
 use crate::exit::Failure;
-use crate::settings::AdminAddr;
+use crate::metric;
+use crate::settings::{AdminAddr, Binary};
 use anyhow::Context;
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -16,9 +17,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Upper bounds of latency histograms in seconds: fine around the 100 ms that a prediction may take.
-const SECONDS: [f64; 14] = [
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0,
+const SECONDS: [f64; 16] = [
+    0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 5.0,
+    30.0,
 ];
+
+/// Upper bounds of the histogram of batch sizes.
+const RECORDS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 
 /// Why a process is not ready; empty when it is.
 #[derive(Debug, Default)]
@@ -58,15 +63,20 @@ impl Health {
     }
 }
 
-/// Serves the admin pages until the process ends and returns where; without an address it only collects metrics.
+/// Serves the admin pages of `binary` until the process ends and returns where; without an address it only collects
+/// metrics.
 ///
 /// A default port that is in use is replaced by a free one, which is logged; a given one in use is an error.
 pub async fn serve(
+    binary: &Binary,
     admin: Option<AdminAddr>,
     health: Arc<Health>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Option<SocketAddr>> {
     let metrics = recorder()?;
+    metric::register(binary.metrics);
+    let labels = [("binary", binary.name), ("version", binary.version)];
+    metrics::gauge!("tidemill_build_info", &labels).set(1.0);
     let Some(AdminAddr { addr, default }) = admin else {
         return Ok(None);
     };
@@ -85,8 +95,17 @@ pub async fn serve(
     tracing::info!(%bound, "admin pages at /metrics, /healthz and /readyz");
     let pages = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(move || async move { readiness(&health) }))
-        .route("/metrics", get(move || async move { page(metrics) }));
+        .route(
+            "/readyz",
+            get({
+                let health = health.clone();
+                move || async move { readiness(&health) }
+            }),
+        )
+        .route(
+            "/metrics",
+            get(move || async move { page(metrics, &health) }),
+        );
     tokio::spawn(async move {
         let served =
             axum::serve(listener, pages).with_graceful_shutdown(shutdown.cancelled_owned());
@@ -104,7 +123,12 @@ fn readiness(health: &Health) -> (StatusCode, String) {
     }
 }
 
-fn page(metrics: &PrometheusHandle) -> ([(header::HeaderName, &'static str); 1], String) {
+fn page(
+    metrics: &PrometheusHandle,
+    health: &Health,
+) -> ([(header::HeaderName, &'static str); 1], String) {
+    let ready = health.reasons().is_empty();
+    metrics::gauge!("tidemill_ready").set(f64::from(u8::from(ready)));
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, metrics.render())
 }
@@ -117,6 +141,10 @@ fn recorder() -> anyhow::Result<&'static PrometheusHandle> {
     }
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .and_then(|builder| {
+            let batches = Matcher::Full("tidemill_batch_records".into());
+            builder.set_buckets_for_metric(batches, &RECORDS)
+        })
         .context("histogram buckets")?
         .build_recorder();
     let handle = RECORDER.get_or_init(|| recorder.handle());

@@ -1,5 +1,6 @@
 //! Start and end of a process: flags, logs, signals, the exit code.
 
+use crate::effective::Settings;
 use crate::exit::{Code, Failure};
 use crate::settings::{Binary, SharedFlags};
 use crate::telemetry::{self, LogFormat};
@@ -22,12 +23,15 @@ where
     Command: FnOnce(Flags, CancellationToken) -> Running,
     Running: Future<Output = anyhow::Result<ExitCode>>,
 {
-    let parsed = binary
-        .with_defaults(Flags::command())
-        .try_get_matches()
-        .and_then(|mut matches| Flags::from_arg_matches_mut(&mut matches));
-    let flags = match parsed {
-        Ok(flags) => flags,
+    let described = binary.with_defaults(Flags::command());
+    let parsed = described.clone().try_get_matches();
+    let parsed = parsed.and_then(|matches| {
+        let settings = Settings::new(&described, &matches);
+        let runs = matches.subcommand_name().is_none();
+        Ok((Flags::from_arg_matches(&matches)?, settings, runs))
+    });
+    let (flags, settings, runs) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let told = error.print().is_ok();
             // Help and version are answers, everything else is a mistake in the call.
@@ -38,6 +42,11 @@ where
     // A format that cannot be used is among the problems that the command reports.
     let format = flags.as_ref().log_format.parse().unwrap_or_default();
     telemetry::init(format);
+    if flags.as_ref().print_config {
+        print!("{settings}");
+    } else if runs {
+        tracing::info!(settings = settings.line(), "configuration");
+    }
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

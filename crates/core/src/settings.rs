@@ -3,8 +3,10 @@
 //! Values are taken as text and validated together by [`Problems`], so that a start tells every problem at once,
 //! each naming flag, value and remedy.
 
+use crate::claim::{ClaimFlags, Claims};
 use crate::exit::Failure;
 use crate::kafka::KafkaConfig;
+use crate::metric::Metric;
 use crate::record::timestamp;
 use crate::telemetry::LogFormat;
 use std::net::SocketAddr;
@@ -24,6 +26,8 @@ pub struct Binary {
     pub topic: &'static str,
     /// Default of `--admin-addr`.
     pub admin_addr: &'static str,
+    /// The metrics that it has beside those of every binary.
+    pub metrics: &'static [Metric],
 }
 
 /// Flags of every binary; each may be given by its environment variable instead.
@@ -83,6 +87,14 @@ pub struct SharedFlags {
         global = true
     )]
     pub log_format: String,
+
+    /// Show the configuration in effect, secrets hidden, and end; with the exit code of a start where it cannot be used
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// Flags of claims.
+    #[command(flatten)]
+    pub claims: ClaimFlags,
 }
 
 /// The shared flags, validated.
@@ -100,6 +112,8 @@ pub struct Shared {
     pub admin: Option<AdminAddr>,
     /// How long to try to reach brokers and Redis at start.
     pub connect_timeout: Duration,
+    /// Where the objects lie that claims stand for.
+    pub claims: Claims,
 }
 
 /// Where the admin pages are served.
@@ -170,6 +184,7 @@ impl SharedFlags {
             }),
         };
         let timeout = problems.take("--connect-timeout", &self.connect_timeout, parse_duration);
+        let claims = self.claims.validate(problems);
         if problems.0.len() > before {
             return None;
         }
@@ -180,6 +195,7 @@ impl SharedFlags {
             workers: workers?,
             admin: admin?,
             connect_timeout: timeout?,
+            claims: claims?,
         })
     }
 }
@@ -262,6 +278,7 @@ mod tests {
         group: "millers",
         topic: "grain",
         admin_addr: "127.0.0.1:9101",
+        metrics: &[],
     };
 
     #[derive(Parser)]

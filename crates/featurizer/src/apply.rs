@@ -2,12 +2,13 @@
 //!
 //! Decides, but reads and writes nothing: what it needs is in the cache, what is to be written in the step.
 
-use crate::batch::{Batch, Change};
-use crate::cache::{Cache, Known};
+use crate::batch::{Batch, Change, Pending, STEP_BYTES};
+use crate::cache::{Cache, Known, Slot};
 use crate::partition::Partition;
 use crate::store::{Step, UserWrite};
 use crate::user::{Marks, User};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use tidemill_core::features::{Definitions, Evaluation, Limits};
 
 /// Lives are counted in seconds, as Redis' own EXPIRE does: within one, they are not renewed again.
@@ -36,108 +37,137 @@ pub(crate) struct Applier {
     evaluation: Evaluation,
     /// Users found in another partition than before.
     pub(crate) adopted: u64,
+    /// The partitions they came from and went to.
+    pub(crate) mixed: BTreeSet<i32>,
 }
 
 impl Applier {
-    /// Applies `batch` to the cache as of the wall clock `now` (epoch ms), and packs `step`. `partitions` are the
-    /// worker's own, with the positions the step will leave them at.
+    /// Applies the changes of a batch's `users` to the cache as of the wall clock `now` (epoch ms), and packs
+    /// `step`; returns where it ended, which is earlier than asked where the step is full. `partitions` are the
+    /// worker's own.
     pub(crate) fn apply(
         &mut self,
         rules: &Rules,
-        batch: &Batch,
+        (batch, users): (&Batch, Range<usize>),
         (occasion, now): (Occasion, i64),
         partitions: &BTreeMap<i32, Partition>,
         cache: &mut Cache,
         step: &mut Step,
-    ) {
-        let entry_bytes = rules.definitions.entry_bytes();
-        for pending in &batch.pending {
-            let slot = cache.slot(pending.slot);
-            match pending.change {
-                Change::Erasure => {
-                    if let Known::User(user) = &slot.known
-                        && user.scheduled.is_some()
-                    {
-                        step.unschedule(user.partition, &slot.id);
-                    }
-                    slot.known = Known::Absent;
-                    step.erase(&slot.id);
-                }
-                Change::Event(begin) => {
-                    let Some(partition) = partitions.get(&pending.partition) else {
-                        continue;
-                    };
-                    if !matches!(slot.known, Known::User(_)) {
-                        let user = User::new(pending.partition, partition.position.epoch);
-                        slot.known = Known::User(Box::new(user));
-                    }
-                    let Known::User(user) = &mut slot.known else {
-                        continue;
-                    };
-                    if user.partition != pending.partition {
-                        self.adopt(
-                            user,
-                            &slot.id,
-                            pending.partition,
-                            partition.position.epoch,
-                            step,
-                        );
-                    }
-                    let entry = &batch.entries[begin..begin + entry_bytes];
-                    user.window.insert(&rules.definitions, entry, &rules.limits);
-                }
+    ) -> usize {
+        let end = users.end;
+        let mut share = None;
+        for index in users {
+            let user = &batch.touched[index];
+            if step.bytes() >= STEP_BYTES && share != Some(user.share) {
+                // Loaded for nothing: what the watch on them has seen is void after this step.
+                batch.touched[index..end]
+                    .iter()
+                    .for_each(|user| forget_foreign(cache.slot(user.slot), partitions));
+                return index;
             }
-        }
-        for (index, partition) in &batch.stale {
-            let slot = cache.slot(*index);
-            if !matches!(slot.known, Known::User(_)) {
-                step.erase(&slot.id);
+            share = Some(user.share);
+            let slot = cache.slot(user.slot);
+            let mut anew = false;
+            for pending in batch.changes(user) {
+                anew |= self.change(rules, batch, pending, partitions, slot, step);
             }
-            step.checked(*partition, &slot.id);
-        }
-        for (index, named_by) in &batch.touched {
-            let slot = cache.slot(*index);
             match &mut slot.known {
-                Known::User(user)
-                    if occasion == Occasion::Records || user.partition == *named_by =>
+                Known::User(known)
+                    if occasion == Occasion::Records || known.partition == user.partition =>
                 {
-                    if let Some(partition) = partitions.get(&user.partition) {
-                        self.write(rules, &slot.id, user, (occasion, now), partition, step);
+                    if let Some(partition) = partitions.get(&known.partition) {
+                        let when = (occasion, now);
+                        self.write(rules, (&slot.id, known, anew), when, partition, step);
                     }
                 }
-                _ if occasion == Occasion::Decay => step.unschedule(*named_by, &slot.id),
+                _ if occasion == Occasion::Decay => step.unschedule(user.partition, &slot.id),
                 _ => {}
             }
-            // Only of its own partitions' users does a worker learn when somebody else writes them.
-            if !matches!(&slot.known, Known::User(user) if partitions.contains_key(&user.partition))
-            {
-                slot.known = Known::Nothing;
+            forget_foreign(slot, partitions);
+            cache.settle(user.slot);
+        }
+        end
+    }
+
+    /// Applies one change; true when the user begins with it.
+    fn change(
+        &mut self,
+        rules: &Rules,
+        batch: &Batch,
+        pending: Pending,
+        partitions: &BTreeMap<i32, Partition>,
+        slot: &mut Slot,
+        step: &mut Step,
+    ) -> bool {
+        match pending.change {
+            Change::Erasure => {
+                if let Known::User(user) = &slot.known
+                    && user.scheduled.is_some()
+                {
+                    step.unschedule(user.partition, &slot.id);
+                }
+                slot.known = Known::Absent;
+                step.erase(&slot.id);
+                false
             }
-            cache.settle(*index);
+            Change::Check => {
+                if !matches!(slot.known, Known::User(_)) {
+                    step.erase(&slot.id);
+                }
+                step.checked(pending.partition, &slot.id);
+                false
+            }
+            Change::Event(begin) => {
+                let Some(partition) = partitions.get(&pending.partition) else {
+                    return false;
+                };
+                let anew = !matches!(slot.known, Known::User(_));
+                if anew {
+                    let user = User::new(pending.partition, partition.position.epoch);
+                    slot.known = Known::User(Box::new(user));
+                }
+                let Known::User(user) = &mut slot.known else {
+                    return false;
+                };
+                if user.partition != pending.partition {
+                    self.adopt(user, &slot.id, (pending.partition, partition), step);
+                }
+                let begin = begin as usize;
+                let entry = &batch.entries[begin..begin + rules.definitions.entry_bytes()];
+                user.window.insert(&rules.definitions, entry, &rules.limits);
+                anew
+            }
         }
     }
 
-    fn adopt(&mut self, user: &mut User, id: &str, partition: i32, epoch: u32, step: &mut Step) {
+    fn adopt(
+        &mut self,
+        user: &mut User,
+        id: &str,
+        (number, partition): (i32, &Partition),
+        step: &mut Step,
+    ) {
         self.adopted += 1;
+        self.mixed.extend([user.partition, number]);
         if user.scheduled.take().is_some() {
             step.unschedule(user.partition, id);
         }
-        user.partition = partition;
-        user.epoch = epoch;
+        user.partition = number;
+        user.epoch = partition.position.epoch;
     }
 
     fn write(
         &mut self,
         rules: &Rules,
-        id: &str,
-        user: &mut User,
+        (id, user, anew): (&str, &mut User, bool),
         (occasion, now): (Occasion, i64),
         partition: &Partition,
         step: &mut Step,
     ) {
         let definitions = &rules.definitions;
         // After a warm-up the hash is still to be made, and so is its end.
-        let mut renew = occasion == Occasion::Decay || user.scheduled == Some(0);
+        let first = user.scheduled == Some(0);
+        let mut renew = occasion == Occasion::Decay || first;
         let renewed = now + definitions.ttl_ms();
         if occasion == Occasion::Records
             && renewed - user.expires_at >= RENEWAL_MS.min(definitions.ttl_ms() / 1000)
@@ -190,7 +220,15 @@ impl Applier {
                 complete_from,
                 stale_marks,
                 renew,
+                anew: anew || first,
             },
         );
+    }
+}
+
+/// Only of its own partitions' users does a worker learn when somebody else writes them.
+fn forget_foreign(slot: &mut Slot, partitions: &BTreeMap<i32, Partition>) {
+    if !matches!(&slot.known, Known::User(user) if partitions.contains_key(&user.partition)) {
+        slot.known = Known::Nothing;
     }
 }

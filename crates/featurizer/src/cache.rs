@@ -22,8 +22,8 @@ pub(crate) struct Slot {
     pub(crate) id: Box<str>,
     /// What is known.
     pub(crate) known: Known,
-    /// In the batch that is being gathered; such a slot stays.
-    pub(crate) touched: bool,
+    /// Its place in the batch that is being gathered or applied; such a slot stays.
+    pub(crate) touched: Option<u32>,
     used: bool,
     bytes: usize,
 }
@@ -72,7 +72,7 @@ impl Cache {
         let slot = Slot {
             id: id.into(),
             known: Known::Nothing,
-            touched: false,
+            touched: None,
             used: false,
             bytes,
         };
@@ -113,7 +113,7 @@ impl Cache {
         let bytes = SLOT + slot.id.len() + window;
         self.bytes = self.bytes - slot.bytes + bytes;
         slot.bytes = bytes;
-        slot.touched = false;
+        slot.touched = None;
     }
 
     /// Lets users go until the limit is kept.
@@ -124,8 +124,8 @@ impl Cache {
             steps -= 1;
             self.hand = (self.hand + 1) % self.slots.len();
             match &mut self.slots[self.hand] {
-                Some(slot) if slot.used && !slot.touched => slot.used = false,
-                Some(slot) if !slot.touched => self.remove(self.hand as u32),
+                Some(slot) if slot.used && slot.touched.is_none() => slot.used = false,
+                Some(slot) if slot.touched.is_none() => self.remove(self.hand as u32),
                 _ => {}
             }
         }
@@ -189,7 +189,7 @@ mod tests {
         let mut cache = Cache::new(100 * (SLOT + 10));
         for number in 0..1000 {
             let index = put(&mut cache, &format!("u{number}"), 0);
-            cache.slot(index).touched = number == 3;
+            cache.slot(index).touched = (number == 3).then_some(0);
             if number >= 7 {
                 cache.find("u7");
             }

@@ -1,7 +1,7 @@
 //! Features of users that are silent: evaluated anew when an event leaves a window, and after a rebuild.
 
 use crate::apply::Occasion;
-use crate::batch::STEP_USERS;
+use crate::batch::{Change, STEP_USERS};
 use crate::store::Lost;
 use crate::worker::{OTHERS, State};
 use std::time::{Duration, Instant};
@@ -11,6 +11,8 @@ use tidemill_core::clock::now_ms;
 const EVERY: Duration = Duration::from_millis(200);
 /// How long new events go first when more users are due than one step takes: 10,000 users a second.
 const BUSY: Duration = Duration::from_millis(40);
+/// How many turns that were missed are made up for at once.
+const TURNS: u128 = 25;
 /// How often the backlog is counted, and a worker without records looks whether its positions are still its own.
 const COUNT: Duration = Duration::from_secs(1);
 
@@ -37,13 +39,19 @@ impl State {
         if self.claims.open() || (!early && self.decay.next.is_some_and(|next| now < next)) {
             return Ok(());
         }
-        match self.decay_due() {
-            Ok(true) => {}
-            Ok(false) => self.interrupt(OTHERS),
-            Err(Lost(error)) => self.interrupt(&error),
-        }
-        if !self.batch.is_empty() {
+        // A long batch takes the time of many turns.
+        let next = self.decay.next.unwrap_or(now);
+        let turns = now.saturating_duration_since(next).as_millis() / BUSY.as_millis();
+        for _ in 0..=turns.min(TURNS) {
+            match self.decay_due() {
+                Ok(true) => {}
+                Ok(false) => self.interrupt(OTHERS),
+                Err(Lost(error)) => self.interrupt(&error),
+            }
             self.flush(Occasion::Decay)?;
+            if !self.decay.more {
+                break;
+            }
         }
         self.decay.next = Some(now + if self.decay.more { BUSY } else { EVERY });
         Ok(())
@@ -97,8 +105,8 @@ impl State {
         }
         self.decay.more = true;
         for user in &users {
-            let slot = self.touch(user, partition);
-            self.batch.stale.push((slot, partition));
+            let place = self.touch(user, partition);
+            self.batch.change(place, partition, Change::Check);
         }
         Ok(())
     }

@@ -1,21 +1,25 @@
-//! What a worker tells about itself: metrics, readiness, and the progress of a warm-up.
+//! What a worker tells about itself: metrics, readiness, and how far a warm-up is.
 
 use crate::batch::Batch;
 use crate::partition::Partition;
+use crate::warm_up::WarmUp;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::admin::Health;
 
-/// How often the progress of a warm-up is logged.
-const PROGRESS: Duration = Duration::from_secs(5);
+/// Notes how long a stage of a batch took.
+pub(crate) fn stage(name: &'static str, started: Instant) {
+    histogram!("tidemill_stage_seconds", "stage" => name).record(started.elapsed());
+}
 
 /// Handles of the metrics, which are updated once for each batch.
 pub(crate) struct Gauges {
+    number: usize,
     part: String,
-    topic: String,
     health: Arc<Health>,
+    warm_up: Arc<WarmUp>,
     records: Counter,
     users: Counter,
     steps: Counter,
@@ -28,20 +32,20 @@ pub(crate) struct Gauges {
     cached_users: Gauge,
     cached_bytes: Gauge,
     backlog: Gauge,
-    lag: BTreeMap<i32, Gauge>,
     oldest: Option<i64>,
-    told: Option<Instant>,
+    sent: Instant,
     warned: Option<Instant>,
 }
 
 impl Gauges {
     /// Those of worker `number`.
-    pub(crate) fn new(number: usize, topic: &str, health: Arc<Health>) -> Self {
+    pub(crate) fn new(number: usize, health: Arc<Health>, warm_up: Arc<WarmUp>) -> Self {
         let worker = number.to_string();
         Self {
+            number,
             part: format!("worker {number}"),
-            topic: topic.to_owned(),
             health,
+            warm_up,
             records: counter!("tidemill_records_total"),
             users: counter!("tidemill_user_writes_total"),
             steps: counter!("tidemill_steps_total"),
@@ -54,31 +58,19 @@ impl Gauges {
             cached_users: gauge!("tidemill_cached_users", "worker" => worker.clone()),
             cached_bytes: gauge!("tidemill_cached_bytes", "worker" => worker.clone()),
             backlog: gauge!("tidemill_decay_backlog", "worker" => worker),
-            lag: BTreeMap::new(),
             oldest: None,
-            told: None,
+            sent: Instant::now(),
             warned: None,
         }
     }
 
     /// A step was sent.
-    pub(crate) fn sent(&mut self, batch: &Batch, adopted: &mut u64, now: i64) {
+    pub(crate) fn sent(&mut self, batch: &Batch, adopted: &mut u64) {
         self.records.increment(batch.records as u64);
         self.users.increment(batch.touched.len() as u64);
         self.steps.increment(1);
         self.oldest = batch.oldest;
-        for (partition, reached) in &batch.reached {
-            let gauge = self.lag.entry(*partition).or_insert_with(|| {
-                let labels = [
-                    ("topic", self.topic.clone()),
-                    ("partition", partition.to_string()),
-                ];
-                gauge!("tidemill_lag_seconds", &labels)
-            });
-            if let Some(timestamp) = reached.timestamp {
-                gauge.set((now - timestamp).max(0) as f64 / 1000.0);
-            }
-        }
+        self.sent = Instant::now();
         let count = std::mem::take(adopted);
         if count > 0 {
             self.adopted.increment(count);
@@ -94,6 +86,7 @@ impl Gauges {
 
     /// The step under way was applied.
     pub(crate) fn applied(&mut self, errors: usize, error: Option<&str>) {
+        stage("write", self.sent);
         if let Some(oldest) = self.oldest.take() {
             self.fresh
                 .record((tidemill_core::clock::now_ms() - oldest).max(0) as f64 / 1000.0);
@@ -148,15 +141,6 @@ impl Gauges {
         self.cached_bytes.set(bytes as f64);
     }
 
-    /// These partitions are somebody else's.
-    pub(crate) fn revoked(&mut self, partitions: &[i32]) {
-        for partition in partitions {
-            if let Some(gauge) = self.lag.remove(partition) {
-                gauge.set(0.0);
-            }
-        }
-    }
-
     /// Says what keeps the worker from being ready, if anything does.
     pub(crate) fn progress(&mut self, partitions: &BTreeMap<i32, Partition>, waiting: usize) {
         let settling = partitions.values().filter(|own| !own.settled()).count();
@@ -167,6 +151,7 @@ impl Gauges {
             );
         } else if settling == 0 {
             self.health.ready(&self.part);
+            self.warm_up.done(self.number);
         } else {
             let (mut done, mut all) = (0, 0);
             for own in partitions.values() {
@@ -178,9 +163,9 @@ impl Gauges {
             let percent = if all == 0 { 100 } else { done * 100 / all };
             let text = format!("warming up {settling} partitions, {percent} %");
             self.health.unready(self.part.as_str(), text);
-            if all > 0 && self.told.is_none_or(|told| told.elapsed() > PROGRESS) {
-                self.told = Some(Instant::now());
-                tracing::info!(records = done, of = all, percent, "warming up");
+            if all > 0 {
+                let (done, all) = (done.unsigned_abs(), all.unsigned_abs());
+                self.warm_up.report(self.number, done, all);
             }
         }
     }

@@ -1,23 +1,29 @@
 //! Brings the users of a batch into memory.
 
+use crate::apply::Occasion;
 use crate::cache::Known;
 use crate::position::Position;
 use crate::store::Lost;
 use crate::user::User;
 use crate::worker::State;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 impl State {
-    /// Reads what is not known of the batch's users; false when the step under way was refused meanwhile.
-    pub(crate) fn load(&mut self, now: i64) -> Result<bool, Lost> {
+    /// Reads what is not known of these users of the batch; false when the step under way was refused meanwhile.
+    pub(crate) fn load(
+        &mut self,
+        users: Range<usize>,
+        (occasion, now): (Occasion, i64),
+    ) -> Result<bool, Lost> {
         let outlives_ms = self.step.outlives_ms();
         // The others the store has let go, or will before the step arrives.
         let lives = |user: &User| user.expires_at.saturating_add(outlives_ms) > now;
         let mut missing = Vec::new();
-        for (index, _) in &self.batch.touched {
-            match &self.cache.slot(*index).known {
-                Known::Nothing => missing.push(*index),
-                Known::User(user) if !lives(user) => missing.push(*index),
+        for user in &self.batch.touched[users] {
+            match &self.cache.slot(user.slot).known {
+                Known::Nothing => missing.push(user.slot),
+                Known::User(known) if !lives(known) => missing.push(user.slot),
                 _ => {}
             }
         }
@@ -57,14 +63,18 @@ impl State {
         }
         self.gauges.loaded(missing.len());
         if !elsewhere.is_empty() {
-            self.check_elsewhere(&elsewhere)?;
+            self.check_elsewhere(&elsewhere, occasion)?;
         }
         Ok(true)
     }
 
     /// Users whose state was made in a partition that another worker holds: the state counts where it is of that
     /// partition's present epoch, and then the other worker must notice that the user was taken.
-    fn check_elsewhere(&mut self, elsewhere: &BTreeMap<i32, Vec<u32>>) -> Result<(), Lost> {
+    fn check_elsewhere(
+        &mut self,
+        elsewhere: &BTreeMap<i32, Vec<u32>>,
+        occasion: Occasion,
+    ) -> Result<(), Lost> {
         let partitions: Vec<i32> = elsewhere.keys().copied().collect();
         let positions = self.store.look_also(&partitions)?;
         for ((partition, users), position) in elsewhere.iter().zip(positions) {
@@ -79,7 +89,7 @@ impl State {
                 };
                 if !valid {
                     slot.known = Known::Absent;
-                } else if !self.batch.pending.is_empty()
+                } else if occasion == Occasion::Records
                     && let Some(position) = &position
                 {
                     self.disturbed.insert(*partition, position.clone());

@@ -1,16 +1,19 @@
 //! The featurizer's process: flags, logs and signals around the library.
 
 use featurizer::settings::{BINARY, Flags, Task};
-use featurizer::{explain, rebuild, run};
+use featurizer::{doctor, explain, rebuild, run};
 use std::process::ExitCode;
 use tidemill_core::entry;
 
 fn main() -> ExitCode {
     entry::start(&BINARY, |flags: Flags, shutdown| async move {
+        let print_config = flags.shared.print_config;
         let (config, task) = flags.validate()?;
         match task {
+            Task::Run if print_config => Ok(ExitCode::SUCCESS),
             Task::Run => run(config, shutdown).await.map(|()| ExitCode::SUCCESS),
             Task::Explain { user, at } => explain::run(&config, &user, at, shutdown).await,
+            Task::Doctor { json } => doctor::run(&config, json, shutdown).await,
             Task::Rebuild { partition } => {
                 let done = rebuild::run(&config, partition, shutdown).await;
                 done.map(|()| ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! One partition in the hands of a worker.
 
-use crate::position::{Position, Token};
+use crate::position::{Ahead, Position};
 
 /// What a worker knows of a partition it has claimed.
 #[derive(Clone, Debug)]
@@ -77,22 +77,25 @@ impl Partition {
         }
     }
 
-    /// The position after the records before `next` are applied.
-    pub(crate) fn moved(&self, next: i64, last: u64, token: Token) -> Position {
-        let warm_until = self.position.warm_until.filter(|until| next < *until);
-        Position {
-            offset: next,
-            last: Some(last),
-            token,
-            warm_until,
-            ..self.position.clone()
-        }
+    /// The records before `next` are applied.
+    pub(crate) fn moved(&mut self, next: i64, last: u64) {
+        let position = &mut self.position;
+        position.offset = next;
+        position.last = Some(last);
+        position.warm_until = position.warm_until.filter(|until| next < *until);
+        position.ahead = position.ahead.filter(|ahead| next < ahead.until);
+    }
+
+    /// The records before `until` are applied of the users whose share is below `done`.
+    pub(crate) fn partly_moved(&mut self, until: i64, done: u32) {
+        self.position.ahead = Some(Ahead { until, done });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::Token;
 
     fn partition(check: Option<u64>) -> Partition {
         let token = Token {
@@ -109,6 +112,8 @@ mod tests {
             last: check,
             warm_until,
             complete_from,
+            mixed: false,
+            ahead: None,
         };
         Partition {
             position,
@@ -142,11 +147,21 @@ mod tests {
 
     #[test]
     fn a_warm_up_ends_at_its_target() {
-        let token = Token {
-            instance: 1,
-            count: 2,
-        };
-        assert_eq!(partition(None).moved(19, 0, token).warm_until, Some(20));
-        assert_eq!(partition(None).moved(20, 0, token).warm_until, None);
+        let mut partition = partition(None);
+        partition.moved(19, 0);
+        assert_eq!(partition.position.warm_until, Some(20));
+        partition.moved(20, 0);
+        assert_eq!(partition.position.warm_until, None);
+    }
+
+    #[test]
+    fn who_is_ahead_stays_so_until_the_others_are_there() {
+        let mut partition = partition(None);
+        partition.partly_moved(15, 7);
+        partition.moved(14, 0);
+        let (until, done) = (15, 7);
+        assert_eq!(partition.position.ahead, Some(Ahead { until, done }));
+        partition.moved(15, 0);
+        assert_eq!(partition.position.ahead, None);
     }
 }

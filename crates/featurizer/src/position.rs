@@ -29,6 +29,35 @@ pub struct Position {
     pub warm_until: Option<i64>,
     /// Events before this time (epoch ms) were deleted from the log before they could be applied.
     pub complete_from: Option<i64>,
+    /// Whether users came here from other partitions, or went there: then no partition can be built anew alone.
+    pub mixed: bool,
+    /// Some of the users are further already.
+    pub ahead: Option<Ahead>,
+}
+
+/// How far some of a partition's users have been applied beyond its position: a long batch is written in several
+/// steps, and each takes a share of the users. Where it is cut short, the rest follows record by record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// The next offset to be applied for the users that are ahead.
+    pub until: i64,
+    /// They are those whose [`share`] is below this.
+    pub done: u32,
+}
+
+/// A user's place in the order of a long batch, below 2^16. Stable for ever.
+pub fn share(user: &str) -> u32 {
+    (fingerprint(None, Some(user.as_bytes()), None) >> 48) as u32
+}
+
+impl Position {
+    /// The next offset to be applied for this user.
+    pub fn reached(&self, user: &str) -> i64 {
+        match self.ahead {
+            Some(Ahead { until, done }) if share(user) < done => until,
+            _ => self.offset,
+        }
+    }
 }
 
 impl fmt::Display for Position {
@@ -50,7 +79,11 @@ impl fmt::Display for Position {
                 None => f.write_str(" -")?,
             }
         }
-        Ok(())
+        f.write_str(if self.mixed { " mixed " } else { " - " })?;
+        match self.ahead {
+            Some(Ahead { until, done }) => write!(f, "{until}:{done}"),
+            None => f.write_str("-"),
+        }
     }
 }
 
@@ -77,6 +110,19 @@ impl FromStr for Position {
             digits => digits.parse().map(Some).map_err(drop),
         };
         let (warm_until, complete_from) = (number()?, number()?);
+        let mixed = match word()? {
+            "-" => false,
+            "mixed" => true,
+            _ => return Err(()),
+        };
+        let ahead = match word()? {
+            "-" => None,
+            pair => {
+                let (until, done) = pair.split_once(':').ok_or(())?;
+                let (until, done) = (until.parse().map_err(drop)?, done.parse().map_err(drop)?);
+                Some(Ahead { until, done })
+            }
+        };
         Ok(Self {
             offset,
             token,
@@ -85,6 +131,8 @@ impl FromStr for Position {
             last,
             warm_until,
             complete_from,
+            mixed,
+            ahead,
         })
     }
 }
@@ -119,7 +167,7 @@ pub fn resume(stored: Option<&Position>, definitions: &str, log: (i64, i64)) -> 
     if stored.definitions != definitions {
         return Resume::Rebuild("the stored windows have other feature definitions");
     }
-    if stored.offset > end {
+    if stored.ahead.map_or(stored.offset, |ahead| ahead.until) > end {
         return Resume::Rebuild("the position is beyond the end of the log, which was re-created");
     }
     if stored.offset < start {
@@ -176,6 +224,11 @@ mod tests {
             last,
             warm_until: None,
             complete_from: Some(-5),
+            mixed: last.is_some(),
+            ahead: last.map(|_| Ahead {
+                until: offset + 5,
+                done: 65_535,
+            }),
         }
     }
 
@@ -184,7 +237,13 @@ mod tests {
         for position in [stored(12, None), stored(0, Some(u64::MAX))] {
             assert_eq!(position.to_string().parse(), Ok(position));
         }
-        for text in ["", "12", "12 a-b", "x 7-3 9 f - - -", "1 7-3 9 f - -"] {
+        for text in [
+            "",
+            "12",
+            "12 a-b",
+            "x 7-3 9 f - - - - -",
+            "1 7-3 9 f - - - -",
+        ] {
             assert_eq!(text.parse::<Position>(), Err(()), "{text}");
         }
     }
@@ -192,7 +251,10 @@ mod tests {
     #[test]
     fn every_case_of_a_start_is_decided() {
         let at = |at, check| Resume::Continue { at, check };
-        let with = |position: Position, log| resume(Some(&position), "00ff", log);
+        let with = |mut position: Position, log| {
+            position.ahead = None;
+            resume(Some(&position), "00ff", log)
+        };
         assert_eq!(with(stored(10, Some(1)), (0, 10)), at(9, Some(1)));
         assert_eq!(with(stored(10, Some(1)), (9, 20)), at(9, Some(1)));
         assert_eq!(with(stored(10, Some(1)), (10, 20)), at(10, None));
@@ -205,11 +267,33 @@ mod tests {
             with(stored(10, Some(1)), (0, 9)),
             Resume::Rebuild(_)
         ));
+        assert_eq!(
+            resume(Some(&stored(10, Some(1))), "00ff", (0, 15)),
+            at(9, Some(1))
+        );
+        assert!(matches!(
+            resume(Some(&stored(10, Some(1))), "00ff", (0, 14)),
+            Resume::Rebuild(_)
+        ));
         assert!(matches!(
             resume(Some(&stored(10, None)), "other", (0, 20)),
             Resume::Rebuild(_)
         ));
         assert!(matches!(resume(None, "00ff", (0, 20)), Resume::Rebuild(_)));
+    }
+
+    #[test]
+    fn users_are_ahead_by_their_share() {
+        let mut position = stored(10, None);
+        assert_eq!(position.reached("u"), 10);
+        let (until, own) = (70, share("u"));
+        for (done, reached) in [(0, 10), (own, 10), (own + 1, 70), (1 << 16, 70)] {
+            position.ahead = Some(Ahead { until, done });
+            assert_eq!(position.reached("u"), reached);
+        }
+        // The shares of names that differ in their last digits spread over the whole range.
+        let low = (0..1000).filter(|number| share(&format!("u_{number:05}")) < 1 << 15);
+        assert!((400..600).contains(&low.count()));
     }
 
     #[test]

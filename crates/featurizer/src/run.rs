@@ -2,11 +2,13 @@
 
 use crate::settings::{BINARY, Config};
 use crate::store::{Keys, Ownership, Redis, own};
+use crate::warm_up::WarmUp;
 use crate::worker::Worker;
 use std::sync::Arc;
 use tidemill_core::admin::{self, Health};
+use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, DeadLetters};
+use tidemill_core::kafka::{Cluster, DeadLetters, lag};
 use tidemill_core::workers;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let health = Health::starting();
     let pages = shutdown.child_token();
-    admin::serve(config.shared.admin, health.clone(), pages).await?;
+    admin::serve(&BINARY, config.shared.admin, health.clone(), pages).await?;
     let shared = &config.shared;
     block_in_place(|| check_store(&config, &shutdown))?;
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
@@ -39,6 +41,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         health.unready(format!("worker {worker}"), "joining the group");
     }
     health.ready("start");
+    lag::watch(shared, shutdown.clone())?;
     tracing::info!(
         topic = shared.topic,
         partitions,
@@ -48,10 +51,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         key_prefix = config.key_prefix,
         "featurizer started"
     );
+    let resolver = Resolver::open(&shared.claims, &shutdown)?;
     let config = Arc::new(config);
+    let warm_up = Arc::new(WarmUp::default());
     let count = config.shared.workers;
     let outcome = workers::run(count, &shutdown, move |number, shutdown| {
-        Worker::open(number, &config, &letters, &health)?.run(&shutdown)
+        Worker::open(number, &config, &letters, &resolver, &health, &warm_up)?.run(&shutdown)
     })
     .await;
     tracing::info!("featurizer stopped");
@@ -60,15 +65,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 
 /// Waits for Redis, and makes sure that the key prefix is ours.
 fn check_store(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let mut redis = Redis::new(&config.redis_url)?;
+    let mut redis = Redis::new(&config.redis)?;
     let timeout = config.shared.connect_timeout;
     let stopped = || shutdown.is_cancelled();
-    let address = redis.address();
     redis.connect_within(timeout, stopped).map_err(|error| {
+        let (error, address) = (error.0, &config.redis);
+        let hint = address.hint(&error);
         Failure::unreachable(format!(
-            "no Redis at {address} answered within {timeout:?}: {}; check --redis-url (REDIS_URL) and that a Redis \
-             listens there",
-            error.0
+            "no Redis at {address} answered within {timeout:?}: {error}; {hint}"
         ))
     })?;
     let keys = Keys::new(&config.key_prefix, &config.shared.topic);

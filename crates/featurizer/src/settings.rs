@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use tidemill_core::features::{Definitions, Limits};
+use tidemill_core::redis_access::{RedisAccess, RedisFlags};
 use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_time};
 
 /// The featurizer among the binaries.
@@ -12,6 +13,7 @@ pub const BINARY: Binary = Binary {
     group: "feature-compute",
     topic: "user-events",
     admin_addr: "127.0.0.1:9101",
+    metrics: crate::metrics::METRICS,
 };
 
 /// Keeps sliding-window features per user, in event time, in Redis
@@ -31,14 +33,9 @@ pub struct Flags {
 /// Flags that only the featurizer has.
 #[derive(Args, Clone, Debug)]
 pub struct OwnFlags {
-    /// Redis to keep the features in
-    #[arg(
-        long,
-        env = "REDIS_URL",
-        default_value = "redis://localhost:6379",
-        global = true
-    )]
-    pub redis_url: String,
+    /// Flags of the Redis that features are kept in.
+    #[command(flatten)]
+    pub redis: RedisFlags,
 
     /// What the names of all keys begin with; the scorer's flag of this name must say the same
     #[arg(long, env = "TIDEMILL_KEY_PREFIX", default_value = "", global = true)]
@@ -99,6 +96,12 @@ pub enum Command {
         #[arg(long, value_name = "P")]
         partition: Option<i32>,
     },
+    /// Say what is wrong with brokers, topic, records, group or Redis, with the remedy; exit code 1 on a problem
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl AsRef<SharedFlags> for Flags {
@@ -112,8 +115,8 @@ impl AsRef<SharedFlags> for Flags {
 pub struct Config {
     /// What every binary needs.
     pub shared: Shared,
-    /// URL of the Redis.
-    pub redis_url: String,
+    /// The Redis that features are kept in.
+    pub redis: RedisAccess,
     /// What the names of all keys begin with.
     pub key_prefix: String,
     /// The features.
@@ -156,6 +159,11 @@ pub enum Task {
         /// Only this partition.
         partition: Option<i32>,
     },
+    /// See [`Command::Doctor`].
+    Doctor {
+        /// Print JSON.
+        json: bool,
+    },
 }
 
 impl Flags {
@@ -164,10 +172,11 @@ impl Flags {
         let mut problems = Problems::default();
         let shared = self.shared.validate(&BINARY, &mut problems);
         let own = self.own;
-        if let Err(error) = crate::store::Redis::new(&own.redis_url) {
-            problems.add(format!(
-                "--redis-url: {error}; use redis://host:6379, or rediss:// for TLS"
-            ));
+        let redis = own.redis.validate(&mut problems);
+        if let Some(access) = &redis
+            && let Err(error) = crate::store::Redis::new(access)
+        {
+            problems.add(format!("--redis-url or its certificates: {error}"));
         }
         let definitions = definitions(own.features.as_ref(), &mut problems);
         let dead_letter_topic = own.dead_letter_topic.as_ref();
@@ -191,6 +200,7 @@ impl Flags {
         let task = match self.command {
             None => Some(Task::Run),
             Some(Command::Rebuild { partition }) => Some(Task::Rebuild { partition }),
+            Some(Command::Doctor { json }) => Some(Task::Doctor { json }),
             Some(Command::Explain { user, at: None }) => Some(Task::Explain { user, at: None }),
             Some(Command::Explain { user, at: Some(at) }) => {
                 let at = problems.take("--at", &at, parse_time);
@@ -201,7 +211,7 @@ impl Flags {
         let valid = (|| {
             let config = Config {
                 shared: shared?,
-                redis_url: own.redis_url,
+                redis: redis?,
                 key_prefix: own.key_prefix,
                 definitions: definitions?,
                 dead_letter_topic: dead_letter_topic?,

@@ -1,28 +1,26 @@
 //! The loop of one worker thread: poll a batch, apply it, write windows, features and positions in one step, go on.
 
 use crate::apply::{Applier, Occasion, Rules};
-use crate::batch::{Batch, Change, Pending, Reached};
-use crate::cache::{Cache, Known};
+use crate::batch::Batch;
+use crate::cache::Cache;
 use crate::claim::Claims;
 use crate::gauges::Gauges;
-use crate::partition::{Partition, Turn};
-use crate::position::{Position, Token, fingerprint};
+use crate::partition::Partition;
+use crate::position::{Position, Token};
 use crate::settings::Config;
-use crate::store::{Fenced, Keys, Lost, Outcome, Redis, Step};
+use crate::store::{Fenced, Keys, Redis, Step};
+use crate::warm_up::WarmUp;
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::admin::Health;
-use tidemill_core::clock::now_ms;
-use tidemill_core::kafka::{Consumer, DeadLetters, Polled, Producer, Record};
-use tidemill_core::record::user_event::{self, UserRecord};
+use tidemill_core::claim::{Held, Resolver};
+use tidemill_core::kafka::{Consumer, DeadLetters, Polled, Producer};
 use tokio_util::sync::CancellationToken;
 
 /// How long a poll waits when nothing is under way; decay and signals are looked after in between.
 const IDLE: Duration = Duration::from_millis(50);
-/// How long dead letters may take to be acknowledged before their batch is done over.
-const LETTERS: Duration = Duration::from_secs(5);
 /// How often the group and the admin pages are told how far we are.
 const REPORT: Duration = Duration::from_secs(1);
 /// Why a worker goes back when a step was refused.
@@ -46,13 +44,18 @@ pub(crate) struct State {
     /// The partitions held, and those that wait for it.
     pub(crate) partitions: BTreeMap<i32, Partition>,
     pub(crate) claims: Claims,
+    /// Partitions whose next record stands for an object that cannot be had now.
+    pub(crate) held: Held,
+    pub(crate) resolver: Resolver,
     pub(crate) token: Token,
     /// Tokens of partitions of other workers whose users the batch takes.
     pub(crate) disturbed: BTreeMap<i32, Position>,
     pub(crate) gauges: Gauges,
     pub(crate) decay: crate::decay::Decay,
-    letters: DeadLetters,
-    producer: Producer,
+    pub(crate) letters: DeadLetters,
+    pub(crate) producer: Producer,
+    /// Whether the batch may take all that has arrived, and be written in several steps: what the last one has left.
+    pub(crate) long: bool,
     reported: Instant,
 }
 
@@ -62,12 +65,14 @@ impl Worker {
         number: usize,
         config: &Arc<Config>,
         letters: &DeadLetters,
+        resolver: &Resolver,
         health: &Arc<Health>,
+        warm_up: &Arc<WarmUp>,
     ) -> anyhow::Result<Self> {
         let shared = &config.shared;
         let keys = Keys::new(&config.key_prefix, &shared.topic);
         let definitions = config.definitions.clone();
-        let redis = Redis::new(&config.redis_url).context("--redis-url")?;
+        let redis = Redis::new(&config.redis).context("--redis-url")?;
         let instance = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), number);
         let state = State {
             step: Step::new(&definitions, &keys),
@@ -81,12 +86,15 @@ impl Worker {
             applier: Applier::default(),
             partitions: BTreeMap::new(),
             claims: Claims::default(),
+            held: Held::default(),
+            resolver: resolver.clone(),
             token: Token { instance, count: 0 },
             disturbed: BTreeMap::new(),
-            gauges: Gauges::new(number, &shared.topic, health.clone()),
+            gauges: Gauges::new(number, health.clone(), warm_up.clone()),
             decay: crate::decay::Decay::default(),
             letters: letters.clone(),
             producer: Producer::open(&shared.kafka)?,
+            long: false,
             reported: Instant::now(),
             config: config.clone(),
         };
@@ -109,20 +117,27 @@ impl Worker {
             };
             idle = false;
             match consumer.poll(wait)? {
-                Polled::Record(record) => state.gather(&record)?,
+                Polled::Record(record) => state.gather(&consumer, &record)?,
                 Polled::Assigned(partitions) => state.claims.assigned(&partitions),
                 Polled::Revoked { partitions, lost } => {
                     state.revoked(&partitions, lost)?;
+                    state.held.forget(&consumer, &partitions)?;
                     consumer.release(&partitions)?;
                 }
                 Polled::OutOfRange => state.interrupt("a position is outside of its log"),
                 Polled::Idle => idle = true,
             }
+            if state.held.any() {
+                let partitions = &state.partitions;
+                let next = |id| partitions.get(&id).map(|partition| partition.next);
+                state.held.retry(&consumer, next)?;
+            }
             if state.claims.open() {
                 state.claim(&consumer)?;
             }
-            if idle || state.batch.full() {
+            if idle || state.batch.full(state.long) {
                 state.flush(Occasion::Records)?;
+                state.long = !idle && state.nobody_ahead();
                 if idle {
                     state.settle()?;
                 }
@@ -143,166 +158,10 @@ impl State {
         self.batch.is_empty() && !self.store.under_way() && !self.decay.pressing()
     }
 
-    /// Takes a record into the batch.
-    fn gather(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
-        let (id, offset) = (record.partition(), record.offset());
-        let Some(partition) = self.partitions.get_mut(&id) else {
-            return Ok(());
-        };
-        let (key, value, timestamp) = (record.key(), record.value(), record.timestamp());
-        let own = || fingerprint(timestamp, key, value);
-        match partition.turn(offset, own) {
-            Turn::Past => return Ok(()),
-            Turn::Foreign => {
-                self.claims
-                    .rebuild(id, "the log holds another record before the position");
-                self.interrupt("a log was re-created");
-                return Ok(());
-            }
-            Turn::Next => {}
-        }
-        partition.next = offset + 1;
-        if partition.gap {
-            partition.gap = false;
-            partition.position.complete_from = timestamp.or(partition.position.complete_from);
-        }
-        self.batch.record(
-            id,
-            Reached {
-                next: offset + 1,
-                last: own(),
-                timestamp,
-            },
-        );
-        let begin = self.batch.entries.len();
-        let definitions = &self.rules.definitions;
-        let decoded =
-            user_event::decode(definitions, key, value, timestamp, &mut self.batch.entries);
-        let (user, change) = match decoded {
-            Ok(UserRecord::Event { user, .. }) => (user, Change::Event(begin)),
-            Ok(UserRecord::Erasure { user }) => (user, Change::Erasure),
-            Err(reject) => {
-                self.batch.rejected += 1;
-                let sent = self.letters.send(&self.producer, record, &reject);
-                return sent.context("sending a dead letter");
-            }
-        };
-        let slot = self.touch(&user, id);
-        self.batch.pending.push(Pending {
-            slot,
-            partition: id,
-            change,
-        });
-        Ok(())
-    }
-
-    /// The user's slot, which stays until the batch is applied.
-    pub(crate) fn touch(&mut self, user: &str, partition: i32) -> u32 {
-        let index = self.cache.find(user);
-        let slot = self.cache.slot(index);
-        if !slot.touched {
-            slot.touched = true;
-            if let Known::User(user) = &slot.known {
-                self.batch.bytes += user.window.heap_bytes();
-            }
-            self.batch.touched.push((index, partition));
-        }
-        index
-    }
-
-    /// Applies the batch and sends its step; the outcome is looked at before the next.
-    pub(crate) fn flush(&mut self, occasion: Occasion) -> anyhow::Result<()> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        if self.batch.rejected > 0
-            && let Err(error) = self.producer.flush(LETTERS)
-        {
-            self.interrupt(&format!("dead letters: {error:#}"));
-            return Ok(());
-        }
-        match self.write(occasion) {
-            Ok(true) => {}
-            Ok(false) => self.interrupt(OTHERS),
-            Err(Lost(error)) => self.interrupt(&error),
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, occasion: Occasion) -> Result<bool, Lost> {
-        let now = now_ms();
-        if !self.load(now)? {
-            return Ok(false);
-        }
-        self.step.clear();
-        self.token.count += 1;
-        for (id, reached) in &self.batch.reached {
-            if let Some(partition) = self.partitions.get_mut(id) {
-                partition.position = partition.moved(reached.next, reached.last, self.token);
-            }
-        }
-        for (_, id) in &self.batch.touched {
-            // Users alone, as in decay, change the token too.
-            if let Some(partition) = self.partitions.get_mut(id) {
-                partition.position.token = self.token;
-            }
-        }
-        let occasion = (occasion, now);
-        let (batch, partitions) = (&self.batch, &self.partitions);
-        self.applier.apply(
-            &self.rules,
-            batch,
-            occasion,
-            partitions,
-            &mut self.cache,
-            &mut self.step,
-        );
-        for (id, partition) in &self.partitions {
-            if partition.position.token == self.token {
-                self.step.position(*id, partition.position.clone());
-            }
-        }
-        for (id, position) in std::mem::take(&mut self.disturbed) {
-            self.step.disturb(
-                id,
-                Position {
-                    token: self.token,
-                    ..position
-                },
-            );
-        }
-        if !self.finish()? || !self.store.send(&mut self.step)? {
-            return Ok(false);
-        }
-        self.gauges
-            .sent(&self.batch, &mut self.applier.adopted, now);
-        self.batch.clear();
-        self.cache.shrink();
-        Ok(true)
-    }
-
-    /// Waits for the step under way; false when it was refused.
-    pub(crate) fn finish(&mut self) -> Result<bool, Lost> {
-        if !self.store.under_way() {
-            return Ok(true);
-        }
-        match self.store.outcome()? {
-            Outcome::Applied { errors, error } => {
-                self.gauges.applied(errors, error.as_deref());
-                Ok(true)
-            }
-            Outcome::Refused => Ok(false),
-        }
-    }
-
-    /// Waits for the step under way, and recovers where it was not applied.
-    pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
-        match self.finish() {
-            Ok(true) => {}
-            Ok(false) => self.interrupt(OTHERS),
-            Err(Lost(error)) => self.interrupt(&error),
-        }
-        Ok(())
+    /// Whether all users of a partition are where its position is.
+    fn nobody_ahead(&self) -> bool {
+        let mut partitions = self.partitions.values();
+        partitions.all(|partition| partition.position.ahead.is_none())
     }
 
     /// How far the partitions held have been applied, as far as was sent.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::{bench, consume, demo, produce, simulate, stack};
+use crate::{bench, consume, dead_letters, demo, produce, simulate, stack};
 
 /// Development tools for tidemill: simulated traffic, a local Kafka and Redis, the demo
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Produce(produce::Flags),
     /// Print what arrives on a topic
     Consume(consume::Flags),
+    /// List what was set aside by reason, and send it back once the cause is mended
+    DeadLetters(dead_letters::Flags),
     /// Run everything on live traffic for half a minute and check what comes out
     Demo(demo::Flags),
     /// Measure, beside the limit and a plain loop
@@ -93,6 +95,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Produce(flags) => produce::command(&flags)?,
         Command::Consume(flags) => consume::command(&flags, &cancelled_by_ctrl_c()?)?,
         Command::Bench(bench) => bench::command(&bench)?,
+        Command::DeadLetters(flags) => dead_letters::command(&flags)?,
         Command::Demo(flags) => {
             let holds = demo::command(&flags, &cancelled_by_ctrl_c()?)?;
             return Ok(if holds {

@@ -6,6 +6,7 @@
 //! - [`stack`]: a local Kafka and Redis, found or started, without Docker
 //! - [`simulate`]: customers, merchants and fraudsters with known truth
 //! - [`produce`], [`consume`]: put a record on a topic, see what arrives
+//! - [`dead_letters`]: what was set aside and why, and back with it
 //! - [`demo`]: the whole path on live traffic, ending in a checked report
 //! - [`bench`]: how fast, beside the limit and a plain loop
 //! - [`harness`]: real executables as child processes, for tests and the demo
@@ -17,6 +18,7 @@
 pub mod bench;
 pub mod commands;
 pub mod consume;
+pub mod dead_letters;
 pub mod demo;
 pub mod harness;
 pub mod kafka;

@@ -1,6 +1,7 @@
 //! A micro-batch on its way through the worker: records in their order, each a row or a reject.
 
 use hashbrown::HashMap;
+use tidemill_core::claim::Content;
 use tidemill_core::kafka::Record;
 use tidemill_core::record::{Reason, Reject};
 
@@ -11,6 +12,8 @@ use crate::decode::{Decoder, Rows};
 pub struct Batch<'c> {
     /// The records themselves, in the consumer's memory.
     pub records: Vec<Record<'c>>,
+    /// Bytes of their keys and values, which stay in memory until the batch is published.
+    pub bytes: usize,
     /// What became of each record.
     pub entries: Vec<Entry>,
     /// The rows of those that could be decoded.
@@ -40,9 +43,13 @@ pub struct Decoded {
 }
 
 impl<'c> Batch<'c> {
-    /// Decodes a record and takes it in.
-    pub fn push(&mut self, decoder: &Decoder, record: Record<'c>) {
-        match decoder.decode(record.value(), record.timestamp(), &mut self.rows) {
+    /// Decodes a record's content and takes the record in.
+    pub fn push(&mut self, decoder: &Decoder, record: Record<'c>, content: Content) {
+        let rows = &mut self.rows;
+        let decoded = content
+            .of(record.value())
+            .and_then(|value| decoder.decode(value, record.timestamp(), rows));
+        match decoded {
             Ok(transaction) => {
                 let index = &mut self.user_index;
                 let users = &mut self.users;
@@ -62,6 +69,8 @@ impl<'c> Batch<'c> {
             }
             Err(reject) => self.entries.push(Entry::Reject(reject)),
         }
+        let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        self.bytes += length(record.key()) + length(record.value());
         self.records.push(record);
     }
 
@@ -90,6 +99,7 @@ impl<'c> Batch<'c> {
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
         self.records.clear();
+        self.bytes = 0;
         self.entries.clear();
         self.rows.clear();
         self.transactions.clear();

@@ -1,5 +1,6 @@
 //! `scorer check MODEL`: does it load, what does it take, does it score as its manifest says, how fast.
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -43,11 +44,16 @@ struct Latency {
 ///
 /// The report cannot be written.
 pub fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let report = examine(path)?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+    let report = examine(path);
+    let text = if json {
+        serde_json::to_string_pretty(&report)? + "\n"
     } else {
-        print(&report);
+        describe(&report)
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Who reads only the first lines has what he wants.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written?,
     }
     let good = report.error.is_none();
     Ok(if good {
@@ -57,7 +63,7 @@ pub fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn examine(path: &Path) -> anyhow::Result<Report> {
+fn examine(path: &Path) -> Report {
     let manifest_file = manifest_path(path);
     let mut report = Report {
         model: path.display().to_string(),
@@ -76,24 +82,23 @@ fn examine(path: &Path) -> anyhow::Result<Report> {
         Ok(manifest) => manifest,
         Err(error) => {
             report.error = Some(format!("{error:#}"));
-            return Ok(report);
+            return report;
         }
     };
     report.threshold = manifest.threshold;
-    report.inputs = manifest.inputs.iter().map(describe).collect();
+    report.inputs = manifest.inputs.iter().map(describe_input).collect();
     report.golden = manifest.golden.len();
     report.warnings = warnings(&manifest, report.manifest.is_some());
-    match load(path) {
-        Ok(model) => {
-            report.latency = time(&model)?;
-            report.sha256 = Some(model.sha256);
-        }
-        Err(error) => report.error = Some(format!("{error:#}")),
-    }
-    Ok(report)
+    let outcome = load(path).and_then(|model| {
+        report.latency = time(&model)?;
+        report.sha256 = Some(model.sha256);
+        Ok(())
+    });
+    report.error = outcome.err().map(|error| format!("{error:#}"));
+    report
 }
 
-fn describe(input: &Input) -> String {
+fn describe_input(input: &Input) -> String {
     let from = match input.from {
         Source::Event => "event",
         Source::Features => "features",
@@ -163,25 +168,20 @@ fn time(model: &Loaded) -> anyhow::Result<Vec<Latency>> {
     Ok(latency)
 }
 
-fn print(report: &Report) {
-    println!("model      {}", report.model);
-    println!(
-        "manifest   {}",
-        report.manifest.as_deref().unwrap_or("none")
-    );
-    if let Some(sha256) = &report.sha256 {
-        println!("sha256     {sha256}");
-    }
-    println!("threshold  {}", report.threshold);
+fn describe(report: &Report) -> String {
+    let mut lines = vec![
+        format!("model      {}", report.model),
+        format!(
+            "manifest   {}",
+            report.manifest.as_deref().unwrap_or("none")
+        ),
+    ];
+    let sha256 = report.sha256.iter();
+    lines.extend(sha256.map(|sha256| format!("sha256     {sha256}")));
+    lines.push(format!("threshold  {}", report.threshold));
     for (index, input) in report.inputs.iter().enumerate() {
-        println!(
-            "{} {input}",
-            if index == 0 {
-                "inputs    "
-            } else {
-                "          "
-            }
-        );
+        let head = if index == 0 { "inputs" } else { "" };
+        lines.push(format!("{head:10} {input}"));
     }
     for Latency {
         rows,
@@ -189,14 +189,16 @@ fn print(report: &Report) {
         row_us,
     } in &report.latency
     {
-        println!("batch {rows:4}  {batch_us:9.1} us, {row_us:.2} us a row");
+        lines.push(format!(
+            "batch {rows:4}  {batch_us:9.1} us, {row_us:.2} us a row"
+        ));
     }
-    for warning in &report.warnings {
-        println!("warning    {warning}");
-    }
-    match &report.error {
-        None if report.golden > 0 => println!("good       {} golden rows agree", report.golden),
-        None => println!("good       it loads"),
-        Some(error) => println!("bad        {error}"),
-    }
+    let warnings = report.warnings.iter();
+    lines.extend(warnings.map(|warning| format!("warning    {warning}")));
+    lines.push(match &report.error {
+        None if report.golden > 0 => format!("good       {} golden rows agree", report.golden),
+        None => "good       it loads".to_owned(),
+        Some(error) => format!("bad        {error}"),
+    });
+    lines.join("\n") + "\n"
 }

@@ -6,8 +6,13 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError, RedisResult};
+use redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, Pipeline, RedisError, RedisResult,
+    TlsCertificates,
+};
+use tidemill_core::redis_access::RedisAccess;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -20,9 +25,13 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
 
+/// How long a survey may take.
+const SURVEY: Duration = Duration::from_secs(3);
+
 /// A worker's access to the feature store.
 pub struct Features {
     client: Client,
+    access: RedisAccess,
     prefix: String,
     runtime: Handle,
     connection: Connection,
@@ -35,15 +44,15 @@ enum Connection {
 }
 
 impl Features {
-    /// Starts to connect to `url`; keys start with `prefix`. Waits a second for a connection, so that
+    /// Starts to connect; keys start with `prefix`. Waits a second for a connection, so that
     /// the first batch has features where Redis is well, and goes on without one where it is not.
     ///
     /// # Errors
     ///
-    /// A URL that is none.
-    pub fn open(url: &str, prefix: &str, runtime: Handle) -> anyhow::Result<Self> {
-        let client = Client::open(url)?;
-        let mut opening = runtime.spawn(connect(client.clone()));
+    /// A URL or certificates that cannot be used.
+    pub fn open(access: &RedisAccess, prefix: &str, runtime: Handle) -> anyhow::Result<Self> {
+        let client = client(access)?;
+        let mut opening = runtime.spawn(connect(client.clone(), access.clone()));
         let connection = match runtime.block_on(async { timeout(CONNECT, &mut opening).await }) {
             Ok(Ok(connection)) => Connection::Open(connection),
             _ => {
@@ -55,6 +64,7 @@ impl Features {
         };
         Ok(Features {
             client,
+            access: access.clone(),
             prefix: prefix.to_owned(),
             runtime,
             connection,
@@ -91,7 +101,10 @@ impl Features {
             Ok(Err(error)) => tracing::warn!(%error, "feature store failed, using defaults"),
             Err(_) => tracing::warn!(?limit, "feature store too slow, using defaults"),
         }
-        self.connection = Connection::Opening(self.runtime.spawn(connect(self.client.clone())));
+        self.connection = Connection::Opening(
+            self.runtime
+                .spawn(connect(self.client.clone(), self.access.clone())),
+        );
         None
     }
 
@@ -107,7 +120,9 @@ impl Features {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "connecting to the feature store stopped, starting anew");
-                    let again = self.runtime.spawn(connect(self.client.clone()));
+                    let again = self
+                        .runtime
+                        .spawn(connect(self.client.clone(), self.access.clone()));
                     self.connection = Connection::Opening(again);
                 }
             }
@@ -123,25 +138,40 @@ impl Drop for Features {
     }
 }
 
-/// Takes a URL that Redis can be reached by.
+/// A client that is not connected yet.
 ///
 /// # Errors
 ///
-/// What such a URL looks like.
-pub fn check_url(url: &str) -> Result<(), String> {
-    Client::open(url)
-        .map(drop)
-        .map_err(|error| format!("{error}; use redis://host:port, or rediss:// for TLS"))
+/// A URL or certificates that cannot be used.
+pub fn client(access: &RedisAccess) -> RedisResult<Client> {
+    if !access.is_tls() {
+        return Client::open(access.url.as_str());
+    }
+    let identity = access.identity.clone();
+    let certificates = TlsCertificates {
+        client_tls: identity.map(|(client_cert, client_key)| ClientTlsConfig {
+            client_cert,
+            client_key,
+        }),
+        root_cert: access.authorities.clone(),
+    };
+    Client::build_with_tls(access.url.as_str(), certificates)
 }
 
-/// Connects, however often it takes. The PING tells a Redis that is there from one that merely
-/// accepts connections.
-async fn connect(client: Client) -> MultiplexedConnection {
+/// Connects, however often it takes; what stands in the way is told once. The PING tells a Redis that is there from
+/// one that merely accepts connections.
+async fn connect(client: Client, access: RedisAccess) -> MultiplexedConnection {
+    let mut told = String::new();
     loop {
-        match timeout(CONNECT, greet(&client)).await {
+        let error = match timeout(CONNECT, greet(&client)).await {
             Ok(Ok(connection)) => return connection,
-            Ok(Err(error)) => tracing::debug!(%error, "cannot connect to the feature store"),
-            Err(_) => tracing::debug!("feature store does not answer"),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "timed out".to_owned(),
+        };
+        if error != told {
+            let hint = access.hint(&error);
+            tracing::warn!(redis = %access, "cannot connect to the feature store: {error}; {hint}");
+            told = error;
         }
         sleep(RETRY).await;
     }
@@ -157,4 +187,43 @@ async fn greet(client: &Client) -> Result<MultiplexedConnection, RedisError> {
         .query_async::<()>(&mut connection)
         .await?;
     Ok(connection)
+}
+
+/// What a feature store tells of itself.
+pub struct Survey {
+    /// Host and port.
+    pub address: String,
+    /// What `INFO` answers.
+    pub info: String,
+    /// Which featurizer keeps features under the prefix.
+    pub owner: Option<String>,
+}
+
+/// Asks the Redis at `url` what it is, and who keeps features under `prefix`.
+///
+/// # Errors
+///
+/// It does not answer.
+pub async fn survey(access: &RedisAccess, prefix: &str) -> anyhow::Result<Survey> {
+    let client = client(access)?;
+    let address = access.to_string();
+    let ask = async {
+        let mut connection = greet(&client).await?;
+        let info = redis::cmd("INFO").query_async(&mut connection).await?;
+        let key = format!("{prefix}owner");
+        let owner = redis::cmd("GET")
+            .arg(key)
+            .query_async(&mut connection)
+            .await?;
+        Ok::<_, RedisError>((info, owner))
+    };
+    let answer = timeout(SURVEY, ask).await;
+    let (info, owner) = answer
+        .with_context(|| format!("no Redis at {address} answered within {SURVEY:?}"))?
+        .with_context(|| format!("no Redis at {address} answered"))?;
+    Ok(Survey {
+        address,
+        info,
+        owner,
+    })
 }

@@ -12,7 +12,8 @@
 //! - [`delivery`], [`transaction`]: everything of a batch is published, or nothing
 //!
 //! And beside that way: [`check`] tells what is to be known of a model before it is used, [`replay`]
-//! compares a model with predictions made before, [`reset`] moves the group.
+//! compares a model with predictions made before, [`reset`] moves the group, [`doctor`] finds what is wrong
+//! with a set-up; [`metrics`](mod@metrics) are what `/metrics` tells.
 
 pub mod settings;
 
@@ -46,6 +47,8 @@ pub mod status;
 
 pub mod delivery;
 
+pub mod metrics;
+
 pub mod transaction;
 
 pub mod check;
@@ -53,6 +56,11 @@ pub mod check;
 pub mod replay;
 
 pub mod reset;
+
+pub mod doctor;
+
+#[cfg(test)]
+mod any_bytes;
 
 use std::process::ExitCode;
 
@@ -67,9 +75,15 @@ use tokio_util::sync::CancellationToken;
 /// Those of the command.
 pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
     match flags.command {
-        None => run::run(flags.validate()?, shutdown)
-            .await
-            .map(|()| ExitCode::SUCCESS),
+        None => {
+            let print_config = flags.shared.print_config;
+            let config = flags.validate()?;
+            if !print_config {
+                run::run(config, shutdown).await?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Doctor { json }) => doctor::run(&flags.validate()?, json, shutdown).await,
         Some(Command::Check { file, json }) => {
             tokio::task::spawn_blocking(move || check::check(&file, json)).await?
         }

@@ -19,12 +19,11 @@ impl Positions {
         self.next[index] = Some(position);
     }
 
-    /// Forgets a partition that is no longer assigned.
-    pub fn remove(&mut self, partition: i32) {
-        if let Some(position) = self.next.get_mut(partition as usize) {
-            *position = None;
-        }
+    /// Forgets a partition that is no longer assigned; whether there was anything to forget.
+    pub fn remove(&mut self, partition: i32) -> bool {
         self.touched.retain(|other| *other != partition);
+        let position = self.next.get_mut(partition as usize);
+        position.is_some_and(|position| position.take().is_some())
     }
 
     /// Moves past a record. False for a record that must be skipped: its partition is not assigned,
@@ -41,6 +40,11 @@ impl Positions {
             self.touched.push(partition);
         }
         true
+    }
+
+    /// Where an assigned partition goes on.
+    pub fn get(&self, partition: i32) -> Option<i64> {
+        self.next.get(partition as usize).copied().flatten()
     }
 
     /// The assigned partitions with their positions.
@@ -85,7 +89,7 @@ mod tests {
         assert_eq!(positions.touched(), []);
         positions.set(2, 11);
         assert!(positions.advance(2, 12), "read again after going back");
-        positions.remove(2);
+        assert!(positions.remove(2) && !positions.remove(2) && !positions.remove(9));
         assert_eq!(
             (positions.all(), positions.touched()),
             (vec![(0, 5)], vec![])

@@ -101,6 +101,7 @@ impl Publisher {
                 tracing::info!(transaction_id, fraud_score, "fraud alert");
             }
         }
+        metrics::counter!("tidemill_records_total").increment(batch.len() as u64);
         metrics::counter!("tidemill_predictions_total").increment(predictions);
         metrics::counter!("tidemill_frauds_total").increment(frauds);
         metrics::histogram!("tidemill_batch_records").record(batch.len() as f64);

@@ -121,7 +121,7 @@ fn stretch(
 }
 
 /// Predictions on their way through the model.
-struct Comparing<'m> {
+pub(crate) struct Comparing<'m> {
     model: &'m Loaded,
     session: Session,
     waiting: Vec<(Prediction, bool)>,
@@ -130,7 +130,7 @@ struct Comparing<'m> {
 }
 
 impl<'m> Comparing<'m> {
-    fn new(model: &'m Loaded) -> anyhow::Result<Self> {
+    pub(crate) fn new(model: &'m Loaded) -> anyhow::Result<Self> {
         Ok(Comparing {
             model,
             session: Session::new(model)?,
@@ -149,7 +149,7 @@ impl<'m> Comparing<'m> {
         );
     }
 
-    fn add(&mut self, value: &[u8], receipt: &[u8]) {
+    pub(crate) fn add(&mut self, value: &[u8], receipt: &[u8]) {
         let prediction = serde_json::from_slice::<Prediction>(value);
         let receipt = serde_json::from_slice::<Receipt>(receipt);
         let width = self.model.manifest.inputs.len();
@@ -167,7 +167,7 @@ impl<'m> Comparing<'m> {
         }
     }
 
-    fn score(&mut self) {
+    pub(crate) fn score(&mut self) {
         let mut scores = Vec::with_capacity(self.waiting.len());
         self.session.score(&self.inputs, &mut scores);
         self.inputs.clear();

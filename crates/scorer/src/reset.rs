@@ -1,6 +1,7 @@
 //! `--reset`: moves an inactive group to `--start`, after showing from where to where.
 
 use std::io::{IsTerminal, Write, stdin, stdout};
+use std::time::Duration;
 
 use anyhow::Context;
 use tidemill_core::exit::Failure;
@@ -8,6 +9,10 @@ use tidemill_core::kafka::Consumer;
 
 use crate::settings::Config;
 use crate::start::find;
+
+/// How long to wait for positions in an open transaction. A killed process may have left one: brokers end it once it is 10 s
+/// old, and look for such every 10 s.
+const OPEN_TRANSACTION: Duration = Duration::from_secs(30);
 
 /// Moves the group's positions in all `count` partitions; false when the answer was no.
 ///
@@ -18,7 +23,7 @@ pub fn reset(config: &Config, count: usize, agreed: bool) -> anyhow::Result<bool
     let shared = &config.shared;
     let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
     let partitions: Vec<i32> = (0..count as i32).collect();
-    let from = consumer.committed(&partitions)?;
+    let from = consumer.committed(&partitions, OPEN_TRANSACTION)?;
     let to = find(&consumer, &partitions, config.start)?;
     println!("group {} on topic {}:", shared.group, shared.topic);
     for ((partition, from), (_, to)) in from.iter().zip(&to) {

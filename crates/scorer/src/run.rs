@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tidemill_core::admin::{self, Health};
+use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, DeadLetters};
+use tidemill_core::kafka::{Cluster, DeadLetters, lag};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -39,7 +40,13 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         "model loaded"
     );
     let health = Health::starting();
-    admin::serve(config.shared.admin, health.clone(), shutdown.clone()).await?;
+    admin::serve(
+        &BINARY,
+        config.shared.admin,
+        health.clone(),
+        shutdown.clone(),
+    )
+    .await?;
     let Some((partitions, dead_letters)) = topics(&mut config, &shutdown).await? else {
         return Ok(());
     };
@@ -59,6 +66,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         health.unready(format!("worker {number}"), "starting");
     }
     health.ready("start");
+    lag::watch(&config.shared, shutdown.clone())?;
     tracing::info!(
         topic = config.shared.topic,
         group = config.shared.group,
@@ -67,6 +75,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         "scoring"
     );
     let shared = Shared {
+        resolver: Resolver::open(&config.shared.claims, &shutdown)?,
         config,
         models,
         partitions,

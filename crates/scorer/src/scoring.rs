@@ -128,12 +128,7 @@ impl Scoring {
 
 fn open_features(shared: &Shared) -> anyhow::Result<Features> {
     let config = &shared.config;
-    Features::open(
-        &config.redis_url,
-        &config.key_prefix,
-        shared.runtime.clone(),
-    )
-    .context("--redis-url")
+    Features::open(&config.redis, &config.key_prefix, shared.runtime.clone()).context("--redis-url")
 }
 
 /// Reads the features of the batch's users and fills them into the rows.

@@ -1,12 +1,16 @@
 //! The scorer's flags, and the configuration they are validated to.
 
+mod choices;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
-use tidemill_core::settings::{
-    Binary, Problems, Shared, SharedFlags, parse_duration, parse_time, parse_topic,
-};
+use tidemill_core::redis_access::{RedisAccess, RedisFlags};
+use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_duration, parse_topic};
+
+pub use choices::{Guarantee, Start};
+use choices::{parse_guarantee, parse_start};
 
 /// What tells the scorer from the other binaries.
 pub const BINARY: Binary = Binary {
@@ -15,6 +19,7 @@ pub const BINARY: Binary = Binary {
     group: "fraud-detection",
     topic: "transactions",
     admin_addr: "127.0.0.1:9102",
+    metrics: crate::metrics::METRICS,
 };
 
 /// Scores transactions with an ONNX fraud model, exactly once
@@ -49,24 +54,25 @@ pub struct Flags {
     pub output_topic: String,
 
     /// Topic for records that cannot be used [default: <topic>.dead-letter]
-    #[arg(long, env = "TIDEMILL_DEAD_LETTER_TOPIC", value_name = "TOPIC")]
-    pub dead_letter_topic: Option<String>,
-
-    /// Redis with the users' features, for models that read any
     #[arg(
         long,
-        env = "REDIS_URL",
-        default_value = "redis://localhost:6379",
-        value_name = "URL"
+        env = "TIDEMILL_DEAD_LETTER_TOPIC",
+        value_name = "TOPIC",
+        global = true
     )]
-    pub redis_url: String,
+    pub dead_letter_topic: Option<String>,
+
+    /// Flags of the Redis with the users' features, for models that read any.
+    #[command(flatten)]
+    pub redis: RedisFlags,
 
     /// What the keys in Redis start with
     #[arg(
         long,
         env = "TIDEMILL_KEY_PREFIX",
         default_value = "",
-        value_name = "TEXT"
+        value_name = "TEXT",
+        global = true
     )]
     pub key_prefix: String,
 
@@ -75,13 +81,14 @@ pub struct Flags {
         long,
         env = "TIDEMILL_DELIVERY",
         default_value = "exactly-once",
-        value_name = "GUARANTEE"
+        value_name = "GUARANTEE",
+        global = true
     )]
     pub delivery: String,
 
     /// Name of this process, the same at each start and no other process's: a restart then ends
-    /// its predecessor's open transaction at once [default: random]
-    #[arg(long, env = "TIDEMILL_INSTANCE", value_name = "NAME")]
+    /// its predecessor's open transaction and takes over its partitions at once [default: random]
+    #[arg(long, env = "TIDEMILL_INSTANCE", value_name = "NAME", global = true)]
     pub instance: Option<String>,
 
     /// Where a group without positions starts: latest, earliest, or a time
@@ -89,7 +96,8 @@ pub struct Flags {
         long,
         env = "TIDEMILL_START",
         default_value = "latest",
-        value_name = "WHERE"
+        value_name = "WHERE",
+        global = true
     )]
     pub start: String,
 
@@ -106,7 +114,8 @@ pub struct Flags {
         long,
         env = "TIDEMILL_FEATURE_TIMEOUT",
         default_value = "20ms",
-        value_name = "DURATION"
+        value_name = "DURATION",
+        global = true
     )]
     pub feature_timeout: String,
 }
@@ -132,6 +141,12 @@ pub enum Command {
         #[arg(long)]
         to: Option<String>,
     },
+    /// Say what is wrong with brokers, topics, records, group, model or Redis, with the remedy; exit code 1 on a problem
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl AsRef<SharedFlags> for Flags {
@@ -151,40 +166,22 @@ pub struct Config {
     pub output_topic: String,
     /// Topic of the dead letters.
     pub dead_letter_topic: String,
-    /// Redis with the features.
-    pub redis_url: String,
+    /// The Redis with the features.
+    pub redis: RedisAccess,
     /// What its keys start with.
     pub key_prefix: String,
     /// What readers of the predictions are promised.
     pub guarantee: Guarantee,
     /// Name of this process in transactional ids.
     pub instance: String,
+    /// Whether that name was given, and so is the same at each start.
+    pub lasting: bool,
     /// Where a group without positions starts.
     pub start: Start,
     /// How long a batch may wait for features.
     pub feature_timeout: Duration,
     /// Whether to move the group to `start` first, and whether that is agreed to.
     pub reset: Option<bool>,
-}
-
-/// What readers of the predictions are promised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guarantee {
-    /// Each record has one prediction or dead letter, for readers of committed records.
-    ExactlyOnce,
-    /// Each record has at least one; after a failure some have more.
-    AtLeastOnce,
-}
-
-/// Where a group without positions starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At what arrives from now on.
-    Latest,
-    /// At the oldest record.
-    Earliest,
-    /// At the first record of this time or later, in epoch milliseconds.
-    Time(i64),
 }
 
 impl Flags {
@@ -205,7 +202,12 @@ impl Flags {
         let start = problems.take("--start", &self.start, parse_start);
         let feature_timeout =
             problems.take("--feature-timeout", &self.feature_timeout, parse_duration);
-        problems.take("--redis-url", &self.redis_url, crate::features::check_url);
+        let redis = self.redis.validate(&mut problems);
+        if let Some(access) = &redis
+            && let Err(error) = crate::features::client(access)
+        {
+            problems.add(format!("--redis-url or its certificates: {error}"));
+        }
         if self.instance.as_deref() == Some("") {
             problems.add("--instance is empty: give the process a name, or leave the flag out");
         }
@@ -218,9 +220,10 @@ impl Flags {
                 model: self.model,
                 output_topic: output_topic?,
                 dead_letter_topic: dead_letter_topic?,
-                redis_url: self.redis_url,
+                redis: redis?,
                 key_prefix: self.key_prefix,
                 guarantee: guarantee?,
+                lasting: self.instance.is_some(),
                 instance: self.instance.unwrap_or_else(unique),
                 start: start?,
                 feature_timeout: feature_timeout?,
@@ -239,23 +242,4 @@ fn unique() -> String {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     format!("{:x}-{:x}", std::process::id(), since.as_nanos())
-}
-
-fn parse_guarantee(text: &str) -> Result<Guarantee, String> {
-    match text {
-        "exactly-once" => Ok(Guarantee::ExactlyOnce),
-        "at-least-once" => Ok(Guarantee::AtLeastOnce),
-        _ => Err("use exactly-once or at-least-once".into()),
-    }
-}
-
-/// Reads `latest`, `earliest` or a time.
-fn parse_start(text: &str) -> Result<Start, String> {
-    match text {
-        "latest" => Ok(Start::Latest),
-        "earliest" => Ok(Start::Earliest),
-        time => parse_time(time)
-            .map(Start::Time)
-            .map_err(|expected| format!("use latest or earliest, or {expected}")),
-    }
 }

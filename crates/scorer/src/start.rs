@@ -15,6 +15,10 @@ use crate::settings::Start;
 /// Between two looks at the committed positions.
 const WAIT: Duration = Duration::from_millis(100);
 
+/// How long one look at the committed positions may take. They are looked at again for as long as it takes, but a
+/// partition can be let go, and the process stopped, only between two looks.
+pub const ANSWER: Duration = Duration::from_secs(2);
+
 /// What is to be done about assigned partitions.
 #[derive(Debug, PartialEq)]
 enum Step {
@@ -56,7 +60,7 @@ fn attempt(
     all: &[i32],
     start: Start,
 ) -> anyhow::Result<Option<Vec<(i32, i64)>>> {
-    match decide(&consumer.committed(all)?, assigned) {
+    match decide(&consumer.committed(all, ANSWER)?, assigned) {
         Step::Go(committed) => {
             let (mut positions, mut new) = (Vec::new(), Vec::new());
             for (partition, position) in committed {

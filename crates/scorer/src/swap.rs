@@ -23,6 +23,7 @@ pub struct Models {
 impl Models {
     /// Starts with a loaded model.
     pub fn new(first: Loaded) -> Self {
+        info(&first).set(1.0);
         Models {
             current: RwLock::new(Arc::new(first)),
             version: AtomicU64::new(0),
@@ -43,9 +44,16 @@ impl Models {
     }
 
     fn replace(&self, model: Loaded) {
+        info(&self.current().1).set(0.0);
+        info(&model).set(1.0);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(model);
         self.version.fetch_add(1, Ordering::Release);
     }
+}
+
+/// Says whether this model is the one that scores.
+fn info(model: &Loaded) -> metrics::Gauge {
+    metrics::gauge!("tidemill_model_info", "sha256" => model.sha256.clone())
 }
 
 /// What tells a changed file: modification time and length of model and manifest.

@@ -10,20 +10,20 @@
 //! other producer need not wait. Their transactions never overlap: one begins when the one before it
 //! is confirmed, so positions and records keep their order.
 
+mod lane;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
-use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Consumer, KafkaConfig, Producer};
 use tokio_util::sync::CancellationToken;
 
-/// The brokers abort a transaction that is open for longer. Readers of committed records wait that
-/// long for a process that died in one and does not come back under its name.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+use self::lane::{Lane, Remedy, remedy};
+use crate::scoring::stage;
 
 /// How long one step other than the commit may take.
 const STEP: Duration = Duration::from_secs(10);
@@ -51,20 +51,6 @@ pub struct Transactions {
     fenced: Vec<Instant>,
 }
 
-/// A producer with its transactional id.
-struct Lane {
-    id: String,
-    producer: Producer,
-}
-
-/// What an error asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Remedy {
-    Retry,
-    Abort,
-    Rebuild,
-}
-
 impl Transactions {
     /// Producers of transactions whose ids start with `id`, trying for `timeout`. A predecessor with
     /// the same id is fenced, and what it left open is aborted.
@@ -78,21 +64,8 @@ impl Transactions {
         timeout: Duration,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let deadline = Instant::now() + timeout;
-        let open = |id: String| {
-            let producer = create(kafka, &id)?;
-            while let Err(error) = producer.inner().init_transactions(Duration::from_secs(1)) {
-                if Instant::now() > deadline || shutdown.is_cancelled() {
-                    return Err(Failure::unreachable(format!(
-                        "no transaction coordinator answered within {timeout:?}: {error}; check \
-                         that the brokers are up and that this client may use transactional id {id}"
-                    )));
-                }
-                tracing::debug!(%error, "transactions are not ready yet");
-            }
-            Ok(Lane { id, producer })
-        };
-        let lanes = [open(format!("{id}-a"))?, open(format!("{id}-b"))?];
+        let open = |side| Lane::open(kafka, format!("{id}-{side}"), timeout, shutdown);
+        let lanes = [open('a')?, open('b')?];
         Ok(Transactions {
             kafka: kafka.clone(),
             lanes,
@@ -103,7 +76,7 @@ impl Transactions {
     }
 
     fn producer(&self) -> &Producer {
-        &self.lanes[self.turn].producer
+        self.lanes[self.turn].producer()
     }
 
     /// The producer, with a transaction open.
@@ -144,8 +117,7 @@ impl Transactions {
     }
 
     fn try_commit(&self, consumer: &Consumer, positions: &[(i32, i64)]) -> anyhow::Result<()> {
-        // The client's own commit waits for deliveries in steps of 100 ms.
-        self.producer().flush(STEP)?;
+        let started = Instant::now();
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (partition, position) in positions {
             let position = Offset::Offset(*position);
@@ -155,15 +127,24 @@ impl Transactions {
         let member = consumer.group_metadata()?;
         let inner = self.producer().inner();
         let deadline = Instant::now() + STEP;
+        // The positions go their way while the records, which were queued before, go theirs.
         while let Err(error) = inner.send_offsets_to_transaction(&list, &member, STEP) {
             if remedy(&error) != Remedy::Retry || Instant::now() > deadline {
                 return Err(error).context("adding the positions");
             }
         }
+        stage("positions", started.elapsed());
+        let started = Instant::now();
+        // The client's own commit waits for deliveries in steps of 100 ms.
+        self.producer().flush(STEP)?;
+        stage("acknowledge", started.elapsed());
+        let started = Instant::now();
         // Without a limit of its own it ends with the transaction's.
         inner
             .commit_transaction(Timeout::Never)
-            .context("committing")
+            .context("committing")?;
+        stage("commit", started.elapsed());
+        Ok(())
     }
 
     /// Undoes the open transaction after `error`, with a new producer where the old one is of no more
@@ -199,72 +180,20 @@ impl Transactions {
     }
 
     fn rebuild(&mut self, error: &KafkaError, shutdown: &CancellationToken) -> anyhow::Result<()> {
-        let id = self.lanes[self.turn].id.clone();
-        tracing::warn!(%error, id, "making a new transactional producer");
-        if self.is_fenced(error) {
+        let lane = &mut self.lanes[self.turn];
+        tracing::warn!(%error, id = lane.id(), "making a new transactional producer");
+        if lane.is_fenced(error) {
             self.fenced
                 .retain(|at| at.elapsed() < Duration::from_secs(60));
             self.fenced.push(Instant::now());
             if self.fenced.len() >= FENCINGS {
                 bail!(
                     "fenced {FENCINGS} times within a minute: another process uses transactional \
-                     id {id}; give each process its own --instance"
+                     id {}; give each process its own --instance",
+                    lane.id()
                 );
             }
         }
-        let mut producer = create(&self.kafka, &id)?;
-        while let Err(error) = producer.inner().init_transactions(STEP) {
-            if shutdown.is_cancelled() {
-                bail!("stopped while the brokers did not answer: {error}");
-            }
-            if remedy(&error) != Remedy::Retry {
-                tracing::warn!(%error, id, "the new producer failed, making another");
-                std::thread::sleep(Duration::from_millis(500));
-                producer = create(&self.kafka, &id)?;
-            }
-        }
-        self.lanes[self.turn].producer = producer;
-        Ok(())
-    }
-
-    fn is_fenced(&self, error: &KafkaError) -> bool {
-        let codes = [RDKafkaErrorCode::Fenced, RDKafkaErrorCode::ProducerFenced];
-        let fatal = self
-            .producer()
-            .inner()
-            .client()
-            .fatal_error()
-            .map(|(code, _)| code);
-        let own = error.rdkafka_error_code();
-        [fatal, own]
-            .into_iter()
-            .flatten()
-            .any(|code| codes.contains(&code))
-    }
-}
-
-fn create(kafka: &KafkaConfig, id: &str) -> anyhow::Result<Producer> {
-    let mut config = kafka.producer();
-    config.set("transactional.id", id);
-    config.set(
-        "transaction.timeout.ms",
-        TRANSACTION_TIMEOUT.as_millis().to_string(),
-    );
-    // A record that is not delivered by then is not in time for its transaction.
-    config.set(
-        "message.timeout.ms",
-        TRANSACTION_TIMEOUT.as_millis().to_string(),
-    );
-    Producer::create(&config)
-}
-
-/// What an error of a transactional call asks for.
-fn remedy(error: &KafkaError) -> Remedy {
-    match error {
-        KafkaError::Transaction(error) if error.is_fatal() => Remedy::Rebuild,
-        KafkaError::Transaction(error) if error.txn_requires_abort() => Remedy::Abort,
-        KafkaError::Transaction(error) if error.is_retriable() => Remedy::Retry,
-        KafkaError::Flush(_) | KafkaError::MessageProduction(_) => Remedy::Abort,
-        _ => Remedy::Rebuild,
+        lane.rebuild(&self.kafka, shutdown)
     }
 }

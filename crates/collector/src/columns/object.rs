@@ -3,6 +3,7 @@
 use super::column::Column;
 use super::scalar::unescape;
 use crate::json::{self, Member};
+use hashbrown::HashSet;
 use std::borrow::Cow;
 
 /// Appends an object's members to the columns of its struct, which have `rows` rows. Of a key that stands there
@@ -18,6 +19,7 @@ pub(super) fn append_object(
         return false;
     }
     let mut left: Vec<(&str, Cow<'_, [u8]>)> = Vec::new();
+    let mut left_keys = HashSet::new();
     for Member {
         key,
         escaped,
@@ -34,12 +36,14 @@ pub(super) fn append_object(
             Some((_, column)) => {
                 if !column.append(value, extra.is_some().then_some(&mut inner)) {
                     column.append_null();
+                    left_keys.insert(*key);
                     left.push((key, value.as_bytes().into()));
                 } else if !inner.is_empty() {
+                    left_keys.insert(*key);
                     left.push((key, braced(&inner).into()));
                 }
             }
-            None if *value == "null" || left.iter().any(|(other, _)| other == key) => {}
+            None if *value == "null" || !left_keys.insert(*key) => {}
             None => left.push((key, value.as_bytes().into())),
         }
     }

@@ -14,6 +14,9 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 use tidemill_core::record::{Reason, Reject};
 
+/// Among so few members equal keys are found by comparing all.
+const FEW: usize = 64;
+
 /// Rows of one partition. All columns have the same length between two records.
 pub(crate) struct Rows {
     schema: Arc<arrow::datatypes::Schema>,
@@ -99,7 +102,8 @@ impl Rows {
 
     fn push_members(&mut self, members: &[Member<'_>]) {
         let row = self.len() + 1;
-        let mut repeated = false;
+        // Looking for equal keys one by one would take hours among a million of them.
+        let mut repeated = members.len() > FEW;
         let mut next = 0;
         let mut places = Vec::with_capacity(members.len());
         for (index, member) in members.iter().enumerate() {
@@ -108,7 +112,7 @@ impl Rows {
                 repeated |= self.given[column] == row;
                 self.given[column] = row;
                 next = column + 1;
-            } else {
+            } else if !repeated {
                 let mut others = members[..index].iter().zip(&places);
                 let same =
                     others.any(|(other, place)| *place == Place::Extra && other.key == member.key);

@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 use tidemill_core::features::{Definitions, Evaluation, FeatureValue, Limits, Window};
 use tidemill_core::record::user_event::{self, UserRecord};
-use tidemill_core::record::{Fields, timestamp};
+use tidemill_core::record::{Fields, Reject, timestamp};
 
 /// What is asked of a history for each record.
 #[derive(Clone, Debug)]
@@ -64,12 +64,15 @@ impl History {
     pub(crate) fn insert(
         &mut self,
         key: Option<&[u8]>,
-        value: Option<&[u8]>,
+        value: Result<Option<&[u8]>, Reject>,
         record_timestamp: Option<i64>,
     ) {
         self.entry.clear();
         let definitions = &self.question.definitions;
-        match user_event::decode(definitions, key, value, record_timestamp, &mut self.entry) {
+        let entry = &mut self.entry;
+        let decoded = value
+            .and_then(|value| user_event::decode(definitions, key, value, record_timestamp, entry));
+        match decoded {
             Ok(UserRecord::Event { user, time }) => {
                 let own = self.users.entry_ref(user.as_ref()).or_default();
                 own.window.insert(definitions, &self.entry, &Limits::NONE);

@@ -5,6 +5,7 @@ use crate::settings::Stretch;
 use crate::stretch;
 use anyhow::bail;
 use std::time::{Duration, Instant};
+use tidemill_core::claim::Resolver;
 use tidemill_core::kafka::{Consumer, Polled};
 use tidemill_core::settings::Shared;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ const LINES: Duration = Duration::from_secs(5);
 /// Reads all of the topic that is retained, up to `to` in Kafka time; `None` when told to stop before.
 pub(crate) fn load(
     shared: &Shared,
+    resolver: &Resolver,
     topic: &str,
     partitions: &[i32],
     question: &Question,
@@ -43,7 +45,9 @@ pub(crate) fn load(
                         history.deleted_before(record.timestamp());
                     }
                     if record.offset() < range.end {
-                        history.insert(record.key(), record.value(), record.timestamp());
+                        let content = resolver.resolve(record.value())?;
+                        let value = content.of(record.value());
+                        history.insert(record.key(), value, record.timestamp());
                         read += 1;
                     }
                     if record.offset() + 1 >= range.end {

@@ -4,7 +4,8 @@ use super::{Lane, Outcome, Sink, What};
 use crate::buffer::Batch;
 use crate::encode::{Codec, encode};
 use crate::frozen::{Freezer, Wanted};
-use crate::store::stub::{Faults, Stub};
+use crate::store::stub::Faults;
+use crate::store::tests::stubbed;
 use crate::store::{Location, Store};
 use crate::{names, reader, resume, verify};
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tempfile::TempDir;
 use tidemill_core::admin::Health;
+use tidemill_core::claim::{Claims, Resolver};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 struct Rig {
     folder: TempDir,
@@ -27,6 +30,7 @@ async fn sink(store: Store) -> Sink {
     Sink {
         topic: "t".into(),
         store,
+        resolver: resolver(None),
         freezer: Arc::new(freezer),
         codec: Codec::Zstd,
         history: None,
@@ -34,6 +38,14 @@ async fn sink(store: Store) -> Sink {
         health: Health::starting(),
         runtime: Handle::current(),
     }
+}
+
+fn resolver(location: Option<Location>) -> Resolver {
+    let claims = Claims {
+        location,
+        max_bytes: 1 << 20,
+    };
+    Resolver::open(&claims, &CancellationToken::new()).unwrap()
 }
 
 impl Rig {
@@ -205,7 +217,7 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
         let visible = rig.sink.store.list(None).await.unwrap();
         let parquet = visible
             .iter()
-            .filter(|file| file.name.ends_with(".parquet"));
+            .filter(|file| names::parse_data(&file.name).is_some());
         for file in parquet {
             let bytes = rig.sink.store.read(&file.name).await.unwrap();
             reader::rows(bytes).unwrap();
@@ -235,7 +247,7 @@ async fn a_store_that_fails_is_waited_out() {
         lost_answers: true,
         ..Faults::default()
     };
-    let (stub, store) = Stub::start(faults, "p").await;
+    let (stub, store) = stubbed(faults, "p").await;
     let sink = sink(store).await;
     let whats = send(&sink, vec![batch(0, 20), batch(20, 40)]);
     assert_eq!(published(&whats), [(0, 20), (20, 40)]);
@@ -276,7 +288,7 @@ async fn a_store_that_overwrites_is_refused() {
         overwrites: true,
         ..Faults::default()
     };
-    let (_, store) = Stub::start(faults, "p").await;
+    let (_, store) = stubbed(faults, "p").await;
     let freezer = Freezer::open(store, Wanted::default()).await.unwrap();
     let error = freezer.get_or_infer(&batch(0, 5)).await.unwrap_err();
     assert!(error.to_string().contains("If-None-Match"), "{error:#}");

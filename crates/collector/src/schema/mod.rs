@@ -1,6 +1,7 @@
 //! The schema of a data set: which columns its files have, in a form that people can read and write.
 
 mod arrow;
+mod file;
 mod infer;
 
 pub(crate) use arrow::header_fields;

@@ -11,7 +11,7 @@ use tidemill_core::settings::{Problems, parse_duration, parse_topic};
 #[derive(Args, Clone, Debug)]
 pub struct FeatureFlags {
     /// Add these features as of each record's time, from the users' events; for bounded runs
-    #[arg(long, env = "TIDEMILL_FEATURES", value_name = "FILE")]
+    #[arg(long, env = "TIDEMILL_FEATURES", value_name = "FILE", global = true)]
     pub features: Option<PathBuf>,
 
     /// Topic of the users' events
@@ -19,7 +19,8 @@ pub struct FeatureFlags {
         long,
         env = "TIDEMILL_EVENTS_TOPIC",
         default_value = "user-events",
-        value_name = "TOPIC"
+        value_name = "TOPIC",
+        global = true
     )]
     pub events_topic: String,
 
@@ -28,7 +29,8 @@ pub struct FeatureFlags {
         long,
         env = "TIDEMILL_AS_OF",
         default_value = "timestamp",
-        value_name = "FIELD"
+        value_name = "FIELD",
+        global = true
     )]
     pub as_of: String,
 
@@ -37,7 +39,8 @@ pub struct FeatureFlags {
         long,
         env = "TIDEMILL_DELAY",
         default_value = "0s",
-        value_name = "DURATION"
+        value_name = "DURATION",
+        global = true
     )]
     pub delay: String,
 }

@@ -1,22 +1,23 @@
 //! An S3 that tests can start: conditional puts, ranges, listings, and the faults that stores are known for.
+//!
+//! The end-to-end tests include this file too, so that it stands on its own.
 
-use super::{Location, Store, open_bucket};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use object_store::aws::AmazonS3Builder;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use url::Url;
 
 /// What the stub does wrong.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     /// Every request but each n-th is answered 503.
     pub(crate) busy: Option<usize>,
+    /// Each n-th request is answered 500 without having done anything.
+    pub(crate) hiccups: Option<usize>,
     /// The first put of each key is stored, but its answer is a 500.
     pub(crate) lost_answers: bool,
     /// Puts wait this long before they take effect.
@@ -34,8 +35,8 @@ pub(crate) struct Stub {
 }
 
 impl Stub {
-    /// Starts a stub and opens a data set under `prefix` in it.
-    pub(crate) async fn start(faults: Faults, prefix: &str) -> (Self, Store) {
+    /// Starts a stub, which ends with the runtime; its endpoint for clients, which find any bucket there.
+    pub(crate) async fn start(faults: Faults) -> (Self, String) {
         let stub = Self {
             faults,
             ..Self::default()
@@ -44,19 +45,8 @@ impl Stub {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let pages = Router::new().fallback(answer).with_state(stub.clone());
         tokio::spawn(async move { axum::serve(listener, pages).await });
-        (stub, bucket(&endpoint, prefix))
+        (stub, endpoint)
     }
-}
-
-fn bucket(endpoint: &str, prefix: &str) -> Store {
-    let url = Url::parse(&format!("s3://bucket/{prefix}")).unwrap();
-    let builder = AmazonS3Builder::new()
-        .with_endpoint(endpoint)
-        .with_allow_http(true)
-        .with_region("here")
-        .with_access_key_id("id")
-        .with_secret_access_key("secret");
-    Store::over(&Location::Bucket(url.clone()), open_bucket(&url, builder)).unwrap()
 }
 
 async fn answer(State(stub): State<Stub>, request: Request) -> Response {
@@ -69,6 +59,9 @@ async fn answer(State(stub): State<Stub>, request: Request) -> Response {
     };
     if stub.faults.busy.is_some_and(|every| number % every != 0) {
         return status(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    if stub.faults.hiccups.is_some_and(|every| number % every == 0) {
+        return status(StatusCode::INTERNAL_SERVER_ERROR);
     }
     let path = parts
         .uri

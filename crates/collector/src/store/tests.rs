@@ -1,23 +1,42 @@
 //! A folder and a bucket keep the same promises.
 
 use super::stub::{Faults, Stub};
-use super::{Creation, Location, Store};
+use super::{Creation, Location, Store, open_bucket};
 use crate::names;
 use bytes::Bytes;
+use object_store::aws::AmazonS3Builder;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use url::Url;
+
+/// Starts a stub and opens a data set under `prefix` in it.
+pub(crate) async fn stubbed(faults: Faults, prefix: &str) -> (Stub, Store) {
+    let (stub, endpoint) = Stub::start(faults).await;
+    (stub, bucket(&endpoint, prefix))
+}
+
+fn bucket(endpoint: &str, prefix: &str) -> Store {
+    let url = Url::parse(&format!("s3://bucket/{prefix}")).unwrap();
+    let builder = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_region("here")
+        .with_access_key_id("id")
+        .with_secret_access_key("secret");
+    Store::over(&Location::Bucket(url.clone()), open_bucket(&url, builder)).unwrap()
+}
 
 /// A folder, a bucket that works, and one whose every other answer is lost or late.
 async fn stores() -> (tempfile::TempDir, Vec<Store>) {
     let folder = tempfile::tempdir().unwrap();
     let local = Store::open(&Location::Folder(folder.path().join("a/b")), true).unwrap();
-    let (_, bucket) = Stub::start(Faults::default(), "data/set").await;
+    let (_, bucket) = stubbed(Faults::default(), "data/set").await;
     let faults = Faults {
         busy: Some(3),
         slow: Duration::from_millis(20),
         ..Faults::default()
     };
-    let (_, flaky) = Stub::start(faults, "").await;
+    let (_, flaky) = stubbed(faults, "").await;
     (folder, vec![local, bucket, flaky])
 }
 
@@ -111,7 +130,7 @@ async fn a_put_whose_answer_was_lost_meets_its_own_bytes() {
         lost_answers: true,
         ..Faults::default()
     };
-    let (stub, store) = Stub::start(faults, "p").await;
+    let (stub, store) = stubbed(faults, "p").await;
     let bytes = Bytes::from("ours");
     let outcome = store.create("f", bytes.clone()).await.unwrap();
     assert!(

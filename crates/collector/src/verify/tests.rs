@@ -52,7 +52,7 @@ impl DataSet {
         fs::create_dir(data_set.path(names::REJECTED)).unwrap();
         fs::write(
             data_set.path(names::SCHEMA),
-            frozen.schema.to_json().unwrap(),
+            frozen.schema.to_parquet().unwrap(),
         )
         .unwrap();
         for (partition, first, next) in [(0, 0, 30), (0, 30, 47), (0, 47, 60), (1, 5, 6)] {
@@ -201,7 +201,7 @@ async fn every_damage_is_named_and_nothing_else() {
         ),
         (
             "no schema that can be read",
-            "_schema.json",
+            "_schema.parquet",
             Box::new(|set| {
                 fs::write(set.path(names::SCHEMA), "{").unwrap();
             }),

@@ -1,11 +1,12 @@
 //! The cluster before the first record: is it there, are the topics, and which have to be made.
 
-use super::KafkaConfig;
+use super::{KafkaConfig, certificate};
 use crate::exit::Failure;
 use anyhow::{Context, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 /// How long one question to the brokers may take.
-const ANSWER: Duration = Duration::from_secs(5);
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// What a broker without a setting of its own accepts, in bytes.
 const DEFAULT_MAX_MESSAGE: usize = 1_048_588;
@@ -21,12 +22,31 @@ const DEFAULT_MAX_MESSAGE: usize = 1_048_588;
 /// A connection for questions about the cluster.
 pub struct Cluster {
     admin: AdminClient<Trouble>,
-    brokers: String,
 }
 
 /// Keeps the client's last complaint, which says more than the error of a call that timed out.
 #[derive(Default)]
-struct Trouble(Mutex<Option<String>>);
+pub(super) struct Trouble(Mutex<Option<Complaint>>);
+
+/// What the client complained of.
+#[derive(Clone)]
+struct Complaint {
+    cause: Cause,
+    reason: String,
+}
+
+/// Of two complaints the greater one says more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    /// No connection, or a lost one: what follows a failed greeting too.
+    Transport,
+    /// Connected, and hung up on before the first answer.
+    Greeting,
+    /// No agreement on TLS, or on who the broker is.
+    Tls,
+    /// No agreement on who we are.
+    Authentication,
+}
 
 impl ClientContext for Trouble {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -34,15 +54,40 @@ impl ClientContext for Trouble {
         if error == all_down {
             return;
         }
-        if let Ok(mut last) = self.0.lock() {
-            *last = Some(reason.to_owned());
-        }
+        let cause = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::SSL) => Cause::Tls,
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+                Cause::Authentication
+            }
+            // A broker without TLS is a lost connection to the client.
+            _ if reason.contains("SSL handshake failed") => Cause::Tls,
+            _ => Cause::Transport,
+        };
+        self.note(cause, reason);
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(?level, facility, "{message}");
+        // The client takes this for an everyday hang-up, and raises no error.
+        if message.contains("in state APIVERSION_QUERY") {
+            let reason = message.split_once("]: ").map_or(message, |(_, told)| told);
+            self.note(Cause::Greeting, reason);
+        }
     }
 }
+
+impl Trouble {
+    fn note(&self, cause: Cause, reason: &str) {
+        let reason = reason.to_owned();
+        if let Ok(mut last) = self.0.lock()
+            && last.as_ref().is_none_or(|last| last.cause <= cause)
+        {
+            *last = Some(Complaint { cause, reason });
+        }
+    }
+}
+
+impl ConsumerContext for Trouble {}
 
 impl Cluster {
     /// Connects, trying for `timeout`; after that the error says what the client complained of last.
@@ -53,47 +98,34 @@ impl Cluster {
         timeout: Duration,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let admin: AdminClient<Trouble> = kafka
-            .client()
-            .create_with_context(Trouble::default())
-            .context("creating a Kafka client")?;
-        let cluster = Self {
-            admin,
-            brokers: kafka.brokers().to_owned(),
-        };
+        let first = kafka.client().create_with_context(Trouble::default());
+        let first: BaseConsumer<Trouble> = first.map_err(unusable)?;
         let deadline = Instant::now() + timeout;
         while !shutdown.is_cancelled() {
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = left.clamp(Duration::from_millis(100), Duration::from_secs(1));
-            let answer = block_in_place(|| cluster.client().fetch_metadata(None, wait));
+            let answer = block_in_place(|| first.fetch_metadata(None, wait));
+            // Complaints are heard only by whoever polls, which a client for questions never does.
+            block_in_place(|| while first.poll(Duration::from_millis(20)).is_some() {});
             match answer {
                 Ok(_) => break,
-                Err(error) if left.is_zero() => return Err(cluster.unreachable(&error, timeout)),
+                Err(error) if left.is_zero() => {
+                    return Err(unreachable(kafka, first.context(), &error, timeout));
+                }
                 Err(error) => tracing::debug!(%error, "brokers do not answer yet"),
             }
         }
-        Ok(cluster)
+        let admin = kafka.client().create_with_context(Trouble::default());
+        let admin = admin.map_err(unusable)?;
+        Ok(Self { admin })
     }
 
-    fn unreachable(&self, error: &KafkaError, timeout: Duration) -> anyhow::Error {
-        let last = self
-            .client()
-            .context()
-            .0
-            .lock()
-            .ok()
-            .and_then(|last| last.clone());
-        let cause = last.unwrap_or_else(|| error.to_string());
-        Failure::unreachable(format!(
-            "no Kafka broker at {} answered within {}: {cause}; check --brokers (KAFKA_BROKERS), that a broker \
-             listens there, and --kafka-config if it asks for TLS or SASL",
-            self.brokers,
-            humantime::format_duration(timeout),
-        ))
-    }
-
-    fn client(&self) -> &rdkafka::client::Client<Trouble> {
+    pub(super) fn client(&self) -> &rdkafka::client::Client<Trouble> {
         self.admin.inner()
+    }
+
+    pub(super) fn admin(&self) -> &AdminClient<Trouble> {
+        &self.admin
     }
 
     /// How many partitions a topic has; `None` when there is no such topic.
@@ -163,16 +195,64 @@ impl Cluster {
 
     /// The largest record that a topic takes, in bytes.
     pub async fn max_message_bytes(&self, topic: &str) -> anyhow::Result<usize> {
-        let asked = [ResourceSpecifier::Topic(topic)];
-        let options = AdminOptions::new().request_timeout(Some(ANSWER));
-        let answer = self.admin.describe_configs(&asked, &options).await;
-        let limit = answer
-            .unwrap_or_default()
-            .pop()
-            .and_then(Result::ok)
-            .and_then(|config| config.get("max.message.bytes")?.value.clone())
+        let settings = self.topic_settings(topic).await.unwrap_or_default();
+        let limit = settings
+            .get("max.message.bytes")
             .and_then(|value| value.parse().ok());
         // A broker that does not tell, or may not, is taken to have the default.
         Ok(limit.unwrap_or(DEFAULT_MAX_MESSAGE))
     }
+}
+
+/// The client library judges properties together only when a client is made, and opens their files then.
+fn unusable(error: KafkaError) -> anyhow::Error {
+    match error {
+        KafkaError::ClientCreation(reason) => {
+            Failure::usage(format!("--kafka-config cannot be used: {reason}"))
+        }
+        error => anyhow::Error::from(error).context("creating a Kafka client"),
+    }
+}
+
+/// Nobody answered: why, as far as the client has said, and what to look at.
+fn unreachable(
+    kafka: &KafkaConfig,
+    trouble: &Trouble,
+    error: &KafkaError,
+    timeout: Duration,
+) -> anyhow::Error {
+    let last = trouble.0.lock().ok();
+    let last = last.and_then(|last| last.clone());
+    let (cause, reason) = match last {
+        Some(last) => (last.cause, last.reason),
+        None => (Cause::Transport, error.to_string()),
+    };
+    let brokers = kafka.brokers();
+    let (found, check) = match cause {
+        Cause::Transport => (
+            None,
+            "check --brokers (KAFKA_BROKERS), that a broker listens there, and --kafka-config if it asks for \
+             TLS or SASL",
+        ),
+        Cause::Greeting => (
+            None,
+            "the broker hung up on the greeting: if that is an SSL listener, set security.protocol to SSL or \
+             SASL_SSL in --kafka-config",
+        ),
+        Cause::Tls => (
+            kafka
+                .authorities()
+                .and_then(|file| block_in_place(|| certificate::fault(brokers, file))),
+            "check security.protocol and the ssl properties in --kafka-config, and the broker's certificate",
+        ),
+        Cause::Authentication => (
+            None,
+            "check user, password and mechanism (the sasl properties) in --kafka-config",
+        ),
+    };
+    let found = found.map_or_else(String::new, |fault| format!(" ({fault})"));
+    Failure::unreachable(format!(
+        "no Kafka broker at {brokers} answered within {}: {reason}{found}; {check}",
+        humantime::format_duration(timeout),
+    ))
 }

@@ -2,6 +2,7 @@
 
 use rdkafka::ClientConfig;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 /// Properties that a configuration file may not set, each with what to do instead.
@@ -27,7 +28,7 @@ const OURS: [(&str, &str); 11] = [
 
 /// What every consumer starts from. `fetch.queue.backoff.ms`: with its default of 1 s a full queue is refilled
 /// once a second. Classic group protocol with a short session: a killed process's partitions move within 6 s.
-const CONSUMER: [(&str, &str); 10] = [
+const CONSUMER: [(&str, &str); 9] = [
     ("partition.assignment.strategy", "cooperative-sticky"),
     ("session.timeout.ms", "6000"),
     ("heartbeat.interval.ms", "1500"),
@@ -37,23 +38,35 @@ const CONSUMER: [(&str, &str); 10] = [
     ("fetch.message.max.bytes", "4194304"),
     ("queued.max.messages.kbytes", "32768"),
     ("topic.metadata.refresh.interval.ms", "10000"),
-    ("statistics.interval.ms", "5000"),
 ];
 
-/// What every producer starts from: no wait for company, since batches form while the previous one is under way.
-const PRODUCER: [(&str, &str); 5] = [
+/// What every producer starts from: no wait for company, since batches form while the previous one is under way, and
+/// no more memory than a batch of large dead letters should take.
+const PRODUCER: [(&str, &str); 6] = [
     ("linger.ms", "0"),
     ("compression.type", "lz4"),
     ("queue.buffering.max.messages", "500000"),
+    ("queue.buffering.max.kbytes", "65536"),
     ("batch.num.messages", "10000"),
     ("retry.backoff.ms", "10"),
 ];
 
-/// How to reach the brokers: their addresses and the user's own librdkafka properties.
-#[derive(Clone, Debug, Default)]
+/// How to reach the brokers: their addresses and the user's own librdkafka properties, which may be secret and are
+/// never shown.
+#[derive(Clone, Default)]
 pub struct KafkaConfig {
     brokers: String,
     properties: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.properties.keys().collect();
+        f.debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("properties", &names)
+            .finish()
+    }
 }
 
 impl KafkaConfig {
@@ -69,6 +82,33 @@ impl KafkaConfig {
     /// The broker addresses, as given.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// The file of authorities whose certificates brokers may show, where one is named.
+    pub(super) fn authorities(&self) -> Option<&Path> {
+        self.properties.get("ssl.ca.location").map(Path::new)
+    }
+
+    /// The same, with consumers that fetch at most about this many bytes ahead of their reader; what the user has set
+    /// himself stays.
+    pub fn with_prefetch(&self, bytes: usize) -> Self {
+        let mut config = self.clone();
+        let property = config.properties.entry("queued.max.messages.kbytes".into());
+        property.or_insert_with(|| (bytes >> 10).max(1).to_string());
+        config
+    }
+
+    /// What our clients call themselves to the brokers.
+    pub fn client_id(&self) -> String {
+        self.client()
+            .get("client.id")
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// The largest record that our producers send, in bytes, where the user has set it.
+    pub fn largest_sent(&self) -> Option<i64> {
+        self.producer().get("message.max.bytes")?.parse().ok()
     }
 
     /// A client that neither consumes nor produces.
@@ -122,8 +162,9 @@ impl KafkaConfig {
             .iter()
             .filter_map(|config| config.create_native_config().err())
             .map(|error| match error {
-                rdkafka::error::KafkaError::ClientConfig(_, text, key, value) => {
-                    format!("--kafka-config: {key}={value}: {text}")
+                // Without the value: it may be a password under a misspelt name.
+                rdkafka::error::KafkaError::ClientConfig(_, text, key, _) => {
+                    format!("--kafka-config: {key}: {text}")
                 }
                 other => format!("--kafka-config: {other}"),
             })
@@ -212,5 +253,15 @@ mod tests {
         let config = KafkaConfig::new("b:1", own).consumer("g");
         assert_eq!(config.get("fetch.wait.max.ms"), Some("7"));
         assert_eq!(config.get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn prefetch_is_what_is_asked_for_unless_the_user_says_otherwise() {
+        let property = "queued.max.messages.kbytes";
+        let bound = KafkaConfig::default().with_prefetch(16 << 20);
+        assert_eq!(bound.consumer("g").get(property), Some("16384"));
+        let own = BTreeMap::from([(property.to_owned(), "7".to_owned())]);
+        let bound = KafkaConfig::new("b:1", own).with_prefetch(16 << 20);
+        assert_eq!(bound.consumer("g").get(property), Some("7"));
     }
 }

@@ -7,6 +7,7 @@
 
 use super::KafkaConfig;
 use anyhow::{Context as _, anyhow};
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{
@@ -14,17 +15,15 @@ use rdkafka::consumer::{
 };
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
-use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a question to the brokers may take.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// How often, at most, the group is told how far a worker is.
 const BETWEEN_HINTS: Duration = Duration::from_millis(200);
@@ -92,11 +91,26 @@ impl Record<'_> {
     }
 }
 
-/// A member of a consumer group on one topic; belongs to one thread.
+/// A member of a consumer group on one topic. One thread polls it; what asks the brokers may run on another.
 pub struct Consumer {
     base: BaseConsumer<Rebalances>,
     topic: String,
-    hints: RefCell<Hints>,
+    hints: Mutex<Hints>,
+    /// The group that it is a member of.
+    group: Option<String>,
+}
+
+/// A partition that a member reads: group, topic, number.
+type Held = (String, String, i32);
+
+/// What the members in this process read, for its lag metrics, which are as global as this.
+static HELD: Mutex<BTreeSet<Held>> = Mutex::new(BTreeSet::new());
+
+/// The partitions that members of `group` in this process read.
+pub(super) fn held(group: &str, topic: &str) -> BTreeSet<i32> {
+    let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = held.iter().filter(|(g, t, _)| g == group && t == topic);
+    own.map(|(_, _, partition)| *partition).collect()
 }
 
 /// How far the worker is, as far as the group has not been told.
@@ -170,23 +184,11 @@ impl ConsumerContext for Rebalances {
 }
 
 impl ClientContext for Rebalances {
-    fn stats(&self, statistics: Statistics) {
-        for (topic, found) in statistics.topics {
-            for (partition, found) in found.partitions {
-                // Partitions that are not ours, and the unassigned one, have no consumer lag.
-                if found.consumer_lag >= 0 {
-                    let labels = [
-                        ("topic", topic.clone()),
-                        ("partition", partition.to_string()),
-                    ];
-                    let lag = metrics::gauge!("tidemill_lag_records", &labels);
-                    lag.set(found.consumer_lag as f64);
-                }
-            }
-        }
-    }
-
     fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition comes as an error, here and from the poll, but is none.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(%error, reason, "kafka client");
     }
 
@@ -209,35 +211,71 @@ impl Drop for Consumer {
         if let Err(error) = answered {
             tracing::debug!("{error:#}");
         }
+        if let Ok(assignment) = self.base.assignment() {
+            let partitions = assignment.elements().into_iter();
+            self.holds(partitions.map(|element| element.partition()), false);
+        }
     }
 }
 
 impl Consumer {
     /// Joins `group` on `topic`.
     pub fn open(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
-        let base: BaseConsumer<Rebalances> = kafka
-            .consumer(group)
+        Self::join(&kafka.consumer(group), group, topic)
+    }
+
+    /// Joins `group` on `topic` under a name that no other member has. Whoever comes back under it has its
+    /// predecessor's partitions at once, whether that one was killed or has ended well. The price: one that ends and does
+    /// not come back is missed only when its session has run out.
+    pub fn open_named(
+        kafka: &KafkaConfig,
+        group: &str,
+        topic: &str,
+        name: &str,
+    ) -> anyhow::Result<Self> {
+        let mut config = kafka.consumer(group);
+        Self::join(config.set("group.instance.id", name), group, topic)
+    }
+
+    fn join(config: &ClientConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
+        let base: BaseConsumer<Rebalances> = config
             .create_with_context(Rebalances::default())
             .context("creating a Kafka consumer")?;
         base.subscribe(&[topic])
             .with_context(|| format!("subscribing to {topic}"))?;
-        Ok(Self::on(base, topic))
+        Ok(Self::on(base, topic, Some(group.to_owned())))
     }
 
     /// Opens a reader that is no member of `group` and sees no rebalance: it reads what [`Consumer::start`] is given,
     /// [`Consumer::ended`] tells when there is no more, and [`Consumer::commit`] works while the group has no members.
     pub fn outside(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
+        Self::alone(kafka.consumer(group), topic)
+    }
+
+    /// Like [`Consumer::outside`], for one who wants no more than the next record of each partition.
+    pub(super) fn glancing(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
         let mut config = kafka.consumer(group);
+        config.set("queued.min.messages", "1");
+        config.set("fetch.message.max.bytes", "65536");
+        Self::alone(config, topic)
+    }
+
+    fn alone(mut config: ClientConfig, topic: &str) -> anyhow::Result<Self> {
         config.set("enable.partition.eof", "true");
         let base = config.create_with_context(Rebalances::default());
         let base = base.context("creating a Kafka consumer")?;
-        Ok(Self::on(base, topic))
+        Ok(Self::on(base, topic, None))
     }
 
-    fn on(base: BaseConsumer<Rebalances>, topic: &str) -> Self {
+    fn on(base: BaseConsumer<Rebalances>, topic: &str, group: Option<String>) -> Self {
         let topic = topic.to_owned();
-        let hints = RefCell::default();
-        Self { base, topic, hints }
+        let hints = Mutex::default();
+        Self {
+            base,
+            topic,
+            hints,
+            group,
+        }
     }
 
     /// Partitions of a reader outside its group whose last readable record has been passed since the last
@@ -309,14 +347,31 @@ impl Consumer {
     pub fn start(&self, positions: &[(i32, i64)]) -> anyhow::Result<()> {
         let list = self.list(positions)?;
         let assigned = self.base.incremental_assign(&list);
-        assigned.with_context(|| format!("assigning {} {positions:?}", self.topic))
+        assigned.with_context(|| format!("assigning {} {positions:?}", self.topic))?;
+        self.holds(positions.iter().map(|(partition, _)| *partition), true);
+        Ok(())
     }
 
     /// Lets revoked partitions go; their next owner finds how far this one was.
     pub fn release(&self, partitions: &[i32]) -> anyhow::Result<()> {
         self.tell();
         let released = self.base.incremental_unassign(&self.bare(partitions));
+        self.holds(partitions.iter().copied(), false);
         released.with_context(|| format!("unassigning {} {partitions:?}", self.topic))
+    }
+
+    /// Notes which partitions a member reads.
+    fn holds(&self, partitions: impl Iterator<Item = i32>, now: bool) {
+        let Some(group) = &self.group else { return };
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        for partition in partitions {
+            let own = (group.clone(), self.topic.clone(), partition);
+            if now {
+                held.insert(own);
+            } else {
+                held.remove(&own);
+            }
+        }
     }
 
     /// Goes on at another position of an assigned partition, also of one whose reading has stopped because its
@@ -355,15 +410,17 @@ impl Consumer {
     /// at the end. Never more often than [`BETWEEN_HINTS`]: the brokers take milliseconds for each, and heartbeats
     /// queue behind them, so that a hint for each of many small batches would cost the membership.
     pub fn commit_hint(&self, positions: &[(i32, i64)]) {
-        self.hints
-            .borrow_mut()
-            .untold
-            .extend(positions.iter().copied());
+        let mut hints = self.hints();
+        hints.untold.extend(positions.iter().copied());
+    }
+
+    fn hints(&self) -> MutexGuard<'_, Hints> {
+        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By time and not by the previous one's answer, since the client reports only answers that are errors.
     fn tell_if_due(&self) {
-        let hints = self.hints.borrow();
+        let hints = self.hints();
         let recent = |told: Instant| told.elapsed() < BETWEEN_HINTS;
         if hints.untold.is_empty() || hints.told.is_some_and(recent) {
             return;
@@ -373,7 +430,7 @@ impl Consumer {
     }
 
     fn tell(&self) {
-        let mut hints = self.hints.borrow_mut();
+        let mut hints = self.hints();
         let untold: Vec<(i32, i64)> = std::mem::take(&mut hints.untold).into_iter().collect();
         if untold.is_empty() {
             return;
@@ -395,10 +452,16 @@ impl Consumer {
     }
 
     /// The positions that the group has committed, `None` where there is none.
-    pub fn committed(&self, partitions: &[i32]) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
+    ///
+    /// While some are part of an open transaction the brokers do not tell: that is an error after `wait`.
+    pub fn committed(
+        &self,
+        partitions: &[i32],
+        wait: Duration,
+    ) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
         let list = self
             .base
-            .committed_offsets(self.bare(partitions), ANSWER)
+            .committed_offsets(self.bare(partitions), wait)
             .with_context(|| format!("reading the committed positions of {}", self.topic))?;
         let positions = list.elements().into_iter().map(|element| {
             element.error()?;

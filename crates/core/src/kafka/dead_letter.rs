@@ -4,9 +4,10 @@ use super::producer::add_header;
 use super::{Outgoing, Producer, Record};
 use crate::record::Reject;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::OwnedHeaders;
 use sha2::{Digest, Sha256};
 
-/// Room for key, headers and framing beside a value that is as large as the topic allows.
+/// Room for our own headers and for framing beside a record that is as large as the topic allows.
 const FRAMING: usize = 4096;
 
 /// Builds the dead letters of one input topic.
@@ -26,7 +27,8 @@ pub struct DeadLetters {
 
 impl DeadLetters {
     /// Queues the dead letter of a record: key, value and headers as they are, and the reject in further headers.
-    /// A value too large for the topic is left out and its length and SHA-256 given instead.
+    /// A value too large for the topic is left out and its length and SHA-256 given instead; where key and headers
+    /// are too large by themselves, so are they.
     pub fn send(
         &self,
         producer: &Producer,
@@ -38,20 +40,34 @@ impl DeadLetters {
             ("reason", reject.reason.code().to_owned()),
         ];
         metrics::counter!("tidemill_dead_letters_total", &reason).increment(1);
-        let fits = |value: &[u8]| value.len() + FRAMING <= self.max_bytes;
-        if record.value().is_none_or(fits) {
-            match producer.send(self.letter(record, reject, true)) {
-                Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)) => {}
-                outcome => return outcome,
+        let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        let headers = record.headers();
+        let headers: usize = headers
+            .map(|(name, value)| name.len() + length(value))
+            .sum();
+        let bare = length(record.key()) + headers;
+        for (keeps, size) in [
+            (Keeps::All, bare + length(record.value())),
+            (Keeps::KeyAndHeaders, bare),
+        ] {
+            if size + FRAMING <= self.max_bytes {
+                match producer.send(self.letter(record, reject, keeps)) {
+                    // The producer has a limit of its own.
+                    Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)) => {}
+                    outcome => return outcome,
+                }
             }
         }
-        producer.send(self.letter(record, reject, false))
+        producer.send(self.letter(record, reject, Keeps::Nothing))
     }
 
-    fn letter<'a>(&'a self, record: &'a Record<'_>, reject: &Reject, whole: bool) -> Outgoing<'a> {
+    fn letter<'a>(&'a self, record: &'a Record<'_>, reject: &Reject, keeps: Keeps) -> Outgoing<'a> {
         let partition = record.partition().to_string();
         let offset = record.offset().to_string();
-        let mut headers = record.owned_headers();
+        let mut headers = match keeps {
+            Keeps::Nothing => OwnedHeaders::new(),
+            _ => record.owned_headers(),
+        };
         for (key, value) in [
             ("error", reject.error.as_str()),
             ("reason", reject.reason.code()),
@@ -63,19 +79,31 @@ impl DeadLetters {
         ] {
             headers = add_header(headers, key, value);
         }
-        if !whole {
-            let value = record.value().unwrap_or_default();
-            headers = add_header(headers, "value.length", &value.len().to_string());
-            headers = add_header(headers, "value.sha256", &hex(&Sha256::digest(value)));
+        let (key, value) = (record.key(), record.value());
+        let (keeps_key, keeps_value) = (keeps != Keeps::Nothing, keeps == Keeps::All);
+        for (name, part, kept) in [("value", value, keeps_value), ("key", key, keeps_key)] {
+            if let (Some(part), false) = (part, kept) {
+                let (length, digest) = (part.len().to_string(), hex(&Sha256::digest(part)));
+                headers = add_header(headers, &format!("{name}.length"), &length);
+                headers = add_header(headers, &format!("{name}.sha256"), &digest);
+            }
         }
         Outgoing {
             topic: &self.topic,
-            key: record.key(),
-            value: record.value().filter(|_| whole),
+            key: key.filter(|_| keeps_key),
+            value: value.filter(|_| keeps_value),
             headers: Some(headers),
             ..Outgoing::default()
         }
     }
+}
+
+/// How much of a record goes into its dead letter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    All,
+    KeyAndHeaders,
+    Nothing,
 }
 
 /// Bytes as lower-case hexadecimal digits.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Longer sentences tell nobody more.
+const ERROR_BYTES: usize = 500;
+
 /// The reason in the dead letter's `reason` header and in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -25,6 +28,16 @@ pub enum Reason {
     FutureTimestamp,
     /// The model's score is not a finite number.
     NonFiniteScore,
+    /// The value is a claim that names no object, or one outside of its place.
+    ClaimInvalid,
+    /// The value is a claim, and the process was not told where objects lie.
+    ClaimNotConfigured,
+    /// There is no such object.
+    ClaimMissing,
+    /// The object's length or SHA-256 is not the claimed one.
+    ClaimTampered,
+    /// The object is larger than allowed.
+    ClaimTooLarge,
 }
 
 impl Reason {
@@ -41,6 +54,11 @@ impl Reason {
             Self::InvalidTimestamp => "invalid_timestamp",
             Self::FutureTimestamp => "future_timestamp",
             Self::NonFiniteScore => "non_finite_score",
+            Self::ClaimInvalid => "claim_invalid",
+            Self::ClaimNotConfigured => "claim_not_configured",
+            Self::ClaimMissing => "claim_missing",
+            Self::ClaimTampered => "claim_tampered",
+            Self::ClaimTooLarge => "claim_too_large",
         }
     }
 }
@@ -55,9 +73,15 @@ pub struct Reject {
 }
 
 impl Reject {
-    /// A reject for `reason`; `error` names the field and what was found in it.
+    /// A reject for `reason`; `error` names the field and what was found in it, and is cut where the record makes it
+    /// long: it goes into a header.
     pub fn new(reason: Reason, error: impl Into<String>) -> Self {
-        let error = error.into();
+        let mut error = error.into();
+        if error.len() > ERROR_BYTES {
+            let whole = error.floor_char_boundary(ERROR_BYTES);
+            error.truncate(whole);
+            error.push('…');
+        }
         Self { reason, error }
     }
 }
@@ -65,5 +89,19 @@ impl Reject {
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.reason.code(), self.error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_are_bounded_whatever_the_record_holds() {
+        for letter in ["x", "ä", "😀"] {
+            let reject = Reject::new(Reason::WrongType, letter.repeat(1_000_000));
+            assert!(reject.error.len() < ERROR_BYTES + 8 && reject.error.ends_with('…'));
+        }
+        assert_eq!(Reject::new(Reason::WrongType, "short").error, "short");
     }
 }

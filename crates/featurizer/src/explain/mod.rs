@@ -7,6 +7,7 @@ use crate::settings::Config;
 use crate::store::{Keys, Redis, peek};
 use crate::user::User;
 use std::process::ExitCode;
+use tidemill_core::claim::Resolver;
 use tidemill_core::clock::now_ms;
 use tidemill_core::exit::Failure;
 use tidemill_core::features::{Evaluation, Limits, Window};
@@ -45,22 +46,28 @@ pub async fn run(
             shared.topic
         )));
     };
+    let resolver = Resolver::open(&shared.claims, &shutdown)?;
     block_in_place(|| {
-        let found = find(config, user, at, i32::try_from(partitions)?)?;
+        let found = find(config, &resolver, user, at, i32::try_from(partitions)?)?;
         Ok(report::print(&config.definitions, user, &found))
     })
 }
 
-fn find(config: &Config, user: &str, at: Option<i64>, partitions: i32) -> anyhow::Result<Found> {
+fn find(
+    config: &Config,
+    resolver: &Resolver,
+    user: &str,
+    at: Option<i64>,
+    partitions: i32,
+) -> anyhow::Result<Found> {
     let definitions = &config.definitions;
-    let mut redis = Redis::new(&config.redis_url)?;
+    let mut redis = Redis::new(&config.redis)?;
     redis
         .connect_within(config.shared.connect_timeout, || false)
         .map_err(|error| {
-            Failure::unreachable(format!(
-                "no Redis answered: {}; check --redis-url (REDIS_URL)",
-                error.0
-            ))
+            let (error, address) = (error.0, &config.redis);
+            let hint = address.hint(&error);
+            Failure::unreachable(format!("no Redis at {address} answered: {error}; {hint}"))
         })?;
     let keys = Keys::new(&config.key_prefix, &config.shared.topic);
     let peek = peek(&mut redis, &keys, user, partitions)?;
@@ -85,7 +92,14 @@ fn find(config: &Config, user: &str, at: Option<i64>, partitions: i32) -> anyhow
         &config.shared.topic,
     )?;
     let since = at.min(now_ms()) - definitions.longest_ms() - crate::claim::MARGIN_MS;
-    let mut events = replay::replay(&consumer, definitions, user, since, &peek.positions)?;
+    let mut events = replay::replay(
+        &consumer,
+        resolver,
+        definitions,
+        user,
+        since,
+        &peek.positions,
+    )?;
     let mut window = Window::default();
     events
         .iter()

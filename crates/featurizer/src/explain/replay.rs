@@ -4,6 +4,7 @@ use crate::position::Position;
 use anyhow::ensure;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tidemill_core::claim::Resolver;
 use tidemill_core::features::Definitions;
 use tidemill_core::kafka::{Consumer, Polled};
 use tidemill_core::record::user_event::{self, UserRecord};
@@ -22,6 +23,7 @@ pub(super) struct Event {
 /// the log. Those before an erasure are left out.
 pub(super) fn replay(
     consumer: &Consumer,
+    resolver: &Resolver,
     definitions: &Definitions,
     user: &str,
     since: i64,
@@ -33,7 +35,7 @@ pub(super) fn replay(
         .filter_map(|(position, partition)| {
             position
                 .as_ref()
-                .map(|position| (partition, position.offset))
+                .map(|position| (partition, position.reached(user)))
         });
     let mut ends: BTreeMap<i32, i64> = applied.collect();
     ensure!(
@@ -74,7 +76,11 @@ pub(super) fn replay(
         }
         let mut entry = Vec::new();
         let (key, value) = (record.key(), record.value());
-        match user_event::decode(definitions, key, value, record.timestamp(), &mut entry) {
+        let content = resolver.resolve(value)?;
+        let decoded = content.of(value).and_then(|value| {
+            user_event::decode(definitions, key, value, record.timestamp(), &mut entry)
+        });
+        match decoded {
             Ok(UserRecord::Event { user: own, time }) if own == user => {
                 let text = String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
                 events.push(Event {

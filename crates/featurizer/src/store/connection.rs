@@ -1,8 +1,9 @@
 //! A dedicated connection that never reconnects on its own.
 
 use super::pack::Pack;
-use redis::{Client, Connection, Value};
+use redis::{Client, ClientTlsConfig, Connection, TlsCertificates, Value};
 use std::time::{Duration, Instant};
+use tidemill_core::redis_access::RedisAccess;
 
 /// How long Redis may take to answer before it is given up: far beyond any step, below the limit of a stop.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -32,18 +33,25 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// The Redis at a URL (redis:// or rediss://), not connected yet. Fails where the URL cannot be used.
-    pub fn new(url: &str) -> anyhow::Result<Self> {
-        let client = Client::open(url)?;
+    /// The Redis of an address, not connected yet. Fails where URL or certificates cannot be used.
+    pub fn new(access: &RedisAccess) -> anyhow::Result<Self> {
+        let identity = access.identity.clone();
+        let client = if access.is_tls() {
+            let certificates = TlsCertificates {
+                client_tls: identity.map(|(client_cert, client_key)| ClientTlsConfig {
+                    client_cert,
+                    client_key,
+                }),
+                root_cert: access.authorities.clone(),
+            };
+            Client::build_with_tls(access.url.as_str(), certificates)?
+        } else {
+            Client::open(access.url.as_str())?
+        };
         Ok(Self {
             client,
             connection: None,
         })
-    }
-
-    /// Host and port, for messages: the URL itself may hold a password.
-    pub fn address(&self) -> String {
-        self.client.get_connection_info().addr().to_string()
     }
 
     /// Connects anew.

@@ -10,11 +10,13 @@
 //! The only files that name the redis crate are those of this folder.
 
 mod connection;
+mod expiries;
 mod fenced;
 mod keys;
 mod owner;
 mod pack;
 mod peek;
+mod reads;
 mod step;
 
 pub use connection::{Lost, Redis};

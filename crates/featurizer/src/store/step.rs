@@ -1,5 +1,6 @@
 //! What one atomic step writes, packed while it is decided.
 
+use super::expiries::Expiries;
 use super::keys::Keys;
 use super::pack::Pack;
 use crate::position::Position;
@@ -18,19 +19,8 @@ pub struct Step {
     pub(super) pack: Pack,
     pub(super) positions: Vec<(i32, Position)>,
     others: Vec<(i32, Position)>,
-    expiries: BTreeMap<i32, Expiries>,
+    pub(super) expiries: BTreeMap<i32, Expiries>,
     users: usize,
-}
-
-/// What becomes of a partition's sorted sets.
-#[derive(Default)]
-struct Expiries {
-    /// Scores and members to be set.
-    set: Pack,
-    /// Members to be removed.
-    removed: Pack,
-    /// Members to be removed from the users before the last rebuild.
-    checked: Pack,
 }
 
 /// One user's part of a step.
@@ -45,6 +35,8 @@ pub struct UserWrite<'a> {
     pub complete_from: Option<i64>,
     /// Whether the hash may hold marks of earlier writes that must go.
     pub stale_marks: bool,
+    /// Whether the hash may hold fields of an earlier life or of other definitions, which go.
+    pub anew: bool,
     /// Whether the ends of the lives of hash and window are written; without, they stay as they are.
     pub renew: bool,
 }
@@ -132,6 +124,11 @@ impl Step {
         let present = |value: &&FeatureValue| !matches!(value, FeatureValue::Absent);
         let fields = evaluation.values.iter().filter(present).count() + 2;
         let marks = usize::from(!evaluation.exact) + usize::from(write.complete_from.is_some());
+        if write.anew {
+            pack.command(2);
+            pack.word("DEL");
+            pack.joined(&self.features, id);
+        }
         pack.command(2 + 2 * (fields + marks));
         pack.word("HSET");
         pack.joined(&self.features, id);
@@ -154,7 +151,7 @@ impl Step {
             pack.number(time);
         }
         let absent = evaluation.values.len() + 2 - fields;
-        if absent > 0 || write.stale_marks {
+        if !write.anew && (absent > 0 || write.stale_marks) {
             let marks = usize::from(evaluation.exact) + usize::from(write.complete_from.is_none());
             let marks = if write.stale_marks { marks } else { 0 };
             pack.command(2 + absent + marks);
@@ -189,28 +186,6 @@ impl Step {
         self.pack.joined(&self.window, id.as_bytes());
     }
 
-    /// Sets when a user's features have to be looked at again.
-    pub fn schedule(&mut self, partition: i32, id: &str, at: i64) {
-        let set = &mut self.expiries.entry(partition).or_default().set;
-        set.number(at);
-        set.word(id);
-        set.commands += 1;
-    }
-
-    /// The user's features need no more looking at in this partition.
-    pub fn unschedule(&mut self, partition: i32, id: &str) {
-        let removed = &mut self.expiries.entry(partition).or_default().removed;
-        removed.word(id);
-        removed.commands += 1;
-    }
-
-    /// The user has been looked at after a rebuild.
-    pub fn checked(&mut self, partition: i32, id: &str) {
-        let checked = &mut self.expiries.entry(partition).or_default().checked;
-        checked.word(id);
-        checked.commands += 1;
-    }
-
     /// Sets a partition's users aside, before its windows are built anew.
     pub fn set_aside(&mut self, partition: i32, into_empty: bool) {
         let (expiry, stale) = (self.keys.expiry(partition), self.keys.stale(partition));
@@ -226,19 +201,7 @@ impl Step {
     /// Packs what was gathered for each partition; nothing may follow.
     pub(super) fn complete(&mut self) {
         for (partition, expiries) in &self.expiries {
-            let (expiry, stale) = (self.keys.expiry(*partition), self.keys.stale(*partition));
-            for (name, key, members, words) in [
-                ("ZREM", &expiry, &expiries.removed, 1),
-                ("ZADD", &expiry, &expiries.set, 2),
-                ("ZREM", &stale, &expiries.checked, 1),
-            ] {
-                if members.commands > 0 {
-                    self.pack.command(2 + words * members.commands);
-                    self.pack.word(name);
-                    self.pack.word(key);
-                    self.pack.bytes.extend_from_slice(&members.bytes);
-                }
-            }
+            expiries.pack(&self.keys, *partition, &mut self.pack);
         }
         for (partition, position) in self.positions.iter().chain(&self.others) {
             let key = self.keys.position(*partition);

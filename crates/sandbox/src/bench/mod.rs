@@ -3,8 +3,12 @@
 //! Figures of two machines, or of two days, say little about each other; ratios within one run do. Each bench
 //! prints Markdown tables, ready for a README.
 
+mod collector;
 mod drain;
+mod featurizer;
+mod model;
 mod rates;
+mod scorer;
 mod topic;
 
 use anyhow::Result;
@@ -17,6 +21,14 @@ pub use rates::{Measured, Rates, table};
 pub enum Bench {
     /// What Kafka and its client allow here: a topic written, and read by a loop that does nothing else
     Drain(drain::Flags),
+    /// The collector beside reading alone and a plain loop; memory; compression
+    Collector(collector::Flags),
+    /// Predictions a second, time to a visible prediction, and what kills and model swaps cost
+    Scorer(scorer::Flags),
+    /// Events a second from Kafka into Redis with exact windows, and how fresh they are there
+    Featurizer(featurizer::Flags),
+    /// Models: agreement with onnxruntime, and the time of a row beside tract alone and onnxruntime
+    Model(model::Flags),
 }
 
 /// Measures, and prints what was found.
@@ -24,6 +36,10 @@ pub fn command(bench: &Bench) -> Result<()> {
     println!("{}", machine());
     match bench {
         Bench::Drain(flags) => drain::command(flags),
+        Bench::Collector(flags) => collector::command(flags),
+        Bench::Scorer(flags) => scorer::command(flags),
+        Bench::Featurizer(flags) => featurizer::command(flags),
+        Bench::Model(flags) => model::command(flags),
     }
 }
 

@@ -4,6 +4,7 @@ mod checks;
 mod live;
 mod report;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -28,6 +29,9 @@ pub struct Flags {
     /// Seed of the simulated world
     #[arg(long, default_value_t = 2026)]
     seed: u64,
+    /// Model to score with [default: models/fraud.onnx]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
     /// Keep everything running after the report until Ctrl-C, and say how to look around
     #[arg(long)]
     keep: bool,
@@ -73,12 +77,12 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
     create_outputs(&stack, &scene.names)?;
     let mut programs = if stack.is_mock() {
         // The mock cannot find a position by time, so that a first start would not see what is past.
-        let programs = start(&scene)?;
+        let programs = start(flags, &scene)?;
         write_past(flags, &scene, shutdown)?;
         programs
     } else {
         write_past(flags, &scene, shutdown)?;
-        start(&scene)?
+        start(flags, &scene)?
     };
 
     let watch = Watch::start(&scene.brokers, &scene.names.predictions)?;
@@ -145,11 +149,18 @@ fn write_past(flags: &Flags, scene: &Scene, shutdown: &CancellationToken) -> Res
     Ok(())
 }
 
-fn start(scene: &Scene) -> Result<Programs> {
+fn start(flags: &Flags, scene: &Scene) -> Result<Programs> {
+    let model = match &flags.model {
+        Some(path) => path
+            .canonicalize()
+            .with_context(|| format!("no model at {}", path.display()))?,
+        None => scene.model()?,
+    };
+    let model = model.to_str().context("the model's path is not UTF-8")?;
     let spinner = progress::spinner("starting featurizer, scorer and collector");
     let mut programs = Programs {
         featurizer: scene.featurizer("featurizer", &[])?,
-        scorer: scene.scorer("scorer", &[])?,
+        scorer: scene.scorer("scorer", &["--model", model])?,
         collector: scene.collector("collector", &["--max-age", "5s"])?,
     };
     programs

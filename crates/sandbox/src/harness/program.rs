@@ -36,6 +36,17 @@ impl Program {
         folder: &Path,
         arguments: Vec<OsString>,
     ) -> Result<Program> {
+        Program::start_in(&[], binary, label, folder, arguments)
+    }
+
+    /// The same with these variables.
+    pub(super) fn start_in(
+        environment: &[(String, String)],
+        binary: &str,
+        label: &str,
+        folder: &Path,
+        arguments: Vec<OsString>,
+    ) -> Result<Program> {
         let admin_port = ports::free()?;
         let mut all = arguments;
         all.extend([
@@ -46,6 +57,7 @@ impl Program {
             name: label.to_owned(),
             program: Binaries::build()?.path(binary),
             arguments: all,
+            environment: environment.to_vec(),
             folder: folder.to_owned(),
             detached: false,
         };

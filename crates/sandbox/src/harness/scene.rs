@@ -20,6 +20,8 @@ pub struct Scene {
     pub redis_url: String,
     /// Names nobody else uses.
     pub names: Names,
+    /// Variables of the programs that are started, beside our own.
+    pub environment: Vec<(String, String)>,
     folder: PathBuf,
     keep_folder: bool,
 }
@@ -48,6 +50,7 @@ impl Scene {
             brokers: brokers.to_owned(),
             redis_url: redis_url.to_owned(),
             names,
+            environment: Vec::new(),
             folder: scratch::folder(&state_folder())?,
             keep_folder: false,
         })
@@ -83,7 +86,7 @@ impl Scene {
             &names.key_prefix,
         ];
         let all = self.arguments(&names.featurizer_group, &names.user_events, &own, more);
-        Program::start("featurizer", label, &self.folder, all)
+        Program::start_in(&self.environment, "featurizer", label, &self.folder, all)
     }
 
     /// Starts a scorer of the scene's names, from the topic's start, with more arguments behind.
@@ -104,14 +107,14 @@ impl Scene {
             "earliest",
         ];
         let all = self.arguments(&names.scorer_group, &names.transactions, &own, more);
-        Program::start("scorer", label, &self.folder, all)
+        Program::start_in(&self.environment, "scorer", label, &self.folder, all)
     }
 
     /// Starts a collector of the scene's names with more arguments behind.
     pub fn collector(&self, label: &str, more: &[&str]) -> Result<Program> {
         let names = &self.names;
         let all = self.arguments(&names.collector_group, &names.labeled_events, &[], more);
-        Program::start("collector", label, &self.folder, all)
+        Program::start_in(&self.environment, "collector", label, &self.folder, all)
     }
 
     fn arguments(&self, group: &str, topic: &str, own: &[&str], more: &[&str]) -> Vec<OsString> {

@@ -90,7 +90,8 @@ pub fn create_topics(brokers: &str, topics: &[&str], partitions: i32) -> Result<
     Ok(())
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+/// Drives a future to its end.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .context("starting a runtime")?;
@@ -138,8 +139,35 @@ pub fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<i32> {
     Ok(i32::try_from(count)?)
 }
 
+/// The names of all topics.
+pub fn topics(brokers: &str) -> Result<Vec<String>> {
+    let metadata = reader(brokers, Isolation::ReadCommitted)?
+        .fetch_metadata(None, ANSWER)
+        .with_context(|| format!("asking for the topics at {brokers}"))?;
+    let names = metadata
+        .topics()
+        .iter()
+        .map(|topic| topic.name().to_owned());
+    Ok(names.collect())
+}
+
 /// Reads a topic from its first record to its end as of now, ordered by partition and offset.
 pub fn read_all(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<Stored>> {
+    let mut records = Vec::new();
+    read_each(brokers, topic, isolation, |message| {
+        records.push(Stored::from_message(message));
+    })?;
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
+
+/// Shows each record of a topic, from its first to its end as of now, to `see`; only within a partition in order.
+pub fn read_each(
+    brokers: &str,
+    topic: &str,
+    isolation: Isolation,
+    mut see: impl FnMut(&rdkafka::message::BorrowedMessage<'_>),
+) -> Result<()> {
     let consumer = reader(brokers, isolation)?;
     let mut assignment = TopicPartitionList::new();
     for partition in 0..partitions(&consumer, topic)? {
@@ -147,7 +175,6 @@ pub fn read_all(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<
     }
     consumer.assign(&assignment)?;
     let mut open = assignment.count();
-    let mut records = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(120);
     while open > 0 {
         ensure!(
@@ -156,15 +183,32 @@ pub fn read_all(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<
         );
         match consumer.poll(Duration::from_millis(200)) {
             None => {}
-            Some(Ok(message)) => records.push(Stored::from_message(&message)),
+            Some(Ok(message)) => see(&message),
             Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
             Some(Err(error)) => {
                 return Err(error).with_context(|| format!("reading topic {topic}"));
             }
         }
     }
-    records.sort_by_key(|record| (record.partition, record.offset));
-    Ok(records)
+    Ok(())
+}
+
+/// One of the records of a topic that has some.
+pub fn first_record(brokers: &str, topic: &str) -> Result<Stored> {
+    let consumer = reader(brokers, Isolation::ReadCommitted)?;
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..partitions(&consumer, topic)? {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&assignment)?;
+    loop {
+        match consumer.poll(ANSWER) {
+            Some(Ok(message)) => return Ok(Stored::from_message(&message)),
+            Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Err(error)) => return Err(error).with_context(|| format!("reading {topic}")),
+            None => bail!("topic {topic} has no records"),
+        }
+    }
 }
 
 /// Per partition, the positions (next offsets) a group has committed for a topic.

@@ -60,6 +60,15 @@ impl Watch {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Compares what was seen so far with when these payments were produced.
+    pub fn latency<'t>(
+        &self,
+        transactions: impl IntoIterator<Item = &'t Stored>,
+    ) -> Result<Latency> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Latency::between(transactions, &seen)
+    }
+
     /// Ends the reading and compares with when the payments were produced.
     pub fn finish(mut self, transactions: &[Stored]) -> Result<Latency> {
         self.stop.cancel();
@@ -68,8 +77,7 @@ impl Watch {
                 .join()
                 .map_err(|_| anyhow!("the reader of predictions panicked"))??;
         }
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        Latency::between(transactions, &seen)
+        self.latency(transactions)
     }
 }
 
@@ -116,7 +124,10 @@ pub struct Latency {
 
 impl Latency {
     /// Kafka's own timestamp of a payment says when it was produced.
-    fn between(transactions: &[Stored], seen: &Seen) -> Result<Latency> {
+    fn between<'t>(
+        transactions: impl IntoIterator<Item = &'t Stored>,
+        seen: &Seen,
+    ) -> Result<Latency> {
         let mut histogram = hdrhistogram::Histogram::<u64>::new(3)?;
         for transaction in transactions {
             let key = transaction.key.as_deref().unwrap_or_default();

@@ -39,10 +39,9 @@ pub fn read_data_set(folder: &Path) -> Result<DataSet> {
     };
     for entry in entries {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "parquet")
-        {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // The schema's file, which has no rows, is none of them.
+        if name.ends_with(".parquet") && !name.starts_with('_') {
             data_set.files.push(path);
         }
     }

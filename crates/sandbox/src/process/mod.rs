@@ -22,6 +22,8 @@ pub struct Launch {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// Variables beside our own.
+    pub environment: Vec<(String, String)>,
     /// Working folder; the process's output goes to `<name>.log` in it.
     pub folder: PathBuf,
     /// Whether the process lives on when this one ends.
@@ -57,6 +59,11 @@ impl Process {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The folder that it works in.
+    pub fn folder(&self) -> &Path {
+        &self.launch.folder
     }
 
     /// Everything it has written so far, to both standard output and standard error, over all its starts.
@@ -156,6 +163,7 @@ fn start(launch: &Launch) -> Result<(Child, Option<Child>)> {
     let log = open_log(&launch.log())?;
     let child = Command::new(&launch.program)
         .args(&launch.arguments)
+        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&launch.folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone().context("cannot share a log file")?)

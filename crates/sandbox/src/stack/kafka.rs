@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
+use super::secure::Listeners;
 use super::{START_LIMIT, jars, ports};
 use crate::process::{Launch, Process, Signal};
 
@@ -22,6 +23,16 @@ pub struct Kafka {
 impl Kafka {
     /// Formats `folder`, starts a broker on `port` if that is free, and waits until it answers.
     pub(crate) fn start(folder: &Path, port: Option<u16>, detached: bool) -> Result<Kafka> {
+        Kafka::start_with(folder, port, detached, None)
+    }
+
+    /// The same with secure listeners beside the plain one.
+    pub(super) fn start_with(
+        folder: &Path,
+        port: Option<u16>,
+        detached: bool,
+        secure: Option<&Listeners>,
+    ) -> Result<Kafka> {
         if let Err(missing) = jars::available() {
             bail!(
                 "cannot start a Kafka: {missing}; install what is missing, or point KAFKA_BROKERS to a running Kafka"
@@ -35,10 +46,11 @@ impl Kafka {
         let properties = folder.join("server.properties");
         fs::write(
             &properties,
-            configuration(&folder.join("kafka-data"), port, controller_port),
+            configuration(&folder.join("kafka-data"), port, controller_port, secure),
         )
         .with_context(|| format!("cannot write {}", properties.display()))?;
-        format(&class_path, &properties)?;
+        let users = secure.map_or_else(Vec::new, |_| Listeners::users());
+        format(&class_path, &properties, &users)?;
         let launch = Launch {
             name: "kafka".to_owned(),
             program: PathBuf::from("java"),
@@ -51,6 +63,7 @@ impl Kafka {
                 properties.into_os_string(),
             ]
             .into(),
+            environment: Vec::new(),
             folder: folder.to_owned(),
             detached,
         };
@@ -83,6 +96,19 @@ impl Kafka {
         self.wait()
     }
 
+    /// Starts again advertising this address, host and port, where clients then look for it.
+    pub fn advertise(&mut self, address: &str) -> Result<()> {
+        self.kill()?;
+        let properties = self.process.folder().join("server.properties");
+        let text = fs::read_to_string(&properties)?;
+        // Of two lines the later counts.
+        fs::write(
+            &properties,
+            format!("{text}advertised.listeners=PLAINTEXT://{address}\n"),
+        )?;
+        self.start_again()
+    }
+
     /// `SIGSTOP`: connections stay open, nothing is answered.
     pub fn pause(&self) -> Result<()> {
         self.process.signal(Signal::Stop)
@@ -112,17 +138,26 @@ pub(super) fn answers(brokers: &str) -> bool {
 }
 
 /// The broker's settings; everything not listed is Kafka's default.
-fn configuration(data: &Path, port: u16, controller_port: u16) -> String {
+fn configuration(
+    data: &Path,
+    port: u16,
+    controller_port: u16,
+    secure: Option<&Listeners>,
+) -> String {
     let data = data.display();
+    let (more, protocols, lines) = match secure {
+        Some(secure) => (secure.addresses(), Listeners::protocols(), secure.lines()),
+        None => Default::default(),
+    };
     format!(
         "\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocols}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{more}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{more}
 log.dirs={data}
 # One node holds every copy.
 offsets.topic.replication.factor=1
@@ -142,14 +177,14 @@ broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false
 # Simulated records may lie in the past; they must not be deleted for it.
 log.retention.ms=-1
-"
+{lines}"
     )
 }
 
 /// Any id of the right form does: every node of ours is a cluster by itself.
 const CLUSTER_ID: &str = "tidemill-sandbox-stacA";
 
-fn format(class_path: &Path, properties: &Path) -> Result<()> {
+fn format(class_path: &Path, properties: &Path, users: &[String]) -> Result<()> {
     let output = Command::new("java")
         // Runs for half a second: not worth the second compiler's time.
         .args([
@@ -166,6 +201,7 @@ fn format(class_path: &Path, properties: &Path) -> Result<()> {
         ])
         .args(["--cluster-id", CLUSTER_ID, "--config"])
         .arg(properties)
+        .args(users)
         .stdin(Stdio::null())
         .output()
         .context("cannot run java to format Kafka's data folder")?;

@@ -4,6 +4,7 @@
 //! started here ends with this process, however it ends, unless it is started detached.
 
 mod cache;
+mod certificates;
 mod detached;
 mod jars;
 mod kafka;
@@ -11,6 +12,7 @@ mod mock;
 pub(crate) mod ports;
 mod redis;
 pub(crate) mod scratch;
+mod secure;
 
 use std::env;
 use std::fs;
@@ -20,11 +22,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+pub use self::certificates::Certificates;
 pub use self::detached::{down, status, up};
 pub use self::kafka::Kafka;
 pub use self::mock::Mock;
 pub use self::redis::Redis;
 pub use self::scratch::state_folder;
+pub use self::secure::{PASSWORD, SecureKafka, USER, secure_redis};
 
 /// How long a server may take until it answers.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);

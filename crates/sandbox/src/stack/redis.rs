@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,6 +44,7 @@ impl Redis {
             name: "redis".to_owned(),
             program,
             arguments: arguments.iter().flatten().map(Into::into).collect(),
+            environment: Vec::new(),
             folder: folder.to_owned(),
             detached,
         };
@@ -53,6 +55,38 @@ impl Redis {
         };
         redis.wait()?;
         Ok(redis)
+    }
+
+    /// Starts one with these arguments and waits until it listens; `None` where it was built without TLS.
+    pub(super) fn start_secure(
+        folder: &Path,
+        port: u16,
+        arguments: Vec<String>,
+    ) -> Result<Option<Redis>> {
+        let (program, origin) = program()?;
+        let launch = Launch {
+            name: format!("redis-{port}"),
+            program,
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
+            folder: folder.to_owned(),
+            detached: false,
+        };
+        let mut redis = Redis {
+            process: Process::spawn(launch)?,
+            port,
+            origin,
+        };
+        let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        match redis.process.wait_until(START_LIMIT, listens) {
+            Err(_) if redis.process.output().contains("Bad directive") => Ok(None),
+            outcome => outcome.map(|()| Some(redis)),
+        }
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `redis://127.0.0.1:PORT`.

@@ -66,7 +66,8 @@ fn pause_beyond_session(zombie: &Program, other: &mut Program) -> Result<()> {
 
 fn assert_features_right(scene: &Scene) -> Result<()> {
     let histories = histories(&scene.read(&scene.names.user_events)?);
-    assert!(histories.len() > 900, "{} users", histories.len());
+    // Who of the 1,000 buys depends on the hour of the day; enough of them do at any.
+    assert!(histories.len() > 700, "{} users", histories.len());
     let mut redis = scene.redis()?;
     let mut last = compare(&histories, &mut redis, &scene.names.key_prefix)?;
     let right = until("all features to be right", SOON, || {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sandbox::harness::{Program, Scene, until};
+use sandbox::harness::{Names, Program, Scene, until};
 use sandbox::kafka::Producer;
 use sandbox::oracle::{compare, histories};
 use sandbox::simulate::now_ms;
@@ -28,14 +28,7 @@ fn traffic(scene: &Scene, seed: u64, stop: &AtomicBool) -> Result<u64> {
     let mut sent = 0;
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..40 {
-            let user = format!("u_{}", random.random_range(0..USERS));
-            let value = match random.random_range(0..1_000u32) {
-                0..3 => Some("{\"user_id\":".to_owned()),
-                3 => None,
-                _ => Some(event(&mut random, &user)),
-            };
-            let value = value.as_deref().map(str::as_bytes);
-            producer.send(topic, Some(user.as_bytes()), value, None)?;
+            send_one(&producer, topic, &mut random, USERS)?;
             sent += 1;
         }
         // Paces the traffic; nothing waits for it.
@@ -43,6 +36,17 @@ fn traffic(scene: &Scene, seed: u64, stop: &AtomicBool) -> Result<u64> {
     }
     producer.flush()?;
     Ok(sent)
+}
+
+fn send_one(producer: &Producer, topic: &str, random: &mut impl Rng, users: u32) -> Result<()> {
+    let user = format!("u_{}", random.random_range(0..users));
+    let value = match random.random_range(0..1_000u32) {
+        0..3 => Some("{\"user_id\":".to_owned()),
+        3 => None,
+        _ => Some(event(random, &user)),
+    };
+    let value = value.as_deref().map(str::as_bytes);
+    producer.send(topic, Some(user.as_bytes()), value, None)
 }
 
 fn event(random: &mut impl Rng, user: &str) -> String {
@@ -130,6 +134,57 @@ fn no_user_is_wrong_after_kills_at_random_moments() -> Result<()> {
         }
         Ok(programs)
     })
+}
+
+/// Partitions whose stored position has users ahead of it: a long batch that is written in part.
+fn partly_written(scene: &Scene, redis: &mut redis::Connection) -> Result<usize> {
+    let mut keys = redis::cmd("MGET");
+    for partition in 0..4 {
+        let Names {
+            key_prefix,
+            user_events,
+            ..
+        } = &scene.names;
+        keys.arg(format!("{key_prefix}position:{user_events}:{partition}"));
+    }
+    let positions: Vec<Option<String>> = keys.query(redis)?;
+    let ahead = |text: &String| !text.ends_with(" -");
+    Ok(positions
+        .iter()
+        .flatten()
+        .filter(|text| ahead(text))
+        .count())
+}
+
+#[test]
+fn no_user_is_wrong_after_kills_amid_long_batches() -> Result<()> {
+    let scene = Scene::new("fz-long", 4)?;
+    let mut random = ChaCha8Rng::seed_from_u64(16);
+    let producer = Producer::open(&scene.brokers)?;
+    for _ in 0..400_000 {
+        send_one(&producer, &scene.names.user_events, &mut random, 20_000)?;
+    }
+    producer.flush()?;
+    let mut redis = scene.redis()?;
+    let mut program = scene.featurizer("featurizer", &["--workers", "1"])?;
+    for _ in 0..2 {
+        until("a batch written in part", SOON, || {
+            if partly_written(&scene, &mut redis)? == 0 {
+                return Ok(None);
+            }
+            program.kill()?;
+            // A kill that came too late is none; the next batch will do.
+            let hit = partly_written(&scene, &mut redis)? > 0;
+            if !hit {
+                program.start_again()?;
+            }
+            Ok(hit.then_some(()))
+        })?;
+        program.start_again()?;
+    }
+    all_right(&scene)?;
+    assert!(program.terminate()?.success(), "{}", program.output());
+    Ok(())
 }
 
 #[test]

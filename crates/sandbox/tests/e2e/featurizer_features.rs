@@ -243,6 +243,54 @@ fn beyond_the_exact_events_a_value_says_that_it_is_not_exact() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_user_with_100_000_events_a_day_is_kept_within_bounds() -> Result<()> {
+    const EVENTS: i64 = 100_000;
+    const DAY_MS: i64 = 86_400_000;
+    let scene = Scene::new("fz-busy", 1)?;
+    let mut featurizer = scene.featurizer("featurizer", &[])?;
+    let begin_ms = now_ms() - DAY_MS + 20_000;
+    let times: Vec<i64> = (0..EVENTS)
+        .map(|number| begin_ms + number * (DAY_MS - 20_000) / EVENTS)
+        .collect();
+    let values: Vec<String> = times
+        .iter()
+        .map(|time| json!({"user_id": "u", "amount": 0.1, "timestamp": time}).to_string())
+        .collect();
+    let records: Vec<_> = values
+        .iter()
+        .map(|value| (Some("u"), Some(value.as_str())))
+        .collect();
+    scene.send(&scene.names.user_events, &records)?;
+    featurizer.wait_ready()?;
+    let hash = until("the newest event", SOON, || {
+        let hash = hash(&scene, "u")?;
+        let newest = hash
+            .get("last_purchase_ts")
+            .and_then(|text| text.parse().ok());
+        Ok((newest == times.last().map(|time| *time as f64 / 1_000.0)).then_some(hash))
+    })?;
+    let as_of: i64 = hash["_as_of"].parse()?;
+    let inside = times.iter().filter(|time| **time > as_of - DAY_MS).count() as i64;
+    let count: i64 = hash["purchase_count_24h"].parse()?;
+    let minute = EVENTS / 1_440 + 1;
+    assert!(
+        (inside..=inside + minute).contains(&count),
+        "{count} of {inside}"
+    );
+    let total: f64 = hash["total_spend_24h"].parse()?;
+    assert!(
+        (total - count as f64 / 10.0).abs() < 1e-9 * total,
+        "{total} of {count}"
+    );
+    let bytes: usize = redis::cmd("STRLEN")
+        .arg(format!("{}window:u", scene.names.key_prefix))
+        .query(&mut scene.redis()?)?;
+    assert!(bytes < 100_000, "a window of {bytes} bytes");
+    assert!(featurizer.terminate()?.success());
+    Ok(())
+}
+
 fn hash_without_mark(scene: &Scene) -> Result<Hash> {
     until("the mark to go", Duration::from_secs(10), || {
         let hash = hash(scene, "u")?;

@@ -6,12 +6,21 @@
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
 //! - `collector`, `collector_features`: data sets of bounded runs
+//! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
 //! - `collector_faults`: live collectors under kills, zombies and rebalances
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
 //! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
+//! - `featurizer_recovery`: what is built anew after retention, a rebuild, a takeover
 //! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
 //! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
 //! - `scorer`: models swapped, features missing, predictions scored again, members coming and going
+//! - `claims`: values that stand for larger objects
+//! - `secure`: TLS, passwords and certificates, and what is said when they do not fit
+//! - `hostile`: what is made to do harm does none
+//! - `scorer_faults`: scorers killed, paused, replaced and joined at random
+//! - `doctor`: each mistake is provoked and named
+//! - `operations`: metrics tell the truth, settings are shown
+//! - `dead_letters`: what was set aside is listed, and goes back once
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -19,16 +28,30 @@
 // In a test, what is not as expected should end it.
 #![allow(clippy::unwrap_used)]
 
+mod claims;
 mod collector;
+mod collector_bucket;
+mod collector_disk;
 mod collector_faults;
 mod collector_features;
+mod dead_letters;
+mod doctor;
 mod faults;
 mod featurizer_faults;
 mod featurizer_features;
+mod featurizer_recovery;
+mod hostile;
+mod operations;
 mod sandbox_program;
 mod scorer;
+mod scorer_faults;
+mod secure;
 mod stack;
 mod starts;
+// The stub of the collector's own tests.
+#[path = "../../../collector/src/store/stub.rs"]
+#[allow(dead_code)]
+mod stub;
 mod tutorial;
 mod unusable;
 

@@ -15,6 +15,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use sandbox::harness::{Link, Program, Scene, until};
 use sandbox::kafka::{Producer, Stored};
+use sandbox::stack::Stack;
 use serde_json::Value;
 
 use crate::SOON;
@@ -36,7 +37,7 @@ fn install(name: &str, at: &Path) -> Result<()> {
 }
 
 /// The header with a prediction's receipt.
-fn receipt(prediction: &Stored) -> Result<Value> {
+pub(crate) fn receipt(prediction: &Stored) -> Result<Value> {
     let header = prediction
         .headers
         .iter()
@@ -64,22 +65,32 @@ fn counter(scorer: &Program, name: &str) -> Result<u64> {
 }
 
 /// Waits until a counter has grown by `more`.
-fn grows(scorer: &Program, name: &str, more: u64) -> Result<()> {
+pub(crate) fn grows(scorer: &Program, name: &str, more: u64) -> Result<()> {
     let before = counter(scorer, name)?;
     until(name, SOON, || {
         Ok((counter(scorer, name)? >= before + more).then_some(()))
     })
 }
 
-const PREDICTIONS: &str = "tidemill_predictions_total";
+pub(crate) const PREDICTIONS: &str = "tidemill_predictions_total";
 
-fn transaction(number: u64) -> String {
+pub(crate) fn transaction(number: u64) -> String {
     format!(
         r#"{{"transaction_id":"t_{number}","user_id":"u_1","amount":{},"hour_of_day":{},"is_international":{},"merchant_risk_score":0.25}}"#,
         number % 300,
         number % 24,
         number % 2
     )
+}
+
+/// Sends so many transactions at once.
+fn send(scene: &Scene, count: u64) -> Result<()> {
+    let records: Vec<String> = (0..count).map(transaction).collect();
+    let records: Vec<_> = records
+        .iter()
+        .map(|value| (None, Some(value.as_str())))
+        .collect();
+    scene.send(&scene.names.transactions, &records)
 }
 
 /// Sends transactions at a steady rate until told to stop; returns how many.
@@ -102,7 +113,7 @@ fn traffic(scene: &Scene, stop: &AtomicBool) -> Result<u64> {
 }
 
 /// Runs `during` while transactions keep coming; returns how many came.
-fn under_traffic(scene: &Scene, during: impl FnOnce() -> Result<()>) -> Result<u64> {
+pub(crate) fn under_traffic(scene: &Scene, during: impl FnOnce() -> Result<()>) -> Result<u64> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let sending = scope.spawn(|| traffic(scene, &stop));
@@ -134,7 +145,7 @@ fn times_scored(predictions: &[Stored]) -> BTreeMap<&[u8], u64> {
     times
 }
 
-fn assert_each_once(scene: &Scene, sent: u64) -> Result<()> {
+pub(crate) fn assert_each_once(scene: &Scene, sent: u64) -> Result<()> {
     let predictions = all_scored(scene, sent)?;
     let times = times_scored(&predictions);
     let doubled = times.values().filter(|times| **times > 1).count();
@@ -190,8 +201,9 @@ fn a_changed_model_is_swapped_in_under_load_and_a_bad_one_is_not() -> Result<()>
 
 #[test]
 fn a_feature_store_that_falls_silent_costs_defaults_and_nothing_else() -> Result<()> {
-    let scene = Scene::new("silence", 2)?;
-    let mut redis = scene.redis()?;
+    let mut scene = Scene::new("silence", 2)?;
+    let server = Stack::own_redis()?;
+    scene.redis_url = server.url();
     let key = scene.names.features_key("u_1");
     let hash = [("purchase_count_24h", "3"), ("total_spend_24h", "65.5")];
     let times = [("_as_of", "0"), ("_valid_until", "9999999999999")];
@@ -200,7 +212,7 @@ fn a_feature_store_that_falls_silent_costs_defaults_and_nothing_else() -> Result
             .arg(&key)
             .arg(field)
             .arg(value)
-            .exec(&mut redis)?;
+            .exec(&mut scene.redis()?)?;
     }
     let url = scene
         .redis_url
@@ -220,6 +232,11 @@ fn a_feature_store_that_falls_silent_costs_defaults_and_nothing_else() -> Result
         link.cut();
         grows(&scorer, &inputs("default"), 100)?;
         link.mend();
+        grows(&scorer, &inputs("ok"), 100)?;
+        // Stopped: it takes questions and never answers.
+        server.pause()?;
+        grows(&scorer, &inputs("default"), 100)?;
+        server.resume()?;
         grows(&scorer, &inputs("ok"), 100)
     })?;
     assert_each_once(&scene, sent)?;
@@ -316,12 +333,7 @@ fn a_group_is_moved_while_it_has_no_members_and_only_then() -> Result<()> {
     let scene = Scene::new("reset", 2)?;
     let mut scorer = scene.scorer("scorer", &[])?;
     scorer.wait_ready()?;
-    let records: Vec<String> = (0..50).map(transaction).collect();
-    let records: Vec<_> = records
-        .iter()
-        .map(|value| (None, Some(value.as_str())))
-        .collect();
-    scene.send(&scene.names.transactions, &records)?;
+    send(&scene, 50)?;
     all_scored(&scene, 50)?;
     let model = scene.model()?;
     let reset = ["--reset", "--yes", "--start", "earliest", "--model"];
@@ -362,12 +374,7 @@ fn what_retention_has_deleted_is_said_and_the_rest_is_scored() -> Result<()> {
     let mut scorer = scene.scorer("scorer", &[])?;
     scorer.wait_ready()?;
     assert!(scorer.terminate()?.success());
-    let records: Vec<String> = (0..50).map(transaction).collect();
-    let records: Vec<_> = records
-        .iter()
-        .map(|value| (None, Some(value.as_str())))
-        .collect();
-    scene.send(&scene.names.transactions, &records)?;
+    send(&scene, 50)?;
     delete_before(&scene, 20)?;
     scorer.start_again()?;
     let predictions = all_scored(&scene, 30)?;
@@ -376,7 +383,7 @@ fn what_retention_has_deleted_is_said_and_the_rest_is_scored() -> Result<()> {
         (predictions.len(), first["offset"].as_i64()),
         (30, Some(20))
     );
-    assert_eq!(counter(&scorer, "tidemill_lost_to_retention_total")?, 20);
+    assert_eq!(counter(&scorer, "tidemill_lost_records_total")?, 20);
     assert!(scorer.terminate()?.success());
     Ok(())
 }

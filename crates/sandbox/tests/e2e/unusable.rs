@@ -20,7 +20,7 @@ const BROKEN: [(&str, Option<&str>); 4] = [
 ];
 
 /// Checks that each record ended as a dead letter for its reason, its key, value and place unchanged.
-fn assert_dead_letters(
+pub(crate) fn assert_dead_letters(
     scene: &Scene,
     topic: &str,
     expected: &[(&str, Option<&str>)],
@@ -225,7 +225,7 @@ fn the_collector_sets_aside_what_cannot_be_a_row() -> Result<()> {
 }
 
 /// The lines of all reject files, in the order of their offsets.
-fn rejects(scene: &Scene) -> Result<Vec<Value>> {
+pub(crate) fn rejects(scene: &Scene) -> Result<Vec<Value>> {
     let mut lines = Vec::new();
     for entry in fs::read_dir(scene.data_set().join("_rejected"))
         .into_iter()

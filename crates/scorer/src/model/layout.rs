@@ -5,7 +5,7 @@
 use anyhow::{bail, ensure};
 use tract_onnx::pb::tensor_proto::DataType;
 
-use super::graph::GraphInput;
+use super::graph_inputs::GraphInput;
 
 /// One tensor that the graph is fed with.
 #[derive(Clone, Debug, PartialEq)]

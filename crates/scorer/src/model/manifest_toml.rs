@@ -1,12 +1,9 @@
 //! Reads a manifest's TOML, and names every problem in it by field and line.
 
-use std::ops::Range;
-
-use serde_json::to_string as quoted;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::manifest::{Golden, Input, Manifest, Output, Source, Transform, default_inputs};
+use super::toml_fields::{Fields, Problems};
 
 /// Reads a manifest.
 ///
@@ -14,61 +11,30 @@ use super::manifest::{Golden, Input, Manifest, Output, Source, Transform, defaul
 ///
 /// All problems at once, each with its line and field.
 pub(super) fn parse(text: &str) -> Result<Manifest, Vec<String>> {
-    let mut problems = Problems {
-        text,
-        found: Vec::new(),
-    };
+    let mut problems = Problems::of(text);
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         problems.add(error.span().unwrap_or(0..0), "manifest", error.message());
     }
-    let manifest = problems
-        .found
-        .is_empty()
-        .then(|| read(root.get_ref(), &mut problems));
+    let whole = problems.is_empty();
+    let manifest = whole.then(|| read(&Fields::root(&root), &mut problems));
     match manifest {
-        Some(manifest) if problems.found.is_empty() => Ok(manifest),
-        _ => Err(problems.found),
+        Some(manifest) if problems.is_empty() => Ok(manifest),
+        _ => Err(problems.in_order()),
     }
 }
 
-type Table<'t> = DeTable<'t>;
-
-/// The problems found so far; lines are counted when one is added.
-struct Problems<'t> {
-    text: &'t str,
-    found: Vec<String>,
-}
-
-impl Problems<'_> {
-    fn add(&mut self, at: Range<usize>, field: &str, what: &str) {
-        let before = self.text.as_bytes().iter().take(at.start);
-        let line = 1 + before.filter(|&&byte| byte == b'\n').count();
-        self.found.push(format!("line {line}: {field}: {what}"));
-    }
-}
-
-fn read(root: &Table<'_>, problems: &mut Problems<'_>) -> Manifest {
-    known(
-        root,
-        "",
-        &["threshold", "output", "input", "golden"],
-        problems,
-    );
-    let threshold = number(root, "", "threshold", problems).unwrap_or(Manifest::THRESHOLD);
-    let output = match table(root, "output", problems) {
-        Some(found) => read_output(found, problems),
-        None => Output::default(),
-    };
+fn read(root: &Fields<'_, '_>, problems: &mut Problems<'_>) -> Manifest {
+    root.only(&["threshold", "output", "input", "golden"], problems);
+    let threshold = root.number("threshold", problems);
+    let output = root.table("output", problems);
+    let output = output.map(|found| read_output(&found, problems));
     let mut inputs: Vec<Input> = Vec::new();
-    for (field, found) in tables(root, "input", problems) {
-        if let Some(input) = read_input(&found, &field, problems) {
+    for found in root.tables("input", problems) {
+        if let Some(input) = read_input(&found, problems) {
             if inputs.iter().any(|other| other.name == input.name) {
-                let what = format!(
-                    "{} is listed twice",
-                    quoted(&input.name).unwrap_or_default()
-                );
-                problems.add(found.span(), &format!("{field}.name"), &what);
+                let what = format!("{:?} is listed twice", input.name);
+                found.wrong("name", &what, problems);
             }
             inputs.push(input);
         }
@@ -76,35 +42,35 @@ fn read(root: &Table<'_>, problems: &mut Problems<'_>) -> Manifest {
     if inputs.is_empty() {
         inputs = default_inputs();
     }
-    let golden = tables(root, "golden", problems)
-        .into_iter()
-        .filter_map(|(field, found)| read_golden(&found, &field, inputs.len(), problems))
+    let golden = root.tables("golden", problems);
+    let golden = golden
+        .iter()
+        .filter_map(|found| read_golden(found, inputs.len(), problems))
         .collect();
     Manifest {
-        threshold,
-        output,
+        threshold: threshold.unwrap_or(Manifest::THRESHOLD),
+        output: output.unwrap_or_default(),
         inputs,
         golden,
     }
 }
 
-fn read_output(found: &Table<'_>, problems: &mut Problems<'_>) -> Output {
-    known(found, "output.", &["name", "index", "transform"], problems);
-    let name = string(found, "output.", "name", problems);
-    let index = number(found, "output.", "index", problems).and_then(|index| {
+fn read_output(found: &Fields<'_, '_>, problems: &mut Problems<'_>) -> Output {
+    found.only(&["name", "index", "transform"], problems);
+    let name = found.string("name", problems);
+    let index = found.number("index", problems).and_then(|index| {
         let whole = index >= 0.0 && index.fract() == 0.0;
         if !whole {
-            let what = "must be a whole number from 0";
-            problems.add(span(found, "index"), "output.index", what);
+            found.wrong("index", "must be a whole number from 0", problems);
         }
         whole.then_some(index as usize)
     });
-    let transform = match string(found, "output.", "transform", problems).as_deref() {
+    let transform = match found.string("transform", problems).as_deref() {
         None | Some("none") => Transform::None,
         Some("sigmoid") => Transform::Sigmoid,
         Some(other) => {
             let what = format!("{other:?} is neither \"none\" nor \"sigmoid\"");
-            problems.add(span(found, "transform"), "output.transform", &what);
+            found.wrong("transform", &what, problems);
             Transform::None
         }
     };
@@ -115,61 +81,34 @@ fn read_output(found: &Table<'_>, problems: &mut Problems<'_>) -> Output {
     }
 }
 
-fn read_input(
-    found: &Spanned<Table<'_>>,
-    field: &str,
-    problems: &mut Problems<'_>,
-) -> Option<Input> {
-    let (at, found) = (found.span(), found.get_ref());
-    let prefix = format!("{field}.");
-    known(
-        found,
-        &prefix,
-        &["name", "from", "default", "max_stale_s"],
-        problems,
-    );
-    let from = match string(found, &prefix, "from", problems).as_deref() {
+fn read_input(found: &Fields<'_, '_>, problems: &mut Problems<'_>) -> Option<Input> {
+    found.only(&["name", "from", "default", "max_stale_s"], problems);
+    let from = match found.string("from", problems).as_deref() {
         None | Some("event") => Source::Event,
         Some("features") => Source::Features,
         Some(other) => {
             let what = format!("{other:?} is neither \"event\" nor \"features\"");
-            problems.add(span(found, "from"), &format!("{prefix}from"), &what);
+            found.wrong("from", &what, problems);
             Source::Event
         }
     };
-    let default = float(found, &prefix, "default", problems);
+    let default = found.float("default", problems);
     if default.is_some_and(f64::is_infinite) {
-        problems.add(
-            span(found, "default"),
-            &format!("{prefix}default"),
-            "must not be infinite",
-        );
+        found.wrong("default", "must not be infinite", problems);
     }
-    let max_stale_ms = number(found, &prefix, "max_stale_s", problems).map(|seconds| {
+    let max_stale_ms = found.number("max_stale_s", problems).map(|seconds| {
         if seconds < 0.0 {
-            let what = "must not be negative";
-            problems.add(
-                span(found, "max_stale_s"),
-                &format!("{prefix}max_stale_s"),
-                what,
-            );
+            found.wrong("max_stale_s", "must not be negative", problems);
         } else if from == Source::Event {
             let what = "only an input with from = \"features\" can be stale";
-            problems.add(
-                span(found, "max_stale_s"),
-                &format!("{prefix}max_stale_s"),
-                what,
-            );
+            found.wrong("max_stale_s", what, problems);
         }
         (seconds * 1000.0) as i64
     });
-    let name = string(found, &prefix, "name", problems);
-    if found.get("name").is_none() || name.as_deref() == Some("") {
-        problems.add(
-            at,
-            &format!("{prefix}name"),
-            "is missing: the field's or feature's name",
-        );
+    let name = found.string("name", problems);
+    if !found.has("name") || name.as_deref() == Some("") {
+        let what = "is missing: the field's or feature's name";
+        found.wrong("name", what, problems);
     }
     Some(Input {
         name: name?,
@@ -180,155 +119,32 @@ fn read_input(
 }
 
 fn read_golden(
-    found: &Spanned<Table<'_>>,
-    field: &str,
+    found: &Fields<'_, '_>,
     inputs: usize,
     problems: &mut Problems<'_>,
 ) -> Option<Golden> {
-    let (at, found) = (found.span(), found.get_ref());
-    let prefix = format!("{field}.");
-    known(found, &prefix, &["input", "score"], problems);
-    let score = number(found, &prefix, "score", problems);
-    if found.get("score").is_none() {
-        problems.add(
-            at.clone(),
-            &format!("{prefix}score"),
-            "is missing: the known score",
-        );
+    found.only(&["input", "score"], problems);
+    let score = found.number("score", problems);
+    if !found.has("score") {
+        found.wrong("score", "is missing: the known score", problems);
     }
-    let values = match found.get("input").map(Spanned::get_ref) {
-        Some(DeValue::Array(values)) => values.iter().map(|v| as_float(v.get_ref())).collect(),
-        _ => None::<Vec<f64>>,
-    };
-    match &values {
+    let input = found.floats("input");
+    match &input {
         Some(values) if values.len() == inputs => {}
         Some(values) => {
-            let what = format!(
-                "has {} numbers, the model has {inputs} inputs",
-                values.len()
-            );
-            problems.add(span(found, "input"), &format!("{prefix}input"), &what);
+            let count = values.len();
+            let what = format!("has {count} numbers, the model has {inputs} inputs");
+            found.wrong("input", &what, problems);
         }
         None => {
-            let at = if found.contains_key("input") {
-                span(found, "input")
-            } else {
-                at
-            };
             let what = format!("must be an array of {inputs} numbers");
-            problems.add(at, &format!("{prefix}input"), &what);
+            found.wrong("input", &what, problems);
         }
     }
     Some(Golden {
-        input: values?,
+        input: input?,
         score: score?,
     })
-}
-
-/// Complains about keys that mean nothing: a misspelt option must not be ignored.
-fn known(table: &Table<'_>, prefix: &str, names: &[&str], problems: &mut Problems<'_>) {
-    for (key, _) in table.iter() {
-        if !names.contains(&key.get_ref().as_ref()) {
-            let what = format!("is not known here; known are {}", names.join(", "));
-            problems.add(key.span(), &format!("{prefix}{}", key.get_ref()), &what);
-        }
-    }
-}
-
-fn span(table: &Table<'_>, key: &str) -> Range<usize> {
-    table.get(key).map_or(0..0, Spanned::span)
-}
-
-fn string(
-    table: &Table<'_>,
-    prefix: &str,
-    key: &str,
-    problems: &mut Problems<'_>,
-) -> Option<String> {
-    match table.get(key)?.get_ref() {
-        DeValue::String(text) => Some(text.clone().into_owned()),
-        _ => {
-            problems.add(
-                span(table, key),
-                &format!("{prefix}{key}"),
-                "must be a text in quotes",
-            );
-            None
-        }
-    }
-}
-
-/// A number that may be `nan`.
-fn float(table: &Table<'_>, prefix: &str, key: &str, problems: &mut Problems<'_>) -> Option<f64> {
-    let value = as_float(table.get(key)?.get_ref());
-    if value.is_none() {
-        problems.add(
-            span(table, key),
-            &format!("{prefix}{key}"),
-            "must be a number",
-        );
-    }
-    value
-}
-
-fn number(table: &Table<'_>, prefix: &str, key: &str, problems: &mut Problems<'_>) -> Option<f64> {
-    let value = float(table, prefix, key, problems)?;
-    if !value.is_finite() {
-        problems.add(
-            span(table, key),
-            &format!("{prefix}{key}"),
-            "must be a finite number",
-        );
-        return None;
-    }
-    Some(value)
-}
-
-fn as_float(value: &DeValue<'_>) -> Option<f64> {
-    match value {
-        DeValue::Float(float) => float.as_str().parse().ok(),
-        DeValue::Integer(whole) => i64::from_str_radix(whole.as_str(), whole.radix())
-            .ok()
-            .map(|whole| whole as f64),
-        _ => None,
-    }
-}
-
-fn table<'t>(root: &'t Table<'t>, key: &str, problems: &mut Problems<'_>) -> Option<&'t Table<'t>> {
-    match root.get(key)?.get_ref() {
-        DeValue::Table(found) => Some(found),
-        _ => {
-            problems.add(span(root, key), key, &format!("must be a table: [{key}]"));
-            None
-        }
-    }
-}
-
-/// The tables of `[[key]]`, each with the name its fields go by in a problem.
-fn tables<'t>(
-    root: &Table<'t>,
-    key: &str,
-    problems: &mut Problems<'_>,
-) -> Vec<(String, Spanned<Table<'t>>)> {
-    let Some(value) = root.get(key) else {
-        return Vec::new();
-    };
-    let wrong = format!("must be written [[{key}]]");
-    let DeValue::Array(found) = value.get_ref() else {
-        problems.add(value.span(), key, &wrong);
-        return Vec::new();
-    };
-    let mut tables = Vec::new();
-    for (index, value) in found.iter().enumerate() {
-        match value.get_ref() {
-            DeValue::Table(table) => {
-                let name = format!("{key}[{index}]");
-                tables.push((name, Spanned::new(value.span(), table.clone())));
-            }
-            _ => problems.add(value.span(), key, &wrong),
-        }
-    }
-    tables
 }
 
 #[cfg(test)]

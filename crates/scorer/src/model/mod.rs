@@ -2,6 +2,7 @@
 
 mod golden;
 mod graph;
+mod graph_inputs;
 mod layout;
 mod load;
 mod manifest;
@@ -9,11 +10,15 @@ mod manifest_toml;
 mod operators;
 #[cfg(test)]
 mod parity;
+#[cfg(test)]
+mod parity_damaged;
 mod session;
+mod toml_fields;
 mod trees;
 
-pub use load::{Loaded, load, manifest_path, read_manifest};
+pub use load::{Loaded, load, load_as, manifest_path, read_manifest};
 pub use manifest::{Golden, Input, Manifest, Output, Source, Transform};
+pub use operators::Operators;
 pub use session::Session;
 
 /// Tests: a fixture model, with the default manifest.

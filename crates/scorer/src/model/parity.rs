@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::load::compile;
-use super::{Input, Manifest, Output, Session, Source, Transform};
+use super::{Input, Manifest, Operators, Output, Session, Source, Transform};
 
 /// On probabilities, absolute; on larger numbers relative.
 const TOLERANCE: f64 = 1e-5;
@@ -20,6 +20,8 @@ struct Answer {
     columns: usize,
     rows: Vec<Vec<Option<f64>>>,
     scores: Vec<Option<f64>>,
+    /// The output of labels, if they are numbers, and what it says of each row.
+    labels: Option<(String, Vec<f64>)>,
 }
 
 fn fixtures() -> PathBuf {
@@ -58,13 +60,8 @@ fn manifest(answer: &Answer) -> Manifest {
 /// The largest difference between our scores and onnxruntime's.
 fn difference(name: &str, answer: &Answer) -> anyhow::Result<f64> {
     let bytes = fs::read(fixtures().join(format!("{name}.onnx")))?;
-    let model = compile(&bytes, None, manifest(answer))?;
-    let rows: Vec<f64> = answer
-        .rows
-        .iter()
-        .flatten()
-        .map(|x| x.unwrap_or(f64::NAN))
-        .collect();
+    let model = compile(&bytes, None, manifest(answer), Operators::Ours)?;
+    let rows = numbers(answer);
     let mut session = Session::new(&model)?;
     let mut together = Vec::new();
     session.score(&rows, &mut together);
@@ -85,6 +82,41 @@ fn difference(name: &str, answer: &Answer) -> anyhow::Result<f64> {
         _ => f64::INFINITY,
     });
     Ok(differences.fold(0.0, f64::max))
+}
+
+/// Rows whose label is another than onnxruntime's.
+fn other_labels(name: &str, answer: &Answer) -> anyhow::Result<usize> {
+    let Some((output, labels)) = &answer.labels else {
+        return Ok(0);
+    };
+    let bytes = fs::read(fixtures().join(format!("{name}.onnx")))?;
+    let mut manifest = manifest(answer);
+    manifest.output = Output {
+        name: Some(output.clone()),
+        ..Output::default()
+    };
+    let model = compile(&bytes, None, manifest, Operators::Ours)?;
+    let mut ours = Vec::new();
+    Session::new(&model)?.score(&numbers(answer), &mut ours);
+    let pairs = ours.iter().zip(labels);
+    Ok(pairs.filter(|(ours, theirs)| ours != theirs).count())
+}
+
+fn numbers(answer: &Answer) -> Vec<f64> {
+    let numbers = answer.rows.iter().flatten();
+    numbers.map(|x| x.unwrap_or(f64::NAN)).collect()
+}
+
+#[test]
+fn every_fixture_labels_as_in_onnxruntime() {
+    let answers = fs::read_to_string(fixtures().join("answers.json")).unwrap();
+    let answers: BTreeMap<String, Answer> = serde_json::from_str(&answers).unwrap();
+    let labelled = answers.values().filter(|a| a.labels.is_some()).count();
+    assert!(labelled > 30, "{labelled} models with labels");
+    for (name, answer) in &answers {
+        let other = other_labels(name, answer).map_err(|error| format!("{error:#}"));
+        assert_eq!(other, Ok(0), "{name}");
+    }
 }
 
 #[test]

@@ -78,10 +78,14 @@ fn history(log: &[Told], delay_ms: i64) -> History {
                     "{{\"user_id\":\"u{user}\",\"timestamp\":{time},\"action\":\"{action}\",\"amount\":{}}}",
                     *cents as f64 / 100.0
                 );
-                history.insert(None, Some(value.as_bytes()), Some(START + 1_000 * MINUTE));
+                history.insert(
+                    None,
+                    Ok(Some(value.as_bytes())),
+                    Some(START + 1_000 * MINUTE),
+                );
             }
             Told::Erasure { user } => {
-                history.insert(Some(format!("u{user}").as_bytes()), None, None)
+                history.insert(Some(format!("u{user}").as_bytes()), Ok(None), None)
             }
         }
     }

@@ -5,9 +5,8 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
+use super::attributes::{Attributes, Built};
 use super::rowwise::{Numbers, Rows, rowwise, single};
-
-type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 /// For each number, a 1 at its category among 0s.
 #[derive(Debug)]
@@ -16,7 +15,7 @@ struct OneHot {
 }
 
 pub(super) fn one_hot_encoder(_: &ParsingContext, node: &NodeProto) -> Built {
-    let categories: Vec<i64> = node.get_attr_opt_vec("cats_int64s")?.unwrap_or_default();
+    let categories = Attributes(node).wholes("cats_int64s").to_vec();
     ensure!(
         !categories.is_empty(),
         "OneHotEncoder encodes texts; encode categories as numbers before the model"
@@ -55,24 +54,24 @@ struct LabelEncoder {
 }
 
 pub(super) fn label_encoder(_: &ParsingContext, node: &NodeProto) -> Built {
+    let found = Attributes(node);
     let numbers = |name: &str| -> TractResult<Vec<f32>> {
-        let floats: Option<Vec<f32>> = node.get_attr_opt_vec(&format!("{name}_floats"))?;
-        let whole: Option<Vec<i64>> = node.get_attr_opt_vec(&format!("{name}_int64s"))?;
-        let whole = whole.map(|whole| whole.into_iter().map(|x| x as f32).collect());
-        floats.or(whole).with_context(|| {
-            format!(
-                "LabelEncoder has no numeric {name}; encode categories as numbers before the model"
-            )
-        })
+        let floats = found.numbers(&format!("{name}_floats"));
+        let wholes = found.wholes(&format!("{name}_int64s"));
+        ensure!(
+            !(floats.is_empty() && wholes.is_empty()),
+            "LabelEncoder has no numeric {name}; encode categories as numbers before the model"
+        );
+        let wholes = wholes.iter().map(|whole| *whole as f32);
+        Ok(floats.iter().copied().chain(wholes).collect())
     };
     let (keys, values) = (numbers("keys")?, numbers("values")?);
     ensure!(
         keys.len() == values.len(),
         "LabelEncoder's keys and values differ in number"
     );
-    let float: Option<f32> = node.get_attr_opt("default_float")?;
-    let whole: Option<i64> = node.get_attr_opt("default_int64")?;
-    let default = float.or(whole.map(|whole| whole as f32)).unwrap_or(-1.0);
+    let whole = found.whole("default_int64").map(|whole| whole as f32);
+    let default = found.number("default_float").or(whole).unwrap_or(-1.0);
     rowwise(LabelEncoder {
         keys,
         values,

@@ -4,10 +4,9 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::post::{PostTransform, logistic};
+use super::attributes::{Attributes, Built};
+use super::post::{PostTransform, largest, logistic};
 use super::rowwise::{Numbers, Rows, rowwise, single};
-
-type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 /// `x * coefficients + intercept` for each target.
 #[derive(Debug)]
@@ -18,10 +17,11 @@ struct Linear {
 }
 
 impl Linear {
-    fn new(node: &NodeProto, targets: usize) -> TractResult<Self> {
-        let coefficients: Vec<f32> = node.get_attr_vec("coefficients")?;
-        let intercepts: Vec<f32> = node.get_attr_opt_vec("intercepts")?.unwrap_or_default();
-        let whole = !coefficients.is_empty() && coefficients.len().is_multiple_of(targets);
+    fn new(found: &Attributes<'_>, targets: usize) -> TractResult<Self> {
+        let coefficients = found.numbers("coefficients").to_vec();
+        let intercepts = found.numbers("intercepts").to_vec();
+        let whole =
+            !coefficients.is_empty() && targets > 0 && coefficients.len().is_multiple_of(targets);
         ensure!(
             whole,
             "{} coefficients for {targets} targets",
@@ -72,38 +72,23 @@ struct Classifier {
 }
 
 pub(super) fn classifier(_: &ParsingContext, node: &NodeProto) -> Built {
-    let whole: Vec<i64> = node
-        .get_attr_opt_vec("classlabels_ints")?
-        .unwrap_or_default();
-    let texts = node
-        .get_attr_opt_tvec::<&str>("classlabels_strings")?
-        .map_or(0, |t| t.len());
-    let labels = if whole.is_empty() {
-        (0..texts as i64).collect()
-    } else {
-        whole
+    let found = Attributes(node);
+    let labels = found.labels("classlabels_ints");
+    let intercepts = match found.numbers("intercepts") {
+        [] => labels.len(),
+        intercepts => intercepts.len(),
     };
-    let intercepts = node
-        .get_attr_opt_vec::<f32>("intercepts")?
-        .map_or(labels.len(), |i| i.len());
     let binary = labels.len() == 2 && intercepts == 1;
     ensure!(
         binary || intercepts == labels.len(),
-        "{intercepts} targets for other classes"
+        "{intercepts} targets for {} classes",
+        labels.len()
     );
-    let post = post(node)?;
     rowwise(Classifier {
-        linear: Linear::new(node, intercepts)?,
+        linear: Linear::new(&found, intercepts)?,
         labels,
-        post,
+        post: found.post_transform()?,
     })
-}
-
-fn post(node: &NodeProto) -> TractResult<PostTransform> {
-    let name = node
-        .get_attr_opt::<&str>("post_transform")?
-        .unwrap_or("NONE");
-    name.parse().map_err(TractError::msg)
 }
 
 impl Rows for Classifier {
@@ -139,7 +124,7 @@ impl Rows for Classifier {
                     };
                     scores.copy_from_slice(&[1.0 - second, second]);
                 } else {
-                    *label = self.labels[super::post::largest(scores)];
+                    *label = self.labels[largest(scores)];
                     self.post.apply(scores);
                 }
             }
@@ -154,10 +139,11 @@ struct Regressor {
 }
 
 pub(super) fn regressor(_: &ParsingContext, node: &NodeProto) -> Built {
-    let targets = usize::try_from(node.get_attr_opt::<i64>("targets")?.unwrap_or(1))?;
+    let found = Attributes(node);
+    let targets = usize::try_from(found.whole("targets").unwrap_or(1))?;
     rowwise(Regressor {
-        linear: Linear::new(node, targets)?,
-        post: post(node)?,
+        linear: Linear::new(&found, targets)?,
+        post: found.post_transform()?,
     })
 }
 

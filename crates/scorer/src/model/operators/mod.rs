@@ -1,44 +1,66 @@
 //! The operators that models may use: tract's, and over them our own.
 
+mod attributes;
+mod double;
 mod encode;
 mod linear;
 mod post;
 mod reduce;
 mod rowwise;
 mod scale;
-mod trees;
+mod svm;
+mod tree_classifier;
+mod tree_ensemble;
+mod tree_regressor;
 
 use std::collections::BTreeMap;
 
 use tract_onnx::Onnx;
+use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 /// What to export instead of an operator that is not there.
-const ADVICE: [(&str, &str); 4] = [
-    (
-        "StringNormalizer",
-        "encode texts as numbers before the model",
-    ),
-    (
-        "TfIdfVectorizer",
-        "encode texts as numbers before the model",
-    ),
-    (
-        "SVMClassifier",
-        "train a linear model, a tree ensemble or a network instead",
-    ),
-    (
-        "TopK",
-        "nearest neighbours are not supported; train another kind of model",
-    ),
+const ADVICE: [(&str, &str); 5] = [
+    ("StringNormalizer", TEXTS),
+    ("TfIdfVectorizer", TEXTS),
+    ("SVMClassifier", KERNELS),
+    ("Scan", NEIGHBOURS),
+    ("TopK", NEIGHBOURS),
 ];
 
-/// tract's ONNX reader with all operators registered. Ours replace tract's of the same name.
-pub(super) fn onnx() -> Onnx {
-    let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true);
-    let register = &mut onnx.op_register;
+const TEXTS: &str = "encode texts as numbers before the model";
+const KERNELS: &str = "train a linear model, a tree ensemble or a network instead";
+const NEIGHBOURS: &str = "nearest neighbours and other models that compare a row with the training \
+     data are not supported; train a tree ensemble or a network instead";
+
+/// Operators that tract has, and with which models score otherwise than in onnxruntime: skl2onnx
+/// exports nearest neighbours with one.
+const WRONG: [&str; 1] = ["Scan"];
+
+/// Which operators a model is run with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operators {
+    /// tract's, and over them our own.
+    Ours,
+    /// tract's alone, to compare with.
+    Tracts,
+}
+
+impl Operators {
+    /// tract's ONNX reader with these operators.
+    pub(super) fn reader(self) -> Onnx {
+        let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true);
+        if self == Operators::Ours {
+            register(&mut onnx.op_register);
+        }
+        onnx
+    }
+}
+
+fn register(register: &mut OnnxOpRegister) {
     register.insert("ArrayFeatureExtractor", encode::array_feature_extractor);
     register.insert("Binarizer", scale::binarizer);
+    register.insert("Erf", double::erf);
     register.insert("Imputer", scale::imputer);
     register.insert("LabelEncoder", encode::label_encoder);
     register.insert("LinearClassifier", linear::classifier);
@@ -46,10 +68,11 @@ pub(super) fn onnx() -> Onnx {
     register.insert("Normalizer", scale::normalizer);
     register.insert("OneHotEncoder", encode::one_hot_encoder);
     register.insert("ReduceLogSumExp", reduce::log_sum_exp);
+    register.insert("SVMRegressor", svm::regressor);
     register.insert("Scaler", scale::scaler);
-    register.insert("TreeEnsembleClassifier", trees::classifier);
-    register.insert("TreeEnsembleRegressor", trees::regressor);
-    onnx
+    register.insert("Sigmoid", double::sigmoid);
+    register.insert("TreeEnsembleClassifier", tree_classifier::classifier);
+    register.insert("TreeEnsembleRegressor", tree_regressor::regressor);
 }
 
 /// The operators of `model` that are not there, each with its count and what to do about it.
@@ -70,7 +93,8 @@ pub(super) fn missing(onnx: &Onnx, model: &ModelProto) -> Vec<String> {
 
 fn count<'m>(onnx: &Onnx, graph: &'m GraphProto, counts: &mut BTreeMap<&'m str, usize>) {
     for node in &graph.node {
-        if !onnx.op_register.0.contains_key(&node.op_type) {
+        let name = node.op_type.as_str();
+        if !onnx.op_register.0.contains_key(name) || WRONG.contains(&name) {
             *counts.entry(&node.op_type).or_default() += 1;
         }
         for nested in node

@@ -6,13 +6,12 @@ use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::nn::{Reduce, Reducer};
 use tract_onnx::tract_hir::tract_core::ops::math;
 
+use super::attributes::Built;
+
 #[derive(Clone, Debug)]
 struct LogSumExp(Reduce);
 
-pub(super) fn log_sum_exp(
-    _: &ParsingContext,
-    node: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+pub(super) fn log_sum_exp(_: &ParsingContext, node: &NodeProto) -> Built {
     // Later versions take the axes as an input, which exporters do not use for this operator yet.
     ensure!(
         node.input.len() == 1,

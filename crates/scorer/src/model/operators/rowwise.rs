@@ -5,6 +5,8 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
+use super::attributes::Built;
+
 /// An operator on the rows of a matrix.
 pub(super) trait Rows: std::fmt::Debug + Send + Sync + 'static {
     /// The operator's name.
@@ -54,7 +56,7 @@ pub(super) fn single<R>(numbers: Numbers<'_>, work: impl FnOnce(&[f32]) -> R) ->
 pub(super) struct Rowwise(pub(super) Arc<dyn Rows>);
 
 /// What tract's reader takes from a builder.
-pub(super) fn rowwise(rows: impl Rows) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+pub(super) fn rowwise(rows: impl Rows) -> Built {
     Ok((expand(Rowwise(Arc::new(rows))), Vec::new()))
 }
 

@@ -5,9 +5,8 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
+use super::attributes::{Attributes, Built};
 use super::rowwise::{Numbers, Rows, rowwise, single};
-
-type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 /// A number for each column, or one for all.
 fn of_column(numbers: &[f32], column: usize) -> f32 {
@@ -27,15 +26,6 @@ fn check(name: &str, numbers: &[f32], width: usize) -> TractResult<()> {
     Ok(())
 }
 
-/// Floating point numbers of an attribute, none if it is absent.
-fn floats(node: &NodeProto, name: &str) -> Vec<f32> {
-    let found = node
-        .attribute
-        .iter()
-        .find(|attribute| attribute.name == name);
-    found.map_or_else(Vec::new, |attribute| attribute.floats.clone())
-}
-
 /// `(x - offset) * scale`
 #[derive(Debug)]
 struct Scaler {
@@ -44,9 +34,10 @@ struct Scaler {
 }
 
 pub(super) fn scaler(_: &ParsingContext, node: &NodeProto) -> Built {
+    let found = Attributes(node);
     rowwise(Scaler {
-        offset: floats(node, "offset"),
-        scale: floats(node, "scale"),
+        offset: found.numbers("offset").to_vec(),
+        scale: found.numbers("scale").to_vec(),
     })
 }
 
@@ -91,20 +82,20 @@ struct Imputer {
 }
 
 pub(super) fn imputer(_: &ParsingContext, node: &NodeProto) -> Built {
-    let values = floats(node, "imputed_value_floats");
-    if values.is_empty() {
-        let whole: Vec<i64> = node
-            .get_attr_opt_vec("imputed_value_int64s")?
-            .unwrap_or_default();
-        ensure!(!whole.is_empty(), "the imputer has no values");
-        let missing: i64 = node.get_attr_opt("replaced_value_int64")?.unwrap_or(0);
-        let values = whole.into_iter().map(|value| value as f32).collect();
-        return rowwise(Imputer {
-            values,
-            missing: missing as f32,
-        });
-    }
-    let missing = node.get_attr_opt("replaced_value_float")?.unwrap_or(0.0);
+    let found = Attributes(node);
+    let floats = found.numbers("imputed_value_floats");
+    let wholes = found.wholes("imputed_value_int64s");
+    let (values, missing) = match (floats, wholes) {
+        ([], []) => bail!("the imputer has no values"),
+        ([], wholes) => {
+            let missing = found.whole("replaced_value_int64").unwrap_or(0);
+            (wholes.iter().map(|x| *x as f32).collect(), missing as f32)
+        }
+        (floats, _) => {
+            let missing = found.number("replaced_value_float").unwrap_or(0.0);
+            (floats.to_vec(), missing)
+        }
+    };
     rowwise(Imputer { values, missing })
 }
 
@@ -137,7 +128,8 @@ impl Rows for Imputer {
 struct Binarizer(f32);
 
 pub(super) fn binarizer(_: &ParsingContext, node: &NodeProto) -> Built {
-    rowwise(Binarizer(node.get_attr_opt("threshold")?.unwrap_or(0.0)))
+    let threshold = Attributes(node).number("threshold").unwrap_or(0.0);
+    rowwise(Binarizer(threshold))
 }
 
 impl Rows for Binarizer {
@@ -167,7 +159,7 @@ enum Normalizer {
 }
 
 pub(super) fn normalizer(_: &ParsingContext, node: &NodeProto) -> Built {
-    rowwise(match node.get_attr_opt::<&str>("norm")?.unwrap_or("MAX") {
+    rowwise(match Attributes(node).text("norm").unwrap_or("MAX") {
         "MAX" => Normalizer::Max,
         "L1" => Normalizer::L1,
         "L2" => Normalizer::L2,

@@ -1,152 +1,137 @@
-//! Trees of few leaves: every comparison for a block of rows at once, as bit masks over the leaves.
+//! Trees of few leaves, evaluated without following their branches: every comparison is made for a
+//! block of rows at once, and strikes out the leaves that it makes unreachable.
 //!
-//! Leaves are numbered from the branch that is taken when a comparison holds. Where it does not hold,
-//! the leaves below that branch are struck out. What is left in the end is led by the row's own leaf.
+//! This is QuickScorer's idea (Lucchese et al., 2015), turned so that the compiler makes vector code of
+//! it: numbers are ranks in 8 or 16 bits, and leaves are bits of as small integers, the planes. Of a
+//! branch's two sides the one of fewer leaves comes first and is the one struck out, so that most
+//! comparisons touch one plane only.
 
-use super::grow::{Mode, Node};
-use super::{Leaves, Number};
+use super::compare::Split;
+use super::ranks::{Lane, Ranks};
 
-/// A set of leaves.
-pub(super) trait Mask: Copy + std::fmt::Debug + Send + Sync + 'static {
-    const ALL: Self;
-    /// The leaves `from..to` struck out of all.
-    fn without(from: usize, to: usize) -> Self;
-    /// `self`, with those outside `kept` struck out unless `holds`.
-    fn strike(self, kept: Self, holds: bool) -> Self;
-    fn first(self) -> u32;
-}
+/// Trees of more leaves are walked.
+pub(super) const LEAVES: usize = 64;
 
-macro_rules! mask {
-    ($type:ty) => {
-        impl Mask for $type {
-            const ALL: Self = <$type>::MAX;
-            fn without(from: usize, to: usize) -> Self {
-                (from..to).fold(Self::ALL, |mask, leaf| mask & !(1 << leaf))
-            }
-            #[inline(always)]
-            fn strike(self, kept: Self, holds: bool) -> Self {
-                self & (kept | (holds as Self).wrapping_neg())
-            }
-            #[inline(always)]
-            fn first(self) -> u32 {
-                self.trailing_zeros()
-            }
-        }
-    };
-}
+/// Rows of a block. Sixteen ranks of 8 bits fill one vector of the smallest units there are; larger
+/// blocks are not kept in registers by the compiler and take three times as long.
+pub(super) const ROWS: usize = 16;
 
-mask!(u32);
-mask!(u64);
+/// A number for each row of a block.
+pub(super) type Block<T> = [T; ROWS];
 
-/// A tree of at most as many leaves as `M` has bits.
+/// A tree of at most [`LEAVES`] leaves.
 #[derive(Debug)]
-pub(super) struct BitTree<T, M> {
-    /// Comparisons of one kind each; their order among each other does not matter.
-    groups: Vec<Group<T, M>>,
+pub(super) struct BitTree<L> {
+    planes: Vec<Plane<L>>,
     /// The leaves' values, leaf after leaf.
     pub(super) values: Vec<f32>,
 }
 
+/// The comparisons that may strike out leaves of one plane.
+#[derive(Debug, Default)]
+struct Plane<L> {
+    /// Those that strike when the rank is above the limit.
+    above: Vec<Strike<L>>,
+    /// Those that strike when it is not.
+    others: Vec<Strike<L>>,
+}
+
+/// A comparison, its limit and the leaves it strikes out repeated as vector units want them.
 #[derive(Debug)]
-struct Group<T, M> {
-    mode: Mode,
-    missing_holds: bool,
-    tests: Vec<Test<T, M>>,
+struct Strike<L> {
+    limit: Block<L>,
+    leaves: Block<L>,
+    column: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Test<T, M> {
-    threshold: T,
-    column: u32,
-    /// The leaves still reachable when it does not hold.
-    kept: M,
-}
-
-impl<T: Number, M: Mask> BitTree<T, M> {
-    pub(super) fn new(root: &Node) -> Self {
+impl<L: Lane> BitTree<L> {
+    pub(super) fn new(root: &Split, ranks: &Ranks) -> Self {
         let mut tree = BitTree {
-            groups: Vec::new(),
+            planes: Vec::new(),
             values: Vec::new(),
         };
-        tree.take(root, &mut 0);
+        for _ in 0..root.leaves().div_ceil(L::BITS) {
+            tree.planes.push(Plane::default());
+        }
+        tree.take(root, ranks, &mut 0);
         tree
     }
 
-    fn take(&mut self, node: &Node, next: &mut usize) {
-        let (column, mode, threshold, missing_holds, to) = match node {
-            Node::Leaf(values) => {
+    fn take(&mut self, node: &Split, ranks: &Ranks, next: &mut usize) {
+        let (column, threshold, to) = match node {
+            Split::Leaf(values) => {
                 self.values.extend(values);
                 *next += 1;
                 return;
             }
-            Node::Branch {
+            Split::Branch {
                 column,
-                mode,
                 threshold,
-                missing_holds,
                 to,
-            } => (*column as u32, *mode, *threshold, *missing_holds, to),
+            } => (*column, *threshold, to),
         };
-        let first = *next;
-        self.take(&to[0], next);
-        let test = Test {
-            threshold: T::of(threshold),
-            column,
-            kept: M::without(first, *next),
+        let above = to[0].leaves() <= to[1].leaves();
+        let (first, second) = if above {
+            (&to[0], &to[1])
+        } else {
+            (&to[1], &to[0])
         };
-        self.take(&to[1], next);
-        let alike =
-            |group: &&mut Group<T, M>| group.mode == mode && group.missing_holds == missing_holds;
-        match self.groups.iter_mut().find(alike) {
-            Some(group) => group.tests.push(test),
-            None => self.groups.push(Group {
-                mode,
-                missing_holds,
-                tests: vec![test],
-            }),
-        }
-    }
-
-    /// The leaf that each row ends in.
-    #[inline]
-    pub(super) fn leaves<const ROWS: usize>(&self, columns: &[[T; ROWS]]) -> Leaves<ROWS> {
-        let mut left = [M::ALL; ROWS];
-        for group in &self.groups {
-            // A comparison with a number that is missing never holds; its opposite's opposite does.
-            match (group.mode, group.missing_holds) {
-                (Mode::Leq, false) => strike(group, columns, &mut left, |x, t| x <= t),
-                (Mode::Leq, true) => strike(group, columns, &mut left, |x, t| !(x > t)),
-                (Mode::Lt, false) => strike(group, columns, &mut left, |x, t| x < t),
-                (Mode::Lt, true) => strike(group, columns, &mut left, |x, t| !(x >= t)),
-                (Mode::Gte, false) => strike(group, columns, &mut left, |x, t| x >= t),
-                (Mode::Gte, true) => strike(group, columns, &mut left, |x, t| !(x < t)),
-                (Mode::Gt, false) => strike(group, columns, &mut left, |x, t| x > t),
-                (Mode::Gt, true) => strike(group, columns, &mut left, |x, t| !(x <= t)),
-                (Mode::Eq, false) => strike(group, columns, &mut left, |x, t| x == t),
-                (Mode::Eq, true) => {
-                    strike(group, columns, &mut left, |x, t| x == t || x.is_missing());
-                }
-                // As in IEEE 754 and in onnxruntime, a missing number differs from every other.
-                (Mode::Neq, _) => strike(group, columns, &mut left, |x, t| x != t),
+        let from = *next;
+        self.take(first, ranks, next);
+        let limit = L::rank(ranks.of_threshold(column, threshold));
+        for (at, plane) in self.planes.iter_mut().enumerate() {
+            let within = |leaf: usize| leaf.clamp(at * L::BITS, (at + 1) * L::BITS) - at * L::BITS;
+            let struck = within(from)..within(*next);
+            if !struck.is_empty() {
+                let strike = Strike {
+                    limit: [limit; ROWS],
+                    leaves: [L::leaves(struck); ROWS],
+                    column,
+                };
+                let side = if above {
+                    &mut plane.above
+                } else {
+                    &mut plane.others
+                };
+                side.push(strike);
             }
         }
-        left.map(M::first)
+        self.take(second, ranks, next);
+    }
+
+    /// The leaf that each row ends in: the first that is not struck out. `ranks` has a column each.
+    #[inline]
+    pub(super) fn leaves(&self, ranks: &[Block<L>]) -> Block<u8> {
+        let (mut first, mut before) = ([L::default(); ROWS], [0; ROWS]);
+        for (at, plane) in self.planes.iter().enumerate().rev() {
+            let mut struck = [L::default(); ROWS];
+            for strike in &plane.above {
+                strike.apply(&mut struck, ranks, |rank, limit| rank > limit);
+            }
+            for strike in &plane.others {
+                strike.apply(&mut struck, ranks, |rank, limit| rank <= limit);
+            }
+            let base = (at * L::BITS) as u8;
+            for ((first, before), struck) in first.iter_mut().zip(&mut before).zip(struck) {
+                let open = struck != L::ALL;
+                *first = if open { struck } else { *first };
+                *before = if open { base } else { *before };
+            }
+        }
+        let mut leaves = [0; ROWS];
+        for ((leaf, first), before) in leaves.iter_mut().zip(first).zip(before) {
+            *leaf = before + first.lowest();
+        }
+        leaves
     }
 }
 
-#[inline(always)]
-fn strike<T: Number, M: Mask, const ROWS: usize>(
-    group: &Group<T, M>,
-    columns: &[[T; ROWS]],
-    left: &mut [M; ROWS],
-    holds: impl Fn(T, T) -> bool,
-) {
-    let mut rest = *left;
-    for test in &group.tests {
-        let column = &columns[test.column as usize];
-        for (left, number) in rest.iter_mut().zip(column) {
-            *left = left.strike(test.kept, holds(*number, test.threshold));
+impl<L: Lane> Strike<L> {
+    #[inline(always)]
+    fn apply(&self, struck: &mut Block<L>, ranks: &[Block<L>], strikes: impl Fn(L, L) -> bool) {
+        let column = &ranks[self.column];
+        for row in 0..ROWS {
+            struck[row] |= self.leaves[row].when(strikes(column[row], self.limit[row]));
         }
     }
-    *left = rest;
 }

@@ -41,14 +41,6 @@ pub(in super::super) enum Node {
 }
 
 impl Node {
-    /// How many leaves the tree has.
-    pub(super) fn leaves(&self) -> usize {
-        match self {
-            Node::Leaf(_) => 1,
-            Node::Branch { to, .. } => to[0].leaves() + to[1].leaves(),
-        }
-    }
-
     /// How many columns a row needs.
     pub(super) fn columns(&self) -> usize {
         match self {
@@ -60,9 +52,9 @@ impl Node {
     }
 }
 
-/// An ensemble's attributes, under ONNX's names without their prefixes.
+/// An ensemble as flat lists, under ONNX's names without their prefixes.
 #[derive(Debug, Default)]
-pub(in super::super) struct Attributes<'a> {
+pub(in super::super) struct Parts<'a> {
     pub(in super::super) tree_ids: &'a [i64],
     pub(in super::super) node_ids: &'a [i64],
     pub(in super::super) feature_ids: &'a [i64],
@@ -83,7 +75,7 @@ pub(in super::super) struct Attributes<'a> {
 const DEPTH: usize = 2_000;
 
 /// Grows the trees, in the order of their first nodes. Their leaves have `outputs` values.
-pub(in super::super) fn grow(from: &Attributes<'_>, outputs: usize) -> anyhow::Result<Vec<Node>> {
+pub(in super::super) fn grow(from: &Parts<'_>, outputs: usize) -> anyhow::Result<Vec<Node>> {
     let count = from.tree_ids.len();
     let missing = from.missing_track_true.len();
     let lengths = [
@@ -148,7 +140,7 @@ pub(in super::super) fn grow(from: &Attributes<'_>, outputs: usize) -> anyhow::R
 }
 
 struct Grower<'a> {
-    from: &'a Attributes<'a>,
+    from: &'a Parts<'a>,
     /// Where a (tree, node) stands.
     at: HashMap<(i64, i64), usize>,
     /// Where the weights of a (tree, node) stand.

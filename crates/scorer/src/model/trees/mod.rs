@@ -1,55 +1,27 @@
-//! Tree ensembles, evaluated fast on blocks of rows. Pure: attributes in, sums out.
+//! Tree ensembles, evaluated fast. Pure: attributes in, sums out.
 //!
-//! A tree of at most 64 leaves is evaluated without following its branches: each of its comparisons
-//! is made for a whole block of rows at once, and strikes out the leaves that it makes unreachable
-//! (QuickScorer's idea, turned so that the compiler makes vector code of it). Larger trees are walked,
-//! several rows at a time so that their loads overlap.
+//! Comparisons are made all of one kind first (`compare`). Batches then go through trees of few leaves
+//! without following their branches, on ranks instead of numbers (`bits`, `ranks`); larger trees, and
+//! single rows, are walked (`walk`).
 
-// A negated comparison is not its opposite here: with a missing number neither holds.
-#[allow(clippy::neg_cmp_op_on_partial_ord)]
 mod bits;
+mod compare;
 mod grow;
-#[allow(clippy::neg_cmp_op_on_partial_ord)]
+mod ranks;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
-pub(super) use grow::{Attributes, Node, grow};
+pub(super) use grow::{Node, Parts, grow};
 
 #[cfg(test)]
 use grow::Mode;
 
-use bits::BitTree;
-use walk::WalkTree;
-
-/// The numbers that trees compare: `f32`, or `f64` for models fed with doubles.
-pub(super) trait Number:
-    Copy + PartialOrd + std::fmt::Debug + Send + Sync + 'static
-{
-    /// From a threshold in the model.
-    fn of(threshold: f64) -> Self;
-    /// Whether it is missing.
-    fn is_missing(self) -> bool;
-}
-
-impl Number for f32 {
-    fn of(threshold: f64) -> Self {
-        threshold as f32
-    }
-    fn is_missing(self) -> bool {
-        self.is_nan()
-    }
-}
-
-impl Number for f64 {
-    fn of(threshold: f64) -> Self {
-        threshold
-    }
-    fn is_missing(self) -> bool {
-        self.is_nan()
-    }
-}
+use bits::{BitTree, ROWS};
+use compare::{Columns, Split};
+use ranks::{Lane, Ranks};
+use walk::Walk;
 
 /// How the trees' leaf values become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,42 +31,71 @@ pub(super) enum Aggregate {
     Max,
 }
 
-/// Rows evaluated together in a batch, and the remainder of a batch.
-const BLOCK: usize = 16;
-const SMALL: usize = 4;
+/// Rows evaluated before the next tree is taken up: what they need stays in the nearest cache.
+const CHUNK: usize = 256;
+
+/// Fewer rows than this are walked even down trees of few leaves.
+const FEW: usize = 5;
+
+/// Fewer rows than this are walked one by one, down many trees at once, rather than together.
+const MANY: usize = 32;
 
 /// An ensemble made ready.
 #[derive(Debug)]
-pub(super) struct Forest<T> {
-    trees: Vec<Tree<T>>,
+pub(super) struct Forest {
+    derived: Columns,
+    /// All trees, the large ones first.
+    walk: Walk,
+    /// How many trees there are.
+    trees: usize,
+    /// How many of them are large.
+    large: usize,
+    /// The others once more.
+    bits: Bits,
     /// Columns that a row must have at least.
     pub(super) columns: usize,
     /// Values of each leaf, and of the result.
-    pub(super) outputs: usize,
+    outputs: usize,
     aggregate: Aggregate,
 }
 
+/// Trees of few leaves, on the smallest integers that hold the ranks.
 #[derive(Debug)]
-enum Tree<T> {
-    Narrow(BitTree<T, u32>),
-    Wide(BitTree<T, u64>),
-    Large(WalkTree<T>),
+enum Bits {
+    Narrow(Vec<BitTree<i8>>, Ranks),
+    Wide(Vec<BitTree<i16>>, Ranks),
 }
 
-/// The leaf that each row of a block ends in.
-type Leaves<const ROWS: usize> = [u32; ROWS];
-
-impl<T: Number> Forest<T> {
+impl Forest {
     /// Makes grown trees ready; every leaf has `outputs` values.
     pub(super) fn new(roots: &[Node], outputs: usize, aggregate: Aggregate) -> Self {
-        let trees = roots.iter().map(|root| match root.leaves() {
-            ..=32 => Tree::Narrow(BitTree::new(root)),
-            33..=64 => Tree::Wide(BitTree::new(root)),
-            _ => Tree::Large(WalkTree::new(root)),
-        });
+        let mut derived = Columns::default();
+        let trees = roots.iter().map(|root| derived.simplify(root));
+        let (mut small, mut large): (Vec<Split>, Vec<Split>) =
+            trees.partition(|tree| tree.leaves() <= bits::LEAVES);
+        derived.ensure_one();
+        let mut ranks = Ranks::new(&small, derived.count());
+        if ranks.most() > i16::THRESHOLDS {
+            large.append(&mut small);
+            ranks = Ranks::new(&small, derived.count());
+        }
+        let bits = if ranks.most() <= i8::THRESHOLDS {
+            let trees = small.iter().map(|tree| BitTree::new(tree, &ranks));
+            Bits::Narrow(trees.collect(), ranks)
+        } else {
+            let trees = small.iter().map(|tree| BitTree::new(tree, &ranks));
+            Bits::Wide(trees.collect(), ranks)
+        };
+        let mut walk = Walk::default();
+        let all = large.iter().chain(&small);
+        all.for_each(|tree| walk.add(tree, outputs));
         Forest {
-            trees: trees.collect(),
-            columns: roots.iter().map(Node::columns).max().unwrap_or(0),
+            columns: roots.iter().map(Node::columns).fold(1, usize::max),
+            trees: roots.len(),
+            large: large.len(),
+            derived,
+            walk,
+            bits,
             outputs,
             aggregate,
         }
@@ -102,81 +103,90 @@ impl<T: Number> Forest<T> {
 
     /// Aggregates the trees' values for each row of `rows`, rows of `width` columns one after the
     /// other, into `sums`, rows of `outputs` values.
-    pub(super) fn run(&self, rows: &[T], width: usize, sums: &mut [f32]) {
-        let start = match self.aggregate {
+    pub(super) fn run<T: Copy + Into<f64>>(&self, rows: &[T], width: usize, sums: &mut [f32]) {
+        sums.fill(match self.aggregate {
             Aggregate::Sum => 0.0,
             Aggregate::Min => f32::INFINITY,
             Aggregate::Max => f32::NEG_INFINITY,
-        };
-        sums.fill(start);
-        let (mut columns, mut few) = (Vec::new(), Vec::new());
-        let mut done = 0;
+        });
+        let mut derived = Vec::new();
+        let rows = rows.chunks(CHUNK * width);
+        for (rows, sums) in rows.zip(sums.chunks_mut(CHUNK * self.outputs)) {
+            derived.clear();
+            let rows = rows.chunks_exact(width);
+            rows.for_each(|row| self.derived.derive(row, &mut derived));
+            self.chunk(&derived, sums);
+        }
+    }
+
+    fn chunk(&self, rows: &[f64], sums: &mut [f32]) {
         let count = sums.len() / self.outputs;
-        while done < count {
-            let rest = &rows[done * width..];
-            let sums = &mut sums[done * self.outputs..];
-            if count - done > SMALL {
-                done += self.block::<BLOCK>(rest, width, &mut columns, sums);
-            } else {
-                done += self.block::<SMALL>(rest, width, &mut few, sums);
-            }
+        if count < FEW {
+            return self.walk_rows(self.trees, rows, sums);
+        }
+        match &self.bits {
+            Bits::Narrow(trees, ranks) => self.strike(trees, ranks, rows, sums),
+            Bits::Wide(trees, ranks) => self.strike(trees, ranks, rows, sums),
+        }
+        if count < MANY {
+            return self.walk_rows(self.large, rows, sums);
+        }
+        let (width, outputs) = (self.derived.count(), self.outputs);
+        for tree in 0..self.large {
+            self.walk.rows(tree, rows, width, outputs, |row, values| {
+                self.add(values, &mut sums[row * outputs..][..outputs]);
+            });
         }
     }
 
-    /// Evaluates up to `ROWS` rows; returns how many.
-    fn block<const ROWS: usize>(
-        &self,
-        rows: &[T],
-        width: usize,
-        columns: &mut Vec<[T; ROWS]>,
-        sums: &mut [f32],
-    ) -> usize {
-        let count = (sums.len() / self.outputs).min(ROWS);
-        transpose(rows, width, count, columns);
-        for tree in &self.trees {
-            let (leaves, values) = match tree {
-                Tree::Narrow(tree) => (tree.leaves(columns), &tree.values),
-                Tree::Wide(tree) => (tree.leaves(columns), &tree.values),
-                Tree::Large(tree) => (tree.leaves(columns), &tree.values),
-            };
-            self.add(&leaves[..count], values, sums);
+    /// Walks each row by itself down the first `trees`.
+    fn walk_rows(&self, trees: usize, rows: &[f64], sums: &mut [f32]) {
+        let width = self.derived.count();
+        for (at, sums) in sums.chunks_exact_mut(self.outputs).enumerate() {
+            let row = &rows[at * width..][..width];
+            let add = |values: &[f32]| self.add(values, sums);
+            self.walk.row(trees, row, self.outputs, add);
         }
-        count
     }
 
-    fn add(&self, leaves: &[u32], values: &[f32], sums: &mut [f32]) {
-        let combine: fn(f32, f32) -> f32 = match self.aggregate {
-            Aggregate::Sum if self.outputs == 1 => {
-                for (sum, leaf) in sums.iter_mut().zip(leaves) {
-                    *sum += values[*leaf as usize];
+    fn strike<L: Lane>(&self, trees: &[BitTree<L>], ranks: &Ranks, rows: &[f64], sums: &mut [f32]) {
+        if trees.is_empty() {
+            return;
+        }
+        let width = self.derived.count();
+        let mut blocks = Vec::with_capacity(sums.len().div_ceil(ROWS) * width);
+        for rows in rows.chunks(ROWS * width) {
+            // A last block that is not full repeats its last row.
+            let last = rows.len() / width - 1;
+            let of = |column| std::array::from_fn(|at| rows[at.min(last) * width + column]);
+            blocks.extend((0..width).map(|column| ranks.rank(column, of(column))));
+        }
+        for tree in trees {
+            let sums = sums.chunks_mut(ROWS * self.outputs);
+            for (block, sums) in blocks.chunks_exact(width).zip(sums) {
+                let leaves = tree.leaves(block);
+                if self.outputs == 1 && self.aggregate == Aggregate::Sum {
+                    for (sum, leaf) in sums.iter_mut().zip(leaves) {
+                        *sum += tree.values[usize::from(leaf)];
+                    }
+                    continue;
                 }
-                return;
-            }
-            Aggregate::Sum => |sum, value| sum + value,
-            Aggregate::Min => f32::min,
-            Aggregate::Max => f32::max,
-        };
-        for (sums, leaf) in sums.chunks_exact_mut(self.outputs).zip(leaves) {
-            let start = *leaf as usize * self.outputs;
-            for (sum, value) in sums.iter_mut().zip(&values[start..start + self.outputs]) {
-                *sum = combine(*sum, *value);
+                for (sums, leaf) in sums.chunks_exact_mut(self.outputs).zip(leaves) {
+                    let values = &tree.values[usize::from(leaf) * self.outputs..];
+                    self.add(&values[..self.outputs], sums);
+                }
             }
         }
     }
-}
 
-/// Turns `count` rows into columns of `ROWS`, the missing rows repeating the first.
-fn transpose<T: Number, const ROWS: usize>(
-    rows: &[T],
-    width: usize,
-    count: usize,
-    columns: &mut Vec<[T; ROWS]>,
-) {
-    columns.clear();
-    columns.extend(rows[..width].iter().map(|first| [*first; ROWS]));
-    for (at, row) in rows.chunks_exact(width).take(count).enumerate() {
-        for (column, number) in columns.iter_mut().zip(row) {
-            column[at] = *number;
+    #[inline(always)]
+    fn add(&self, values: &[f32], sums: &mut [f32]) {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum = match self.aggregate {
+                Aggregate::Sum => *sum + value,
+                Aggregate::Min => sum.min(*value),
+                Aggregate::Max => sum.max(*value),
+            };
         }
     }
 }

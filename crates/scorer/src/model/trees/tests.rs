@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Aggregate, Forest, Mode, Node, Number};
+use super::{Aggregate, Forest, Mode, Node};
 
 fn naive(node: &Node, row: &[f64]) -> Vec<f32> {
     match node {
@@ -39,6 +39,10 @@ fn number() -> impl Strategy<Value = f64> {
     prop_oneof![
         8 => (-4i8..5).prop_map(|x| f64::from(x) / 2.0),
         1 => Just(f64::NAN),
+        2 => (-4i8..5, any::<bool>()).prop_map(|(x, up)| {
+            let x = f64::from(x) / 2.0;
+            if up { x.next_up() } else { x.next_down() }
+        }),
         1 => prop_oneof![Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(1e30), Just(-0.0)],
     ]
 }
@@ -59,11 +63,10 @@ fn tree(outputs: usize, plain: bool, size: u32) -> impl Strategy<Value = Node> {
         } else {
             modes.to_vec()
         });
-        let threshold = (-4i8..5).prop_map(|x| f64::from(x) / 2.0);
         (
             0..COLUMNS,
             mode,
-            threshold,
+            number(),
             any::<bool>(),
             below.clone(),
             below,
@@ -80,9 +83,9 @@ fn tree(outputs: usize, plain: bool, size: u32) -> impl Strategy<Value = Node> {
     })
 }
 
-fn agrees<T: Number>(roots: &[Node], outputs: usize, aggregate: Aggregate, rows: &[Vec<f64>]) {
-    let forest = Forest::<T>::new(roots, outputs, aggregate);
-    let flat: Vec<T> = rows.iter().flatten().map(|x| T::of(*x)).collect();
+fn agrees(roots: &[Node], outputs: usize, aggregate: Aggregate, rows: &[Vec<f64>]) {
+    let forest = Forest::new(roots, outputs, aggregate);
+    let flat: Vec<f64> = rows.iter().flatten().copied().collect();
     let mut sums = vec![0.0; rows.len() * outputs];
     forest.run(&flat, COLUMNS, &mut sums);
     for (row, sums) in rows.iter().zip(sums.chunks(outputs)) {
@@ -108,7 +111,7 @@ fn case() -> impl Strategy<Value = (Vec<Node>, usize, Vec<Vec<f64>>)> {
         .prop_flat_map(|(outputs, plain, size)| {
             let trees = prop::collection::vec(tree(outputs, plain, size), 1..6);
             let row = prop::collection::vec(number(), COLUMNS);
-            (trees, Just(outputs), prop::collection::vec(row, 1..40))
+            (trees, Just(outputs), prop::collection::vec(row, 1..60))
         })
 }
 
@@ -118,27 +121,54 @@ proptest! {
     #[test]
     fn every_row_ends_in_the_leaf_of_a_naive_walk((roots, outputs, rows) in case()) {
         for aggregate in [Aggregate::Sum, Aggregate::Min, Aggregate::Max] {
-            agrees::<f32>(&roots, outputs, aggregate, &rows);
+            agrees(&roots, outputs, aggregate, &rows);
         }
-        agrees::<f64>(&roots, outputs, Aggregate::Sum, &rows);
     }
+}
+
+/// A chain of `leaves` leaves: leaf i is reached when `x > i - 1` and `x <= i`.
+fn chain(leaves: u32) -> Node {
+    let mut root = Node::Leaf(vec![leaves as f32]);
+    for at in (1..leaves).rev() {
+        root = Node::Branch {
+            column: 0,
+            mode: Mode::Leq,
+            threshold: f64::from(at),
+            missing_holds: false,
+            to: Box::new([Node::Leaf(vec![at as f32]), root]),
+        };
+    }
+    root
 }
 
 #[test]
 fn trees_of_every_size_around_the_widths_of_the_masks() {
-    for leaves in [1, 2, 31, 32, 33, 63, 64, 65, 200] {
-        // A chain: leaf i is reached when x > i - 1 and x <= i.
-        let mut root = Node::Leaf(vec![leaves as f32]);
-        for at in (1..leaves).rev() {
-            root = Node::Branch {
-                column: 0,
-                mode: Mode::Leq,
-                threshold: f64::from(at),
-                missing_holds: false,
-                to: Box::new([Node::Leaf(vec![at as f32]), root]),
-            };
-        }
-        let rows: Vec<Vec<f64>> = (0..=leaves).map(|x| vec![f64::from(x), 0.0, 0.0]).collect();
-        agrees::<f32>(&[root], 1, Aggregate::Sum, &rows);
+    for leaves in [1, 2, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 200, 1_500] {
+        let rows = (0..=leaves).map(|x| vec![f64::from(x), 0.0, 0.0]);
+        agrees(
+            &[chain(leaves)],
+            1,
+            Aggregate::Sum,
+            &rows.collect::<Vec<_>>(),
+        );
+    }
+}
+
+#[test]
+fn as_many_thresholds_as_ranks_and_more() {
+    // Trees of one comparison each, so that only the number of thresholds grows.
+    for thresholds in [254, 255, 256, 300, 65_535, 65_536] {
+        let stump = |at: u32| Node::Branch {
+            column: 1,
+            mode: Mode::Lt,
+            threshold: f64::from(at),
+            missing_holds: false,
+            to: Box::new([Node::Leaf(vec![1.0]), Node::Leaf(vec![0.0])]),
+        };
+        let roots: Vec<Node> = (0..thresholds).map(stump).collect();
+        let ends = [-1, 0, 1, 128, 253, 254, 255, 256, 65_534, 65_535, 65_536];
+        let numbers = ends.map(f64::from).into_iter().chain([f64::NAN]);
+        let rows: Vec<Vec<f64>> = numbers.map(|x| vec![0.0, x, 0.0]).collect();
+        agrees(&roots, 1, Aggregate::Sum, &rows);
     }
 }

@@ -1,139 +1,139 @@
-//! Trees of many leaves: rows walk from the root, a block of them in step so that their loads overlap.
+//! Trees walked from the root, several ways at once so that their loads overlap: one row down many
+//! trees where rows are few, and many rows down one tree otherwise.
 
-use super::grow::{Mode, Node};
-use super::{Leaves, Number};
+use super::compare::Split;
 
-/// A tree as an array of nodes.
-#[derive(Debug)]
-pub(super) struct WalkTree<T> {
-    nodes: Vec<Step<T>>,
-    /// Steps from the root to the deepest leaf.
-    depth: usize,
-    /// Whether all nodes compare by `<=` and missing numbers never hold.
-    plain: bool,
-    /// The leaves' values, leaf after leaf.
-    pub(super) values: Vec<f32>,
+/// Ways walked at once.
+const WAYS: usize = 16;
+
+/// All trees of an ensemble.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    steps: Vec<Step>,
+    roots: Vec<u32>,
+    /// The values of each step, those of a branch without meaning.
+    values: Vec<f32>,
 }
 
-/// A node. A leaf leads back to itself, so that rows that are there already may go on walking.
+/// A comparison: where it holds `to` comes next, else the step after that.
+///
+/// A leaf's never holds, and the step after its `to` is the leaf itself: a way that has ended may go
+/// on walking while others have not.
 #[derive(Clone, Copy, Debug)]
-struct Step<T> {
-    threshold: T,
+struct Step {
+    threshold: f64,
     column: u32,
-    /// Where to go when the comparison holds; the other way is the node after.
     to: u32,
-    /// The leaf's number; of no meaning in a branch.
-    leaf: u32,
-    kind: Kind,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Leaf,
-    Branch(Mode, bool),
-}
-
-impl<T: Number> WalkTree<T> {
-    pub(super) fn new(root: &Node) -> Self {
-        let mut tree = WalkTree {
-            nodes: Vec::new(),
-            depth: 0,
-            plain: true,
-            values: Vec::new(),
-        };
-        // Breadth first: the nodes near the root, which every row visits, lie together.
-        let mut level = vec![(root, 0)];
-        let mut leaves = 0;
-        tree.nodes.push(tree.blank());
+impl Walk {
+    /// Adds a tree whose leaves have `outputs` values.
+    pub(super) fn add(&mut self, tree: &Split, outputs: usize) {
+        self.roots.push(self.steps.len() as u32);
+        // Breadth first: the steps near the root, which every way goes, lie together.
+        let mut level = vec![(tree, self.extend(1, outputs))];
         while !level.is_empty() {
             let mut below = Vec::new();
             for (node, at) in level {
-                let blank = tree.blank();
-                tree.nodes[at] = match node {
-                    Node::Leaf(values) => {
-                        tree.values.extend(values);
-                        leaves += 1;
+                self.steps[at] = match node {
+                    Split::Leaf(values) => {
+                        self.values[at * outputs..][..outputs].copy_from_slice(values);
                         Step {
-                            to: at as u32,
-                            leaf: leaves - 1,
-                            kind: Kind::Leaf,
-                            ..blank
+                            threshold: f64::NAN,
+                            column: 0,
+                            to: (at as u32).wrapping_sub(1),
                         }
                     }
-                    Node::Branch {
+                    Split::Branch {
                         column,
-                        mode,
                         threshold,
-                        missing_holds,
                         to,
                     } => {
-                        let first = tree.nodes.len();
-                        tree.nodes.extend([blank; 2]);
+                        let first = self.extend(2, outputs);
                         below.extend([(&to[0], first), (&to[1], first + 1)]);
-                        tree.plain &= *mode == Mode::Leq && !missing_holds;
                         Step {
-                            threshold: T::of(*threshold),
+                            threshold: *threshold,
                             column: *column as u32,
                             to: first as u32,
-                            leaf: 0,
-                            kind: Kind::Branch(*mode, *missing_holds),
                         }
                     }
                 };
             }
             level = below;
-            tree.depth += 1;
         }
-        tree
     }
 
-    fn blank(&self) -> Step<T> {
-        Step {
-            threshold: T::of(0.0),
+    fn extend(&mut self, count: usize, outputs: usize) -> usize {
+        let first = self.steps.len();
+        let blank = Step {
+            threshold: f64::NAN,
             column: 0,
             to: 0,
-            leaf: 0,
-            kind: Kind::Leaf,
+        };
+        self.steps.resize(first + count, blank);
+        self.values.resize((first + count) * outputs, 0.0);
+        first
+    }
+
+    /// Calls `take` with the values of the leaf that `row` ends in, for each of the first `trees`.
+    pub(super) fn row(
+        &self,
+        trees: usize,
+        row: &[f64],
+        outputs: usize,
+        mut take: impl FnMut(&[f32]),
+    ) {
+        let (groups, rest) = self.roots[..trees].as_chunks::<WAYS>();
+        for roots in groups {
+            let mut at = *roots;
+            self.descend(&mut at, |_, column| row[column]);
+            at.iter().for_each(|at| take(self.leaf(*at, outputs)));
+        }
+        for root in rest {
+            let mut at = [*root];
+            self.descend(&mut at, |_, column| row[column]);
+            take(self.leaf(at[0], outputs));
         }
     }
 
-    /// The leaf that each row ends in.
-    pub(super) fn leaves<const ROWS: usize>(&self, columns: &[[T; ROWS]]) -> Leaves<ROWS> {
-        let mut at = [0u32; ROWS];
-        for _ in 1..self.depth {
-            let mut moved = false;
-            for (row, at) in at.iter_mut().enumerate() {
-                let node = &self.nodes[*at as usize];
-                let number = columns[node.column as usize][row];
-                let next = match node.kind {
-                    Kind::Leaf => *at,
-                    Kind::Branch(..) if self.plain => {
-                        node.to + u32::from(!(number <= node.threshold))
-                    }
-                    Kind::Branch(mode, missing_holds) => {
-                        let holds = compare(mode, missing_holds, number, node.threshold);
-                        node.to + u32::from(!holds)
-                    }
-                };
-                moved |= next != *at;
+    /// Calls `take` with the values of the leaf that each of `rows`, of `width` columns, ends in.
+    pub(super) fn rows(
+        &self,
+        tree: usize,
+        rows: &[f64],
+        width: usize,
+        outputs: usize,
+        mut take: impl FnMut(usize, &[f32]),
+    ) {
+        for (block, rows) in rows.chunks(WAYS * width).enumerate() {
+            let last = rows.len() / width - 1;
+            let mut at = [self.roots[tree]; WAYS];
+            self.descend(&mut at, |way, column| rows[way.min(last) * width + column]);
+            for (way, at) in at.iter().enumerate().take(last + 1) {
+                take(block * WAYS + way, self.leaf(*at, outputs));
+            }
+        }
+    }
+
+    fn leaf(&self, at: u32, outputs: usize) -> &[f32] {
+        &self.values[at as usize * outputs..][..outputs]
+    }
+
+    /// Leads each way to its leaf; `number` gives a way's number of a column.
+    #[inline(always)]
+    fn descend<const N: usize>(&self, at: &mut [u32; N], number: impl Fn(usize, usize) -> f64) {
+        loop {
+            let mut moved = 0;
+            for (way, at) in at.iter_mut().enumerate() {
+                let step = &self.steps[*at as usize];
+                let holds = number(way, step.column as usize) <= step.threshold;
+                let next = step.to.wrapping_add(u32::from(!holds));
+                moved |= next ^ *at;
                 *at = next;
             }
-            if !moved {
-                break;
+            if moved == 0 {
+                return;
             }
         }
-        at.map(|at| self.nodes[at as usize].leaf)
     }
-}
-
-fn compare<T: Number>(mode: Mode, missing_holds: bool, number: T, threshold: T) -> bool {
-    let holds = match mode {
-        Mode::Leq => number <= threshold,
-        Mode::Lt => number < threshold,
-        Mode::Gte => number >= threshold,
-        Mode::Gt => number > threshold,
-        Mode::Eq => number == threshold,
-        Mode::Neq => number != threshold,
-    };
-    holds || (missing_holds && number.is_missing())
 }

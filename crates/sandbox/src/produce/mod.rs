@@ -1,9 +1,14 @@
 //! `sandbox produce`: one record, or a line of standard input each, onto a topic.
 
+mod claim;
+
+use std::borrow::Cow;
 use std::io::BufRead as _;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
+use self::claim::Claims;
 use crate::kafka::{self, Producer};
 
 /// What to put where.
@@ -22,6 +27,15 @@ pub struct Flags {
     /// Send a key without a value (a tombstone: erases that user)
     #[arg(long, requires = "key", conflicts_with = "value")]
     null: bool,
+    /// Send what this file holds as a claim: it goes to --claims, the record only says where it lies
+    #[arg(long, value_name = "FILE", requires = "claims", conflicts_with_all = ["value", "null", "key_field"])]
+    claim: Option<PathBuf>,
+    /// Where the objects of claims go, a folder or s3://bucket/prefix; large values become claims then
+    #[arg(long, env = "TIDEMILL_CLAIMS", value_name = "DIR|URL")]
+    claims: Option<String>,
+    /// Bytes above which a value becomes a claim; topics take a little more than a million unless told otherwise
+    #[arg(long, value_name = "BYTES", default_value_t = 900_000)]
+    claim_above: usize,
     /// Kafka brokers, host:port separated by commas
     #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092")]
     brokers: String,
@@ -35,19 +49,24 @@ pub fn command(flags: &Flags) -> Result<()> {
     kafka::create_topics(&flags.brokers, &[&flags.topic], flags.partitions)?;
     let producer = Producer::open(&flags.brokers)?;
     let mut count = 0_u64;
+    let claims = flags.claims.as_ref();
+    let claims = claims.map(|place| Claims::open(place, flags.claim_above));
+    let claims = claims.transpose()?;
     let mut send = |value: Option<&[u8]>| -> Result<()> {
         let key = key(flags, value)?;
         count += 1;
+        let claimed = match (&claims, value) {
+            (Some(claims), Some(value)) => claims.for_large(value)?,
+            _ => None,
+        };
+        let value = claimed.map(Cow::Owned).or(value.map(Cow::Borrowed));
+        let value = value.as_deref();
         producer.send(&flags.topic, key.as_deref().map(str::as_bytes), value, None)
     };
-    match &flags.value {
-        Some(value) => send(Some(value.as_bytes()))?,
-        None if flags.null => send(None)?,
-        None => {
-            for line in std::io::stdin().lock().lines() {
-                send(Some(line.context("cannot read standard input")?.as_bytes()))?;
-            }
-        }
+    if let (Some(claims), Some(file)) = (&claims, &flags.claim) {
+        send(Some(&claims.for_file(file)?))?;
+    } else {
+        send_values(flags, send)?;
     }
     producer.flush()?;
     match producer.last_delivery() {
@@ -58,6 +77,20 @@ pub fn command(flags: &Flags) -> Result<()> {
             );
         }
         _ => println!("produced {count} records to {}", flags.topic),
+    }
+    Ok(())
+}
+
+/// The value given, or each line of standard input.
+fn send_values(flags: &Flags, mut send: impl FnMut(Option<&[u8]>) -> Result<()>) -> Result<()> {
+    match &flags.value {
+        Some(value) => send(Some(value.as_bytes()))?,
+        None if flags.null => send(None)?,
+        None => {
+            for line in std::io::stdin().lock().lines() {
+                send(Some(line.context("cannot read standard input")?.as_bytes()))?;
+            }
+        }
     }
     Ok(())
 }

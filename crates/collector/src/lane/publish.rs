@@ -1,0 +1,124 @@
+//! The publishing half of a lane: a batch's files become visible in their order, whatever the store does.
+
+use super::{Sink, Tell, What, stage};
+use crate::encode::{Encoded, File};
+use crate::footer::Footer;
+use crate::reader;
+use crate::store::Creation;
+use anyhow::Context;
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// First and longest wait before a failed write is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Publishes batches as they come, until one does not move the position any more.
+pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>, tell: Tell) {
+    while let Some(files) = encoded.recv().await {
+        let started = Instant::now();
+        let what = publish(&sink, files).await;
+        stage("publish", started);
+        let goes_on = matches!(what, What::Published(_));
+        tell.tell(what);
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// Publishes a batch's files, trying for as long as the store fails: first what stands before and beside the rows,
+/// last the rows, whose file moves the position.
+async fn publish(sink: &Sink, files: Encoded) -> What {
+    if let Some(gap) = &files.gap
+        && let Some(theirs) = create(sink, gap).await
+    {
+        return superseded(&theirs, gap);
+    }
+    if let Some(rejects) = &files.rejects {
+        // One that is there already tells of the same records: it was left by a process that got no further.
+        create(sink, rejects).await;
+    }
+    let Some(theirs) = create(sink, &files.data).await else {
+        let bytes = files.data.bytes.len();
+        let Footer {
+            partition,
+            first,
+            next,
+            rows,
+            rejected,
+            ..
+        } = files.footer;
+        tracing::info!(
+            partition,
+            first,
+            next,
+            rows,
+            rejected,
+            bytes,
+            "published {}",
+            files.data.path
+        );
+        metrics::counter!("tidemill_rows_total").increment(rows);
+        metrics::counter!("tidemill_misfits_total").increment(files.misfits as u64);
+        metrics::counter!("tidemill_files_total").increment(1);
+        metrics::counter!("tidemill_file_bytes_total").increment(bytes as u64);
+        return What::Published(files.footer);
+    };
+    let what = superseded(&theirs, &files.data);
+    if let (What::Superseded { next }, Some(rejects)) = (&what, &files.rejects)
+        && *next != files.footer.next
+        && let Err(error) = sink.store.delete(&rejects.path).await
+    {
+        // Its range is no file's, so that nobody counts it; the next start deletes it.
+        tracing::debug!("{error:#}");
+    }
+    what
+}
+
+fn superseded(theirs: &Bytes, ours: &File) -> What {
+    match reader::footer(theirs).with_context(|| format!("{} is in the way", ours.path)) {
+        Ok(footer) => What::Superseded { next: footer.next },
+        Err(error) => What::Failed(error),
+    }
+}
+
+/// Creates a file; `None` when it is there with our bytes, otherwise the bytes that were there before.
+async fn create(sink: &Sink, file: &File) -> Option<Bytes> {
+    let created = persist(sink, "publishing", || {
+        sink.store.create(&file.path, file.bytes.clone())
+    })
+    .await;
+    match created {
+        Creation::Created => None,
+        // An earlier try succeeded although its answer was lost, or a peer wrote the very same.
+        Creation::Exists(theirs) if theirs == file.bytes => None,
+        Creation::Exists(theirs) => Some(theirs),
+    }
+}
+
+/// Tries until it succeeds, with growing waits, unready meanwhile: a full disk or a store that is away loses nothing,
+/// because the batch stays in memory and its position is not passed.
+pub(super) async fn persist<T, Try>(sink: &Sink, what: &str, attempt: impl Fn() -> Try) -> T
+where
+    Try: Future<Output = anyhow::Result<T>>,
+{
+    let mut wait = BACKOFF.0;
+    loop {
+        match attempt().await {
+            Ok(done) => {
+                if wait > BACKOFF.0 {
+                    sink.health.ready("store");
+                }
+                return done;
+            }
+            Err(error) => {
+                sink.health.unready("store", format!("{what}: {error:#}"));
+                metrics::counter!("tidemill_store_failures_total").increment(1);
+                tracing::warn!(again_in = ?wait, "{what} failed: {error:#}");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(BACKOFF.1);
+            }
+        }
+    }
+}

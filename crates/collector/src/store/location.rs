@@ -1,0 +1,32 @@
+//! Where a data set can lie, and how such a place is opened.
+
+use anyhow::anyhow;
+use object_store::ObjectStore;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use std::path::Path;
+use std::sync::Arc;
+use tidemill_core::location::bucket;
+use url::Url;
+
+pub use tidemill_core::location::Location;
+
+/// Opens a folder, every file in it synced before it counts as written.
+pub(super) fn open_folder(folder: &Path, create: bool) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    if create {
+        std::fs::create_dir_all(folder)?;
+    }
+    if !folder.is_dir() {
+        return Err(anyhow!("there is no such folder"));
+    }
+    let files = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+    Ok(Arc::new(files))
+}
+
+/// Opens a bucket under the URL's prefix.
+pub(super) fn open_bucket(
+    url: &Url,
+    builder: AmazonS3Builder,
+) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    Ok(Arc::new(bucket(url, builder)?))
+}

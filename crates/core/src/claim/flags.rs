@@ -1,0 +1,60 @@
+//! The flags of claims.
+
+use crate::location::Location;
+use crate::settings::Problems;
+
+/// Where claimed objects lie, as the user wrote it.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ClaimFlags {
+    /// Where the objects lie that claims stand for: a folder, or s3://bucket/prefix
+    #[arg(long, env = "TIDEMILL_CLAIMS", value_name = "DIR|URL", global = true)]
+    pub claims: Option<String>,
+
+    /// Larger claimed objects are dead letters
+    #[arg(
+        long,
+        env = "TIDEMILL_MAX_CLAIM_MB",
+        default_value = "64",
+        value_name = "MB",
+        global = true
+    )]
+    pub max_claim_mb: String,
+}
+
+/// Where claimed objects lie.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// `None`: claims cannot be resolved.
+    pub location: Option<Location>,
+    /// The largest object that is read, in bytes.
+    pub max_bytes: u64,
+}
+
+impl ClaimFlags {
+    /// Validates the flags, adding to `problems`.
+    pub fn validate(&self, problems: &mut Problems) -> Option<Claims> {
+        let location = match &self.claims {
+            Some(text) => problems.take("--claims", text, existing).map(Some),
+            None => Some(None),
+        };
+        let megabytes = problems.take("--max-claim-mb", &self.max_claim_mb, |text| {
+            let count = text.parse().ok().filter(|count| (1..=1024).contains(count));
+            count.ok_or_else(|| "use megabytes, from 1 to 1024".to_owned())
+        });
+        let megabytes: u64 = megabytes?;
+        Some(Claims {
+            location: location?,
+            max_bytes: megabytes << 20,
+        })
+    }
+}
+
+/// A bucket, or a folder that is there: one that is not is a mistake now, and an outage later.
+fn existing(text: &str) -> Result<Location, String> {
+    match Location::parse(text)? {
+        Location::Folder(folder) if !folder.is_dir() => {
+            Err("there is no such folder; make it, or give another".into())
+        }
+        location => Ok(location),
+    }
+}

@@ -1,0 +1,140 @@
+//! Findings, and how they are shown.
+
+use serde::Serialize;
+use std::fmt;
+use std::process::ExitCode;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Works, but not as well as it could, or not for long.
+    Warning,
+    /// Does not work.
+    Problem,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// What was found.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// All findings, in the order in which they were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The findings.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// All is well.
+    pub fn ok(&mut self, check: &'static str, message: impl Into<String>) {
+        self.add(check, Level::Ok, message.into(), None);
+    }
+
+    /// Works, but something should be done.
+    pub fn warning(
+        &mut self,
+        check: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(check, Level::Warning, message.into(), Some(remedy.into()));
+    }
+
+    /// Does not work until something is done.
+    pub fn problem(
+        &mut self,
+        check: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(check, Level::Problem, message.into(), Some(remedy.into()));
+    }
+
+    fn add(&mut self, check: &'static str, level: Level, message: String, remedy: Option<String>) {
+        self.findings.push(Finding {
+            check,
+            level,
+            message,
+            remedy,
+        });
+    }
+
+    /// Prints the report on standard output, a line for each finding or as JSON; the exit code is 1 where there is a
+    /// problem.
+    pub fn print(&self, json: bool) -> anyhow::Result<ExitCode> {
+        if json {
+            println!("{}", serde_json::to_string_pretty(self)?);
+        } else {
+            print!("{self}");
+        }
+        let sound = self.findings.iter().all(|one| one.level < Level::Problem);
+        Ok(if sound {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            let level = match finding.level {
+                Level::Ok => "ok",
+                Level::Warning => "warning",
+                Level::Problem => "problem",
+            };
+            write!(f, "{level:8} {:11} {}", finding.check, finding.message)?;
+            if let Some(remedy) = &finding.remedy {
+                write!(f, " -> {remedy}")?;
+            }
+            writeln!(f)?;
+        }
+        let count = |level| {
+            self.findings
+                .iter()
+                .filter(|one| one.level == level)
+                .count()
+        };
+        let (problems, warnings) = (count(Level::Problem), count(Level::Warning));
+        writeln!(f, "{problems} problems, {warnings} warnings")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_each_and_a_code_for_scripts() {
+        let mut report = Report::default();
+        report.ok("brokers", "1 broker");
+        report.warning("retention", "short", "keep more");
+        assert_eq!(report.print(true).unwrap(), ExitCode::SUCCESS);
+        report.problem("group", "receives nothing", "start earlier");
+        assert_eq!(report.print(false).unwrap(), ExitCode::FAILURE);
+        let lines: Vec<String> = report.to_string().lines().map(str::to_owned).collect();
+        assert_eq!(
+            lines,
+            [
+                "ok       brokers     1 broker",
+                "warning  retention   short -> keep more",
+                "problem  group       receives nothing -> start earlier",
+                "1 problems, 1 warnings",
+            ]
+        );
+    }
+}

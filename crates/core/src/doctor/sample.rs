@@ -1,0 +1,222 @@
+//! The newest records of a topic, judged: keys, usability, clocks.
+
+use super::Report;
+use super::partitioner::{crc32, murmur2};
+use crate::record::Reject;
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Timestamps may be this much ahead of the clock here, in milliseconds.
+const AHEAD_MS: i64 = 60_000;
+
+/// What a binary makes of a record of the sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It can be used; of this user, where records are kept by user.
+    Usable(Option<String>),
+    /// It cannot, and would be set aside.
+    Rejected(Reject),
+}
+
+/// What is known of the sampled records.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    pub(super) records: u64,
+    /// The largest key and value together, in bytes.
+    pub(super) largest: usize,
+    newest: Option<i64>,
+    rejected: BTreeMap<&'static str, (u64, String)>,
+    unkeyed: u64,
+    /// Keys that are not the user's id.
+    other_key: u64,
+    /// Records that lie where Java clients put their key, and where librdkafka does.
+    places: [u64; 2],
+    keyed: u64,
+    users: HashMap<String, BTreeSet<i32>>,
+}
+
+impl Sample {
+    /// Takes in a record of one of `count` partitions.
+    pub(super) fn take(
+        &mut self,
+        (partition, count): (i32, usize),
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        timestamp: Option<i64>,
+        seen: Seen,
+    ) {
+        self.records += 1;
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        self.largest = self.largest.max(length(key) + length(value));
+        self.newest = self.newest.max(timestamp);
+        match key {
+            None => self.unkeyed += 1,
+            Some(key) => {
+                let count = count.max(1) as u32;
+                self.keyed += 1;
+                self.places[0] += u64::from(murmur2(key, count) == partition);
+                self.places[1] += u64::from(crc32(key, count) == partition);
+            }
+        }
+        match seen {
+            Seen::Usable(Some(user)) => {
+                self.other_key += u64::from(key.is_some_and(|key| key != user.as_bytes()));
+                self.users.entry(user).or_default().insert(partition);
+            }
+            Seen::Usable(None) => {}
+            Seen::Rejected(reject) => {
+                let found = self.rejected.entry(reject.reason.code());
+                found.or_insert((0, reject.error)).0 += 1;
+            }
+        }
+    }
+
+    /// Judges whether the records can be used, at `now` in epoch milliseconds.
+    pub(super) fn judge(&self, topic: &str, now: i64, report: &mut Report) {
+        if self.records == 0 {
+            return;
+        }
+        let count: u64 = self.rejected.values().map(|(count, _)| count).sum();
+        if count == 0 {
+            report.ok(
+                "records",
+                format!("{} of {} sampled can be used", self.records, self.records),
+            );
+        } else {
+            let reasons: Vec<String> = self
+                .rejected
+                .iter()
+                .map(|(reason, (count, error))| format!("{reason} {count}, such as: {error}"))
+                .collect();
+            report.warning(
+                "records",
+                format!("{count} of {} sampled cannot be used: {}", self.records, reasons.join("; ")),
+                format!("mend what writes them to {topic}; sandbox dead-letters shows and sends back what was set aside"),
+            );
+        }
+        match self.newest.map(|newest| newest - now) {
+            Some(ahead) if ahead > AHEAD_MS => report.warning(
+                "clock",
+                format!(
+                    "timestamps are up to {} s ahead of the clock here",
+                    ahead / 1000
+                ),
+                "synchronise the clocks of producers, brokers and this machine (NTP)",
+            ),
+            Some(ahead) => report.ok(
+                "clock",
+                format!("the newest record is {} s old", (-ahead).max(0) / 1000),
+            ),
+            None => {}
+        }
+    }
+
+    /// Judges whether each user's events keep their order, which only those of one partition do.
+    pub(super) fn judge_keys(&self, report: &mut Report) {
+        if self.records == 0 {
+            return;
+        }
+        let split = self
+            .users
+            .values()
+            .filter(|places| places.len() > 1)
+            .count();
+        let users = self.users.len();
+        let of = format!("of {} sampled records", self.records);
+        if self.unkeyed > 0 {
+            report.problem(
+                "keys",
+                format!("out of order: {} {of} have no key, so that a user's events lie in any partition", self.unkeyed),
+                "produce them with the user_id as key",
+            );
+        } else if split > 0 && self.other_key > 0 {
+            report.problem(
+                "keys",
+                format!(
+                    "out of order: {split} of {users} users lie in several partitions; the keys {of} are not the \
+                     user_id in {}",
+                    self.other_key
+                ),
+                "produce them with the user_id as key",
+            );
+        } else if split > 0 {
+            let share = |count: u64| count * 100 / self.keyed.max(1);
+            report.problem(
+                "keys",
+                format!(
+                    "out of order: {split} of {users} users lie in several partitions, mixed partitioners: {} % {of} \
+                     lie where Java clients put their key, {} % where librdkafka's default does",
+                    share(self.places[0]),
+                    share(self.places[1])
+                ),
+                "partitioner=murmur2_random in clients built on librdkafka (Python, Go, C#, ...); where partitions were \
+                 added it passes with the longest window",
+            );
+        } else if self.other_key > 0 {
+            report.warning(
+                "keys",
+                format!("the key is not the user_id in {} {of}", self.other_key),
+                "produce them with the user_id as key, or a user's events may come to lie in several partitions",
+            );
+        } else {
+            report.ok(
+                "keys",
+                format!("{users} users {of}, each in one partition, their id as key"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+    use crate::record::Reason;
+
+    fn judged(records: &[(i32, Option<&str>, &str)]) -> (Level, String) {
+        let mut sample = Sample::default();
+        for (partition, key, user) in records {
+            let seen = Seen::Usable(Some((*user).to_owned()));
+            let key = key.map(str::as_bytes);
+            sample.take((*partition, 4), (key, Some(b"{}")), Some(0), seen);
+        }
+        let mut report = Report::default();
+        sample.judge_keys(&mut report);
+        let found = report.findings.pop().unwrap();
+        (found.level, found.message)
+    }
+
+    #[test]
+    fn keys_and_partitioners() {
+        assert_eq!(
+            judged(&[(0, Some("u"), "u"), (0, Some("u"), "u")]).0,
+            Level::Ok
+        );
+        assert_eq!(judged(&[(0, Some("x"), "u")]).0, Level::Warning);
+        assert!(judged(&[(0, None, "u")]).1.contains("no key"));
+        let (level, text) = judged(&[(0, Some("x"), "u"), (1, Some("y"), "u")]);
+        assert!(
+            level == Level::Problem && text.contains("not the"),
+            "{text}"
+        );
+        let places = [murmur2(b"u_1", 4), crc32(b"u_1", 4)];
+        assert_ne!(places[0], places[1], "a user whom the two put apart");
+        let (level, text) = judged(&places.map(|place| (place, Some("u_1"), "u_1")));
+        assert!(
+            level == Level::Problem && text.contains("mixed partitioners"),
+            "{text}"
+        );
+        assert!(text.contains("50 %"), "{text}");
+    }
+
+    #[test]
+    fn unusable_records_and_clocks() {
+        let mut sample = Sample::default();
+        let reject = Reject::new(Reason::MissingField, "user_id is missing");
+        sample.take((0, 1), (None, None), Some(200_000), Seen::Rejected(reject));
+        let mut report = Report::default();
+        sample.judge("t", 100_000, &mut report);
+        let levels: Vec<Level> = report.findings.iter().map(|one| one.level).collect();
+        assert_eq!(levels, [Level::Warning, Level::Warning]);
+        assert!(report.findings[1].message.contains("100 s ahead"));
+    }
+}

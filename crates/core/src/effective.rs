@@ -1,0 +1,217 @@
+//! The configuration in effect: every flag with its value, where that came from, and no secret.
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
+use std::fmt;
+use std::path::Path;
+
+/// What stands in the place of a secret.
+const HIDDEN: &str = "***";
+
+/// Names of settings with these in them hold secrets.
+const SECRETS: [&str; 6] = ["password", "secret", "token", "jaas", ".pem", "credential"];
+
+/// What of the Kafka client's properties is shown, beside numbers and names of files. Not the reverse, a list of what
+/// is hidden: a password under a misspelt name is a password.
+const SHOWN: [&str; 8] = [
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "ssl.endpoint.identification.algorithm",
+    "client.id",
+    "client.rack",
+    "compression.type",
+    "compression.codec",
+];
+
+/// One setting in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// The flag without its dashes, or a property of the Kafka client.
+    name: String,
+    /// Its value; what the default is where there is none.
+    value: String,
+    /// Where it came from.
+    source: &'static str,
+}
+
+/// All settings, secrets hidden.
+pub(crate) struct Settings(Vec<Setting>);
+
+impl Settings {
+    /// Those of a parsed command line.
+    pub(crate) fn new(command: &Command, matches: &ArgMatches) -> Self {
+        let mut settings = Vec::new();
+        for arg in command.get_arguments() {
+            let id = arg.get_id().as_str();
+            let Some(name) = arg.get_long() else { continue };
+            if ["help", "version", "print-config"].contains(&name) {
+                continue;
+            }
+            let given = matches.try_get_raw(id).ok().flatten();
+            let given = given.and_then(|mut values| values.next());
+            let given = given.map(|value| value.to_string_lossy().into_owned());
+            let source = match matches
+                .try_contains_id(id)
+                .ok()
+                .and(matches.value_source(id))
+            {
+                Some(ValueSource::CommandLine) => "command line",
+                Some(ValueSource::EnvVariable) => "environment",
+                _ => "default",
+            };
+            let value = match &given {
+                Some(value) if value.is_empty() => "\"\"".to_owned(),
+                Some(value) => hidden(name, value),
+                None => default_in(&arg.get_help().map(ToString::to_string).unwrap_or_default()),
+            };
+            settings.push(Setting {
+                name: name.to_owned(),
+                value,
+                source,
+            });
+            if let Some(path) = given.filter(|_| name == "kafka-config") {
+                // What cannot be read is told by the validation.
+                let properties = crate::kafka::read_properties(Path::new(&path));
+                settings.extend(
+                    properties
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|(name, value)| Setting {
+                            value: hidden_property(&name, &value),
+                            name,
+                            source: "kafka-config",
+                        }),
+                );
+            }
+        }
+        Self(settings)
+    }
+
+    /// All in one line.
+    pub(crate) fn line(&self) -> String {
+        let pairs = self.0.iter().map(|Setting { name, value, .. }| {
+            if value.contains(char::is_whitespace) {
+                format!("{name}={value:?}")
+            } else {
+                format!("{name}={value}")
+            }
+        });
+        pairs.collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl fmt::Display for Settings {
+    /// A line for each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|one| one.name.len()).max();
+        let width = width.unwrap_or_default();
+        for Setting {
+            name,
+            value,
+            source,
+        } in &self.0
+        {
+            writeln!(f, "{name:width$} = {value}  ({source})")?;
+        }
+        Ok(())
+    }
+}
+
+/// The value, unless it is a secret or holds one.
+fn hidden(name: &str, value: &str) -> String {
+    let name = name.to_lowercase();
+    // Names of files that hold secrets are none.
+    let is_file = ["file", "location"].iter().any(|end| name.ends_with(end));
+    if !is_file && SECRETS.iter().any(|secret| name.contains(secret)) {
+        return HIDDEN.to_owned();
+    }
+    if !value.contains('@') {
+        return value.to_owned();
+    }
+    // Before an @ stands a password, also in a URL that is written wrongly.
+    let url = url::Url::parse(value).ok();
+    let Some(mut url) = url.filter(|url| url.has_host()) else {
+        return HIDDEN.to_owned();
+    };
+    if url.password().is_some() && url.set_password(Some(HIDDEN)).is_err() {
+        return HIDDEN.to_owned();
+    }
+    url.to_string()
+}
+
+/// The value of one of the Kafka client's properties, unless it may be a secret.
+fn hidden_property(name: &str, value: &str) -> String {
+    let login = ["sasl", "ssl", "oauth"]
+        .iter()
+        .any(|part| name.contains(part));
+    let setting = value.parse::<f64>().is_ok() || ["true", "false"].contains(&value);
+    let shown = SHOWN.contains(&name) || name.ends_with(".location") || (setting && !login);
+    if shown {
+        hidden(name, value)
+    } else {
+        HIDDEN.to_owned()
+    }
+}
+
+/// What a flag's help says in `[default: ...]`.
+fn default_in(help: &str) -> String {
+    let after = help.split_once("[default: ").map(|(_, after)| after);
+    let text = after.and_then(|after| after.rsplit_once(']'));
+    text.map_or("none", |(text, _)| text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Arg, ArgAction};
+
+    #[test]
+    fn values_sources_and_defaults() {
+        let command = Command::new("mill")
+            .arg(Arg::new("grain").long("grain").default_value("rye"))
+            .arg(
+                Arg::new("wind")
+                    .long("wind")
+                    .help("Wind [default: as it blows]"),
+            )
+            .arg(Arg::new("fine").long("fine").action(ArgAction::SetTrue));
+        let matches = command.clone().get_matches_from(["mill", "--fine"]);
+        let settings = Settings::new(&command, &matches);
+        assert_eq!(settings.line(), "grain=rye wind=\"as it blows\" fine=true");
+        let shown = settings.to_string();
+        assert!(shown.contains("fine  = true  (command line)"), "{shown}");
+    }
+
+    #[test]
+    fn secrets_are_hidden() {
+        for (name, value) in [
+            ("redis-url", "redis://user:hunter2@host:6379/1"),
+            ("redis-url", "redis://:hunter2@host:6379"),
+            ("redis-url", "redis://bad host:hunter2@"),
+            ("redis-url", "redis//:hunter2@host"),
+            ("redis-url", "user:hunter2@host"),
+            ("sasl.password", "hunter2"),
+            ("ssl.key.pem", "hunter2"),
+            ("sasl.jaas.config", "x password=hunter2"),
+            ("redis-password", "hunter2"),
+        ] {
+            let shown = hidden(name, value);
+            assert!(!shown.contains("hunter2"), "{name}: {shown}");
+        }
+        for (name, value) in [
+            ("sasl.pasword", "hunter2"),
+            ("sasl.pasword", "12345"),
+            ("pasword", "hunter2"),
+            ("ssl.key.pem", "hunter2"),
+        ] {
+            assert_eq!(hidden_property(name, value), HIDDEN, "{name}");
+        }
+        assert_eq!(hidden_property("linger.ms", "5"), "5");
+        assert_eq!(hidden_property("ssl.ca.location", "/run/ca"), "/run/ca");
+        let url = "redis://host:6379";
+        assert_eq!(hidden("redis-url", url), url);
+        assert_eq!(hidden("redis-password-file", "/run/it"), "/run/it");
+        assert_eq!(hidden("ssl.key.location", "/run/key"), "/run/key");
+    }
+}

@@ -1,0 +1,208 @@
+//! How far a group is behind, judged from the positions it has committed and from the records after them.
+//!
+//! Offsets alone cannot tell: the last ones of a log that is written in transactions belong to markers and aborted
+//! records, which nobody ever reads. So the first record after a position is looked at itself: its age is the lag in
+//! seconds, and where there is none the group is at the end.
+
+use super::consumer::{ANSWER, held};
+use super::{Consumer, KafkaConfig, Polled};
+use crate::settings::Shared;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks of a running process.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// How long the first unread records may take to arrive; those that do not are looked at the next time.
+const RECORDS: Duration = Duration::from_secs(5);
+
+/// What one look at a partition found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// The partition.
+    pub partition: i32,
+    /// The position that the group has committed.
+    pub committed: Option<i64>,
+    /// The offset of the oldest record.
+    pub oldest: i64,
+    /// The position after the newest record that a reader of committed records may see.
+    pub end: i64,
+    /// The Kafka timestamp (epoch ms) of the first record from the position on, or from the log's start where there
+    /// is no position; `None` where there is no such record, or it did not arrive in time.
+    pub first_unread: Option<i64>,
+    /// There is no readable record from there on.
+    pub at_end: bool,
+}
+
+impl Lag {
+    /// Offsets from the position, or from the log's start, to the end; 0 where no readable record is among them.
+    pub fn records(&self) -> i64 {
+        let from = self.committed.unwrap_or(self.oldest).max(self.oldest);
+        if self.at_end {
+            0
+        } else {
+            (self.end - from).max(0)
+        }
+    }
+
+    /// The age in seconds, at `now` in epoch milliseconds, of the first unread record; 0 where there is none.
+    pub fn seconds(&self, now: i64) -> f64 {
+        self.first_unread
+            .map_or(0.0, |time| (now - time).max(0) as f64 / 1000.0)
+    }
+}
+
+/// Looks at the lag of one group on one topic, from outside the group.
+pub struct LagReader(Consumer);
+
+impl LagReader {
+    /// Connects in the background.
+    pub fn open(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
+        Ok(Self(Consumer::glancing(kafka, group, topic)?))
+    }
+
+    /// The lag of these partitions now.
+    pub fn look(&self, partitions: &[i32]) -> anyhow::Result<Vec<Lag>> {
+        let mut lags = Vec::with_capacity(partitions.len());
+        for (partition, committed) in self.0.committed(partitions, ANSWER)? {
+            let (oldest, end) = self.0.log_range(partition)?;
+            let at_end = committed.unwrap_or(oldest).max(oldest) >= end;
+            let first_unread = None;
+            lags.push(Lag {
+                partition,
+                committed,
+                oldest,
+                end,
+                first_unread,
+                at_end,
+            });
+        }
+        self.first_unread(&mut lags)?;
+        Ok(lags)
+    }
+
+    /// Reads the first record after each position that is not at its log's end.
+    fn first_unread(&self, lags: &mut [Lag]) -> anyhow::Result<()> {
+        let behind = lags.iter_mut().filter(|lag| !lag.at_end);
+        let mut behind: BTreeMap<i32, &mut Lag> = behind.map(|lag| (lag.partition, lag)).collect();
+        let start = |lag: &&mut Lag| {
+            let position = lag.committed.unwrap_or(lag.oldest).max(lag.oldest);
+            (lag.partition, position)
+        };
+        let starts: Vec<(i32, i64)> = behind.values().map(start).collect();
+        if starts.is_empty() {
+            return Ok(());
+        }
+        self.0.ended();
+        self.0.start(&starts)?;
+        let deadline = Instant::now() + RECORDS;
+        while !behind.is_empty() && Instant::now() < deadline {
+            let found = match self.0.poll(Duration::from_millis(100))? {
+                Polled::Record(record) => Some((record.partition(), record.timestamp())),
+                _ => None,
+            };
+            if let Some((partition, timestamp)) = found
+                && let Some(lag) = behind.remove(&partition)
+            {
+                lag.first_unread = timestamp;
+                self.0.release(&[partition])?;
+            }
+            for partition in self.0.ended() {
+                if let Some(lag) = behind.remove(&partition) {
+                    lag.at_end = true;
+                    self.0.release(&[partition])?;
+                }
+            }
+        }
+        let late: Vec<i32> = behind.into_keys().collect();
+        self.0.release(&late)
+    }
+}
+
+/// Keeps the lag metrics of the partitions that this process reads, until `shutdown`, on a thread of its own: it goes
+/// on telling when the workers are stuck, which is when it matters.
+pub fn watch(shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let reader = LagReader::open(&shared.kafka, &shared.group, &shared.topic)?;
+    let (group, topic) = (shared.group.clone(), shared.topic.clone());
+    std::thread::Builder::new()
+        .name("lag".into())
+        .spawn(move || {
+            let mut told = BTreeSet::new();
+            let mut next = Instant::now();
+            while !shutdown.is_cancelled() {
+                if Instant::now() >= next {
+                    tell(&reader, &group, &topic, &mut told);
+                    next = Instant::now() + EVERY;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        })?;
+    Ok(())
+}
+
+fn tell(reader: &LagReader, group: &str, topic: &str, told: &mut BTreeSet<i32>) {
+    let held = held(group, topic);
+    let partitions: Vec<i32> = held.iter().copied().collect();
+    let lags = match reader.look(&partitions) {
+        Ok(lags) => lags,
+        Err(error) => {
+            // The last figures stay: what is not known is no news.
+            tracing::debug!("lag is unknown: {error:#}");
+            return;
+        }
+    };
+    let set = |partition: i32, records: i64, seconds: f64| {
+        let labels = [
+            ("topic", topic.to_owned()),
+            ("partition", partition.to_string()),
+        ];
+        metrics::gauge!("tidemill_lag_records", &labels).set(records as f64);
+        metrics::gauge!("tidemill_lag_seconds", &labels).set(seconds);
+    };
+    let now = crate::clock::now_ms();
+    for lag in lags {
+        set(lag.partition, lag.records(), lag.seconds(now));
+    }
+    // What another process reads is that one's to tell.
+    for gone in told.difference(&held) {
+        set(*gone, 0, 0.0);
+    }
+    *told = held;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_without_readable_records_are_no_lag() {
+        let lag = Lag {
+            partition: 0,
+            committed: Some(7),
+            oldest: 0,
+            end: 9,
+            first_unread: Some(1_000),
+            at_end: false,
+        };
+        assert_eq!((lag.records(), lag.seconds(3_500)), (2, 2.5));
+        let only_markers = Lag {
+            first_unread: None,
+            at_end: true,
+            ..lag
+        };
+        let told = (only_markers.records(), only_markers.seconds(3_500));
+        assert_eq!(told, (0, 0.0));
+        let passed_by_retention = Lag {
+            oldest: 8,
+            committed: Some(3),
+            ..lag
+        };
+        assert_eq!(passed_by_retention.records(), 1);
+        let none = Lag {
+            committed: None,
+            ..lag
+        };
+        assert_eq!(none.records(), 9);
+    }
+}

@@ -1,0 +1,61 @@
+//! Where files lie: a local folder, or a bucket of an S3-compatible store.
+
+use object_store::RetryConfig;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::prefix::PrefixStore;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// How long one request may be repeated before its error is told; the callers try again for as long as it takes.
+const REPEAT: Duration = Duration::from_secs(10);
+
+/// A place that files are read from or written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A folder.
+    Folder(PathBuf),
+    /// `s3://bucket/prefix`.
+    Bucket(Url),
+}
+
+impl Location {
+    /// A folder's path, or `s3://bucket/prefix`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once("://") {
+            None if text.is_empty() => Err("give a folder or s3://bucket/prefix".into()),
+            None => Ok(Self::Folder(text.into())),
+            Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => Url::parse(text)
+                .map(Self::Bucket)
+                .map_err(|error| error.to_string()),
+            Some(_) => Err("use a folder or s3://bucket/prefix".into()),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.display().fmt(f),
+            Self::Bucket(url) => url.fmt(f),
+        }
+    }
+}
+
+/// The objects below the URL of a bucket. `builder` brings credentials, region and endpoint, as
+/// [`AmazonS3Builder::from_env`] takes them from the usual `AWS_...` variables.
+pub fn bucket(url: &Url, builder: AmazonS3Builder) -> anyhow::Result<PrefixStore<AmazonS3>> {
+    let retry = RetryConfig {
+        max_retries: 5,
+        retry_timeout: REPEAT,
+        ..RetryConfig::default()
+    };
+    // We delete one file at a time, which every provider can.
+    let bucket = builder
+        .with_url(url.as_str())
+        .with_retry(retry)
+        .with_disable_bulk_delete(true)
+        .build()?;
+    Ok(PrefixStore::new(bucket, url.path()))
+}

@@ -1,0 +1,50 @@
+//! What the featurizer's metrics are called and mean.
+
+use tidemill_core::metric::Metric;
+
+/// The metrics beside those of every binary.
+pub const METRICS: &[Metric] = &[
+    Metric::histogram(
+        "tidemill_freshness_seconds",
+        &[],
+        "Kafka timestamp of a batch's oldest event until its features can be read",
+    ),
+    Metric::gauge(
+        "tidemill_decay_backlog",
+        &["worker"],
+        "users whose features should have been evaluated anew by now",
+    ),
+    Metric::counter(
+        "tidemill_dead_letters_total",
+        &["topic", "reason"],
+        "records that cannot be used, by the topic they came from",
+    ),
+    Metric::counter(
+        "tidemill_user_writes_total",
+        &[],
+        "users written, each once a step",
+    ),
+    Metric::counter("tidemill_steps_total", &[], "atomic steps written to Redis"),
+    Metric::counter("tidemill_user_loads_total", &[], "users read from Redis"),
+    Metric::counter(
+        "tidemill_adopted_users_total",
+        &[],
+        "users that came in another partition than before",
+    ),
+    Metric::counter(
+        "tidemill_refused_commands_total",
+        &[],
+        "commands that Redis answered with an error",
+    ),
+    Metric::counter(
+        "tidemill_interruptions_total",
+        &[],
+        "returns to the stored positions: lost connections, refused steps, new owners",
+    ),
+    Metric::gauge("tidemill_cached_users", &["worker"], "users in memory"),
+    Metric::gauge(
+        "tidemill_cached_bytes",
+        &["worker"],
+        "memory that they take, in bytes",
+    ),
+];

@@ -1,0 +1,108 @@
+//! How far the building of windows is: a bar with rate and time left on a terminal, a log line now and then elsewhere.
+
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Between two log lines.
+const LINES: Duration = Duration::from_secs(5);
+
+/// The warm-up of all workers of a process, in offsets.
+pub struct WarmUp {
+    terminal: bool,
+    state: Mutex<Option<State>>,
+}
+
+/// A warm-up under way.
+struct State {
+    bar: ProgressBar,
+    begun: Instant,
+    line: Instant,
+    /// What each worker has done, of how much.
+    workers: BTreeMap<usize, (u64, u64)>,
+}
+
+impl Default for WarmUp {
+    fn default() -> Self {
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            state: Mutex::new(None),
+        }
+    }
+}
+
+impl WarmUp {
+    /// A worker has applied `done` of `all` records that its windows are built from.
+    pub(crate) fn report(&self, worker: usize, done: u64, all: u64) {
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
+        let state = state.get_or_insert_with(|| State::begin(self.terminal));
+        state.workers.insert(worker, (done, all));
+        let (done, all) = state.sums();
+        state.bar.set_length(all);
+        state.bar.set_position(done);
+        if !self.terminal && state.line.elapsed() >= LINES {
+            state.line = Instant::now();
+            let rate = done as f64 / state.begun.elapsed().as_secs_f64().max(0.001);
+            let left = Duration::from_secs_f64(all.saturating_sub(done) as f64 / rate.max(1.0));
+            tracing::info!(
+                records = done,
+                of = all,
+                per_second = rate.round(),
+                left = %HumanDuration(left),
+                "warming up"
+            );
+        }
+    }
+
+    /// A worker builds no windows, or no more.
+    pub(crate) fn done(&self, worker: usize) {
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
+        let Some(under_way) = state.as_mut() else {
+            return;
+        };
+        if let Some((done, all)) = under_way.workers.get_mut(&worker) {
+            *done = *all;
+        }
+        let (done, all) = under_way.sums();
+        if done == all {
+            under_way.bar.finish_and_clear();
+            let seconds = under_way.begun.elapsed().as_secs_f64();
+            tracing::info!(records = done, seconds, "windows are built");
+            *state = None;
+        }
+    }
+}
+
+impl State {
+    fn begin(terminal: bool) -> Self {
+        let target = match terminal {
+            true => ProgressDrawTarget::stderr_with_hz(5),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        let style = ProgressStyle::with_template(
+            "warming up {bar:40} {percent:>3} %  {human_pos} of {human_len} records  {per_sec}  {eta} left",
+        );
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        let (begun, line, workers) = (Instant::now(), Instant::now(), BTreeMap::new());
+        Self {
+            bar,
+            begun,
+            line,
+            workers,
+        }
+    }
+
+    fn sums(&self) -> (u64, u64) {
+        let sum = |(done, all): (u64, u64), own: &(u64, u64)| (done + own.0, all + own.1);
+        self.workers.values().fold((0, 0), sum)
+    }
+}

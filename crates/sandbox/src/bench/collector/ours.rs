@@ -1,0 +1,123 @@
+//! The collector's own executable over a whole topic, watched from outside.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::bench::rates::Measured;
+use crate::harness::Binaries;
+use crate::process::{Launch, Process};
+use crate::stack::Stack;
+
+/// Clock ticks a second in /proc, which Linux fixes at 100 for all programs.
+const TICKS: f64 = 100.0;
+
+/// What it logs right before its first record: connecting is no part of any other rate either.
+const STARTED: &str = "bounded run";
+
+/// What a run took.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// From its start to its end.
+    pub(super) whole: Duration,
+    /// Of it, what came after it had connected, learnt the schema and taken in a history.
+    pub(super) elapsed: Duration,
+    /// The most memory it had at a time.
+    pub(super) peak_bytes: u64,
+    /// Time of all its threads.
+    pub(super) cpu: Duration,
+    /// Size of all data files.
+    pub(super) file_bytes: u64,
+    /// What it logged.
+    pub(super) log: String,
+}
+
+impl Run {
+    /// Its rate over so many records.
+    pub(super) fn measured(&self, records: u64) -> Measured {
+        Measured {
+            records,
+            elapsed: self.elapsed,
+        }
+    }
+}
+
+/// Collects all that a topic holds into a new folder, with default flags and `more`.
+pub(super) fn collect(stack: &Stack, topic: &str, out: &Path, more: &[&str]) -> Result<Run> {
+    let program = Binaries::build()?.path("collector");
+    let folder = out.with_extension("run");
+    fs::create_dir_all(&folder)?;
+    let path = out.to_str().context("the folder's path is not UTF-8")?;
+    let own = [
+        "--brokers",
+        stack.brokers(),
+        "--topic",
+        topic,
+        "--out",
+        path,
+    ];
+    let bounded = ["--until-end", "--admin-addr", "none"];
+    let arguments = own.iter().chain(&bounded).chain(more);
+    let begun = Instant::now();
+    let mut process = Process::spawn(Launch {
+        name: "collector".to_owned(),
+        program,
+        arguments: arguments.map(Into::into).collect(),
+        environment: Vec::new(),
+        folder,
+        detached: false,
+    })?;
+    let mut start = None;
+    let (mut peak_bytes, mut cpu) = (0, Duration::ZERO);
+    let status = loop {
+        // Both only grow, so that what was seen last is nearly what it ended with.
+        peak_bytes = peak(process.pid()).unwrap_or(peak_bytes);
+        cpu = used(process.pid()).unwrap_or(cpu);
+        if start.is_none() && process.output().contains(STARTED) {
+            start = Some(Instant::now());
+        }
+        if let Some(status) = process.ended()? {
+            break status;
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let whole = begun.elapsed();
+    let elapsed = start.unwrap_or(begun).elapsed();
+    ensure!(status.success(), "{}", process.output());
+    let mut file_bytes = 0;
+    for file in fs::read_dir(out)? {
+        let file = file?.metadata()?;
+        file_bytes += if file.is_file() { file.len() } else { 0 };
+    }
+    Ok(Run {
+        whole,
+        elapsed,
+        peak_bytes,
+        cpu,
+        file_bytes,
+        log: process.output(),
+    })
+}
+
+/// The most memory that a process had at a time; `None` once it has ended.
+fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
+}
+
+/// The processor time that a process has used.
+fn used(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the name, which may hold anything but ends with the last bracket: user time is the 12th, system the 13th.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    let used = (ticks()? + ticks()?) / TICKS;
+    (used > 0.0).then(|| Duration::from_secs_f64(used))
+}

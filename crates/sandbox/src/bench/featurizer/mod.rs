@@ -1,0 +1,95 @@
+//! `sandbox bench featurizer`: events a second into Redis, and how long until an event is visible there.
+
+mod freshness;
+mod plain;
+mod steady;
+mod traffic;
+mod writes;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tidemill_core::settings::parse_duration;
+
+use self::traffic::Traffic;
+use super::rates::{Rates, table};
+use super::topic::{drain, fill};
+use crate::harness::{Names, Scene};
+use crate::progress;
+use crate::stack::{Options, Stack};
+
+/// How much to measure with.
+#[derive(clap::Args, Debug)]
+pub struct Flags {
+    /// Users, all equally active
+    #[arg(long, default_value_t = 100_000)]
+    users: u32,
+    /// Events that the windows hold already when the measurement begins, spread over the last 24 hours
+    #[arg(long, default_value_t = 1_000_000)]
+    warm: u64,
+    /// Events to measure with
+    #[arg(long, default_value_t = 3_000_000)]
+    events: u64,
+    /// How long the plain loops and the bare writes are looked at
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    look: Duration,
+    /// Events a second while freshness is measured
+    #[arg(long, default_value_t = 50_000)]
+    paced: u32,
+    /// How long freshness is measured
+    #[arg(long, default_value = "15s", value_parser = parse_duration)]
+    fresh: Duration,
+}
+
+const PARTITIONS: i32 = 4;
+
+pub(super) fn command(flags: &Flags) -> Result<()> {
+    let stack = Stack::start(&Options::from_environment())?;
+    let scene = Scene::on(&stack, Names::unique("bench"), PARTITIONS)?;
+    let topic = &scene.names.user_events;
+    let mut traffic = Traffic::new(flags.users);
+
+    let spinner = progress::spinner("building windows");
+    let past = |_, draft: &mut _| traffic.event(draft, Some(flags.warm));
+    fill(&scene.brokers, topic, PARTITIONS, flags.warm, past)?;
+    let mut featurizer = scene.featurizer("warm-up", &[])?;
+    featurizer.wait_ready()?;
+    featurizer.terminate()?;
+    let present = |_, draft: &mut _| traffic.event(draft, None);
+    fill(&scene.brokers, topic, PARTITIONS, flags.events, present)?;
+    spinner.done("windows are built");
+
+    let all = flags.warm + flags.events;
+    let spinner = progress::spinner("measuring the limits and the plain loops");
+    let drained = drain(&scene.brokers, topic, all)?;
+    let plain = plain::rust(&scene, flags.look)?;
+    let python = plain::python(&scene, flags.look);
+    let depth = (flags.warm + flags.events) / u64::from(flags.users);
+    let writes = writes::packed(&scene, flags.users, depth as usize, flags.look)?;
+    spinner.done("limits are measured");
+
+    let spinner = progress::spinner("measuring the featurizer");
+    let mut featurizer = scene.featurizer("featurizer", &[])?;
+    let ours = steady::catch_up(&scene, &mut featurizer, PARTITIONS, all)?;
+    featurizer.wait_ready()?;
+    let fresh = freshness::measure(&scene, &mut traffic, flags.paced, flags.fresh)?;
+    let memory = steady::memory(&scene, &featurizer)?;
+    featurizer.terminate()?;
+    spinner.done("the featurizer is measured");
+
+    let read = ("topic read by a loop that does nothing", drained);
+    let mut rates = match &python {
+        Ok(python) => Rates::new("events/s", read, ("plain loop in Python", *python)),
+        Err(_) => Rates::new("events/s", read, ("plain loop in Rust", plain)),
+    };
+    match &python {
+        Ok(_) => rates.add("the same in Rust", plain),
+        Err(reason) => println!("no plain loop in Python: {reason:#}\n"),
+    }
+    rates.add("bare packed writes, one an event", writes);
+    rates.add("featurizer, default flags", ours);
+    println!("{}", rates.markdown());
+    println!("{}", table(&["from produce to Redis", ""], &fresh));
+    println!("{}", table(&["memory", ""], &memory));
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Events for the measurement: users equally active, which is the hardest case for whoever gathers by user.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::super::topic::Draft;
+use crate::simulate::now_ms;
+
+const DAY_MS: i64 = 86_400_000;
+const CATEGORIES: [&str; 4] = ["electronics", "groceries", "fashion", "travel"];
+
+/// Makes up events, always the same ones but for their times.
+pub(super) struct Traffic {
+    users: u32,
+    random: ChaCha8Rng,
+    made: u64,
+}
+
+impl Traffic {
+    pub(super) fn new(users: u32) -> Traffic {
+        let random = ChaCha8Rng::seed_from_u64(4);
+        Traffic {
+            users,
+            random,
+            made: 0,
+        }
+    }
+
+    /// The next event: of now, or the next of so many that are spread over the last 24 hours.
+    pub(super) fn event(&mut self, draft: &mut Draft, spread_over: Option<u64>) -> Result<()> {
+        let ago_ms = match spread_over {
+            Some(all) => DAY_MS - DAY_MS * (self.made as i64) / (all.max(1) as i64),
+            None => 0,
+        };
+        self.made += 1;
+        let time = Timestamp::from_millisecond(now_ms() - ago_ms)?;
+        let user = self.random.random_range(0..self.users);
+        let cents = self.random.random_range(100..20_000u32);
+        let category = CATEGORIES[(cents % 4) as usize];
+        write!(draft.key, "u_{user:05}")?;
+        write!(
+            draft.value,
+            "{{\"user_id\":\"u_{user:05}\",\"action\":\"purchase\",\"amount\":{}.{:02},\
+             \"timestamp\":\"{time:.3}\",\"item_category\":\"{category}\"}}",
+            cents / 100,
+            cents % 100
+        )?;
+        Ok(())
+    }
+}

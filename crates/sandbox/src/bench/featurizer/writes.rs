@@ -1,0 +1,80 @@
+//! What Redis takes when nothing but writes is asked of it: packed steps of hash, life and window, all made beforehand.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use redis::ConnectionLike as _;
+
+use super::super::rates::Measured;
+use crate::harness::Scene;
+
+/// Users in a step, as in the featurizer's.
+const STEP: u32 = 400;
+/// Connections, as many as two workers have.
+const CONNECTIONS: u32 = 2;
+/// Bytes of a stored window without events, and of each event in it.
+const WINDOW: (usize, usize) = (60, 16);
+
+/// Writes users with windows of `depth` events for as long as `look`, each write standing for one event.
+pub(super) fn packed(scene: &Scene, users: u32, depth: usize, look: Duration) -> Result<Measured> {
+    let prefix = format!("writes:{}", scene.names.key_prefix);
+    let window = vec![7u8; WINDOW.0 + WINDOW.1 * depth];
+    let share = users / CONNECTIONS;
+    let mut all = Vec::new();
+    for connection in 0..CONNECTIONS {
+        let own = connection * share..(connection + 1) * share;
+        let firsts = own.clone().step_by(STEP as usize);
+        let steps: Vec<(usize, Vec<u8>)> = firsts
+            .map(|first| step(&prefix, &window, first..(first + STEP).min(own.end)))
+            .collect();
+        all.push((scene.redis()?, steps));
+    }
+    let start = Instant::now();
+    let threads = all.into_iter().map(|(mut redis, steps)| {
+        thread::spawn(move || -> Result<u64> {
+            let mut written = 0;
+            for (users, step) in steps.iter().cycle() {
+                // MULTI, three commands a user and EXEC, each with an answer; that of EXEC holds all the others'.
+                redis.req_packed_commands(step, 1 + 3 * users, 1)?;
+                written += *users as u64;
+                if start.elapsed() >= look {
+                    break;
+                }
+            }
+            Ok(written)
+        })
+    });
+    let threads: Vec<_> = threads.collect();
+    let mut written = 0;
+    for thread in threads {
+        written += thread.join().ok().context("a writer panicked")??;
+    }
+    Ok(Measured::since(start, written))
+}
+
+/// A step, and how many users it writes.
+fn step(prefix: &str, window: &[u8], users: std::ops::Range<u32>) -> (usize, Vec<u8>) {
+    let count = users.len();
+    let mut pipe = redis::pipe();
+    pipe.atomic();
+    for user in users {
+        let amount = f64::from(user) / 100.0;
+        pipe.cmd("HSET")
+            .arg(format!("{prefix}features:u_{user:05}"))
+            .arg(&[("purchase_count_24h", 40.0), ("total_spend_24h", amount)])
+            .arg(&[("avg_purchase_amount", amount / 40.0)])
+            .arg(&[("last_purchase_ts", 1_700_000_000.123)])
+            .arg(&[
+                ("_as_of", 1_700_000_000_123u64),
+                ("_valid_until", 1_700_086_400_000),
+            ]);
+        pipe.cmd("EXPIRE")
+            .arg(format!("{prefix}features:u_{user:05}"))
+            .arg(172_800);
+        pipe.cmd("SET")
+            .arg(format!("{prefix}window:u_{user:05}"))
+            .arg(window);
+    }
+    (count, pipe.get_packed_pipeline())
+}

@@ -1,0 +1,65 @@
+//! The real executable under a steady stream of payments, watched by a reader of committed predictions.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use super::{PARTITIONS, payments};
+use crate::harness::{Names, Program, Scene, until};
+use crate::kafka::Stored;
+use crate::oracle::{Latency, Watch};
+use crate::stack::Stack;
+
+/// Before anything is measured: the broker compiles its code while it runs.
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// What a run left behind.
+pub(super) struct Live {
+    payments: Vec<Stored>,
+    watch: Watch,
+}
+
+impl Live {
+    /// Runs a scorer with default flags and `more` at `rate` payments a second for as long as `during` takes after the
+    /// warm-up, and until every payment has its prediction.
+    pub(super) fn run<T>(
+        stack: &Stack,
+        rate: u64,
+        more: &[&str],
+        during: impl FnOnce(&mut Program, &Watch) -> Result<T>,
+    ) -> Result<(Live, T)> {
+        let scene = Scene::on(stack, Names::unique("live"), PARTITIONS)?;
+        let mut scorer = scene.scorer("scorer", more)?;
+        scorer.wait_ready()?;
+        let watch = Watch::start(&scene.brokers, &scene.names.predictions)?;
+        let stop = AtomicBool::new(false);
+        let (sent, found) = thread::scope(|scope| {
+            let streaming = scope.spawn(|| payments::stream(&scene, rate, &stop));
+            thread::sleep(WARM_UP);
+            let found = during(&mut scorer, &watch);
+            stop.store(true, Ordering::Relaxed);
+            let sent = streaming.join();
+            let sent = sent.map_err(|_| anyhow!("the stream panicked"))??;
+            anyhow::Ok((sent, found?))
+        })?;
+        until(
+            "a prediction of each payment",
+            Duration::from_secs(60),
+            || Ok((watch.count() >= sent).then_some(())),
+        )?;
+        let payments = scene.read(&scene.names.transactions)?;
+        scorer.terminate()?;
+        Ok((Live { payments, watch }, found))
+    }
+
+    /// The latency of the payments that were produced between two times, epoch milliseconds.
+    pub(super) fn latency(&self, from_ms: i64, to_ms: i64) -> Result<Latency> {
+        let between = |payment: &&Stored| {
+            let at = payment.timestamp_ms;
+            at.is_some_and(|at| (from_ms..to_ms).contains(&at))
+        };
+        self.watch.latency(self.payments.iter().filter(between))
+    }
+}

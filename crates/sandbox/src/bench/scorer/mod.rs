@@ -1,0 +1,70 @@
+//! `sandbox bench scorer`: predictions a second, time to a visible prediction, and what kills and model swaps cost.
+
+mod bare;
+mod kills;
+mod latency;
+mod live;
+mod payments;
+mod plain;
+mod rates;
+mod swap;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::harness::{Binaries, checkout};
+use crate::stack::{Options, Stack};
+
+/// Of each topic.
+const PARTITIONS: i32 = 4;
+
+/// What to measure, and how much of it.
+#[derive(clap::Args, Debug)]
+pub struct Flags {
+    /// One part only
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Payments of the full topic
+    #[arg(long, default_value_t = 1_000_000)]
+    payments: u64,
+    /// Seconds of each latency measurement
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// A full topic, beside a bare copy loop and a plain loop
+    Rates,
+    /// From payment to visible prediction
+    Latency,
+    /// After kill -9
+    Kills,
+    /// Around model swaps
+    Swap,
+}
+
+pub(super) fn command(flags: &Flags) -> Result<()> {
+    // Not while something is measured.
+    Binaries::build()?;
+    let stack = Stack::start(&Options::from_environment())?;
+    let wanted = |part| flags.only.is_none_or(|only| only == part);
+    if wanted(Part::Rates) {
+        println!("{}", rates::measure(&stack, flags.payments)?);
+    }
+    if wanted(Part::Latency) {
+        let each = Duration::from_secs(flags.seconds);
+        println!("{}", latency::measure(&stack, each)?);
+    }
+    if wanted(Part::Swap) {
+        println!(
+            "{}",
+            swap::measure(&stack, &checkout()?.join("models/fraud.onnx"))?
+        );
+    }
+    if wanted(Part::Kills) {
+        println!("{}", kills::measure(&stack)?);
+    }
+    Ok(())
+}

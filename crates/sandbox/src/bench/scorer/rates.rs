@@ -1,0 +1,128 @@
+//! Predictions a second on a full topic, beside the bare loop that writes the same bytes and the plain loop.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::plain::Wait;
+use super::{PARTITIONS, bare, payments, plain};
+use crate::bench::{Measured, Rates};
+use crate::harness::{Names, Program, Scene, until};
+use crate::kafka::{create_topics, first_record};
+use crate::stack::Stack;
+
+/// How long a full topic may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The scorer's own limit of records in a transaction.
+const LIKE_OURS: u64 = 10_000;
+
+/// Fills a topic with `count` payments, has it scored in all ways, and returns the table.
+pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
+    let scene = Scene::on(stack, Names::unique("rates"), PARTITIONS)?;
+    payments::fill(&scene, count)?;
+    // Not measured: the broker compiles its code meanwhile. What it wrote is what the bare loop writes.
+    score(&scene, count, "exactly-once", "warm-up")?;
+    let sample = first_record(&scene.brokers, &topic(&scene, "warm-up"))?;
+    let copied = |size: u64| -> Result<Measured> {
+        let target = topic(&scene, &format!("copies-{size}"));
+        create_topics(&scene.brokers, &[&target], PARTITIONS)?;
+        let found = bare::copy(&scene, &target, count, size, &sample)?;
+        Ok(told(&format!("copied in transactions of {size}"), found))
+    };
+    let plainly = |wait: Wait| -> Result<Measured> {
+        let target = topic(&scene, &format!("plain-{wait:?}").to_lowercase());
+        create_topics(&scene.brokers, &[&target], PARTITIONS)?;
+        let found = plain::score(&scene, &target, count, wait)?;
+        Ok(told(
+            &format!("scored plainly, waiting for {wait:?}"),
+            found,
+        ))
+    };
+    // Measured in this order: the limit next to what is compared with it.
+    let limit = copied(LIKE_OURS)?;
+    let exactly = score(&scene, count, "exactly-once", "exactly")?;
+    let at_least = score(&scene, count, "at-least-once", "at-least")?;
+    let plain = plainly(Wait::EachRecord)?;
+    let name = format!("bare copy loop, exactly once, transactions of {LIKE_OURS}");
+    let mut rates = Rates::new(
+        "records/s",
+        (name.as_str(), limit),
+        ("plain loop, each prediction waited for", plain),
+    );
+    rates.add(
+        "plain loop, nothing waited for: may lose",
+        plainly(Wait::Never)?,
+    );
+    rates.add(
+        "bare copy loop, exactly once, transactions of 1000",
+        copied(1_000)?,
+    );
+    rates.add("scorer, exactly once", exactly.found);
+    rates.add("scorer, at least once", at_least.found);
+    let batches = format!(
+        "The scorer's batches: {:.0} records exactly once, {:.0} at least once, on average.\n",
+        exactly.batch, at_least.batch
+    );
+    Ok(rates.markdown() + "\n" + &batches)
+}
+
+/// Says what was found while the rest is still being measured.
+fn told(what: &str, found: Measured) -> Measured {
+    eprintln!("{what}: {:.0}/s", found.per_second());
+    found
+}
+
+fn topic(scene: &Scene, purpose: &str) -> String {
+    format!("{}-{purpose}", scene.names.predictions)
+}
+
+/// What the scorer did with a full topic.
+struct Scored {
+    found: Measured,
+    /// Records of a batch, on average.
+    batch: f64,
+}
+
+/// Has the real executable score everything with its default flags.
+fn score(scene: &Scene, count: u64, delivery: &str, purpose: &str) -> Result<Scored> {
+    let target = topic(scene, purpose);
+    let group = format!("{}-{purpose}", scene.names.scorer_group);
+    let more = [
+        "--delivery",
+        delivery,
+        "--output-topic",
+        &target,
+        "--group",
+        &group,
+    ];
+    let mut scorer = scene.scorer(purpose, &more)?;
+    let predictions = |scorer: &Program| number(scorer, "tidemill_predictions_total");
+    // Starting and joining the group is left out: it happens once.
+    let before = until("the first predictions", LIMIT, || {
+        let already = predictions(&scorer).unwrap_or_default();
+        Ok((already > 0.0).then_some(already))
+    })?;
+    let start = Instant::now();
+    until("the last prediction", LIMIT, || {
+        Ok((predictions(&scorer)? >= count as f64).then_some(()))
+    })?;
+    let found = Measured::since(start, count - before as u64);
+    let batch = count as f64 / number(&scorer, "tidemill_batch_records_count")?;
+    scorer.terminate()?;
+    told(
+        &format!("scored {delivery}, {batch:.0} records a batch"),
+        found,
+    );
+    Ok(Scored { found, batch })
+}
+
+/// A number on the scorer's metrics page, 0 while it is not there.
+pub(super) fn number(scorer: &Program, name: &str) -> Result<f64> {
+    let page = scorer.page("/metrics")?.1;
+    let mut lines = page.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(Ok(0.0), |value| {
+        value.parse().with_context(|| format!("reading {name}"))
+    })
+}

@@ -1,0 +1,140 @@
+//! What a featurizer builds anew: after retention, for partitions that share users, and over what others have left.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use sandbox::harness::{Program, Scene, until};
+use sandbox::simulate::now_ms;
+use serde_json::json;
+
+use crate::SOON;
+
+type Hash = HashMap<String, String>;
+
+fn hash(scene: &Scene, user: &str) -> Result<Hash> {
+    let key = scene.names.features_key(user);
+    Ok(redis::cmd("HGETALL").arg(key).query(&mut scene.redis()?)?)
+}
+
+fn until_count(scene: &Scene, user: &str, count: &str) -> Result<Hash> {
+    until(&format!("{count} purchases of {user}"), SOON, || {
+        let hash = hash(scene, user)?;
+        let there = hash
+            .get("purchase_count_24h")
+            .is_some_and(|found| found == count);
+        Ok(there.then_some(hash))
+    })
+}
+
+/// Sends events of a user, each in the partition of a key.
+fn send(scene: &Scene, user: &str, keys: &[&str]) -> Result<()> {
+    let value = json!({"user_id": user, "amount": 1}).to_string();
+    let records: Vec<_> = keys
+        .iter()
+        .map(|key| (Some(*key), Some(value.as_str())))
+        .collect();
+    scene.send(&scene.names.user_events, &records)
+}
+
+/// Deletes what lies before a position of partition 0, as retention does.
+fn delete_before(scene: &Scene, position: i64) -> Result<()> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &scene.brokers);
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&scene.names.user_events, 0, Offset::Offset(position))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(admin.delete_records(&list, &AdminOptions::new()))?;
+    Ok(())
+}
+
+fn counter(program: &Program, name: &str) -> Result<u64> {
+    let (_, metrics) = program.page("/metrics")?;
+    let lines = metrics.lines().filter(|line| line.starts_with(name));
+    Ok(lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum())
+}
+
+#[test]
+fn what_retention_has_deleted_is_counted_and_marked() -> Result<()> {
+    let scene = Scene::new("fz-retention", 1)?;
+    let mut featurizer = scene.featurizer("featurizer", &[])?;
+    send(&scene, "u", &["k"; 10])?;
+    until_count(&scene, "u", "10")?;
+    featurizer.kill()?;
+    let before_ms = now_ms();
+    send(&scene, "u", &["k"; 20])?;
+    delete_before(&scene, 25)?;
+    featurizer.start_again()?;
+    // 10 before the gap, and the last 5 of the other 20.
+    let hash = until_count(&scene, "u", "15")?;
+    let complete_from: i64 = hash["_complete_from"].parse()?;
+    assert!(complete_from >= before_ms, "{hash:?}");
+    assert_eq!(counter(&featurizer, "tidemill_lost_records_total")?, 15);
+    assert!(
+        featurizer.output().contains("lost=15"),
+        "{}",
+        featurizer.output()
+    );
+    assert!(featurizer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn partitions_that_share_users_are_built_anew_together() -> Result<()> {
+    let scene = Scene::new("fz-shared", 3)?;
+    let mut featurizer = scene.featurizer("featurizer", &[])?;
+    featurizer.wait_ready()?;
+    let keys: Vec<String> = (0..30).map(|number| format!("k{number}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    send(&scene, "u", &keys)?;
+    until_count(&scene, "u", "30")?;
+    let mut rebuild = scene.featurizer("rebuild", &["rebuild", "--partition", "1"])?;
+    assert!(
+        rebuild.wait_for_end(SOON)?.success(),
+        "{}",
+        rebuild.output()
+    );
+    for partition in 0..3 {
+        let line = format!("partition {partition} of ");
+        assert!(rebuild.output().contains(&line), "{}", rebuild.output());
+    }
+    until("the rebuild to be noticed", SOON, || {
+        Ok(featurizer
+            .output()
+            .contains("building windows")
+            .then_some(()))
+    })?;
+    featurizer.wait_ready()?;
+    send(&scene, "u", &["k0"])?;
+    until_count(&scene, "u", "31")?;
+    assert!(featurizer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn fields_of_other_definitions_go_with_a_takeover() -> Result<()> {
+    let scene = Scene::new("fz-fields", 1)?;
+    let mut featurizer = scene.featurizer("featurizer", &[])?;
+    send(&scene, "u", &["u"])?;
+    until_count(&scene, "u", "1")?;
+    assert!(featurizer.terminate()?.success());
+    let file = scene.folder().join("features.toml");
+    let definitions = "[[feature]]\nname = \"events_1h\"\naggregate = \"count\"\nwindow = \"1h\"\n";
+    std::fs::write(&file, definitions)?;
+    let arguments = ["--takeover", "--features", file.to_str().unwrap()];
+    let mut featurizer = scene.featurizer("taker", &arguments)?;
+    let hash = until("the new feature", SOON, || {
+        let hash = hash(&scene, "u")?;
+        Ok(hash.contains_key("events_1h").then_some(hash))
+    })?;
+    assert!(!hash.contains_key("purchase_count_24h"), "{hash:?}");
+    assert!(featurizer.terminate()?.success());
+    Ok(())
+}

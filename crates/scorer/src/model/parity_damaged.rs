@@ -1,0 +1,76 @@
+//! Tests: damaged model files are refused or give some answer; they never end the process.
+
+use std::fs;
+use std::path::Path;
+
+use super::load::compile;
+use super::{Manifest, Operators, Session};
+
+/// A pseudo-random sequence, the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+/// Most changes keep the file's framing, so that they reach what lies behind it.
+fn damage(bytes: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..=dice.below(3) {
+        let at = dice.below(bytes.len());
+        match dice.below(20) {
+            0 => bytes.truncate(at.max(1)),
+            1 => bytes.insert(at, dice.below(256) as u8),
+            2 => drop(bytes.remove(at)),
+            3..8 => bytes[at] = dice.below(256) as u8,
+            _ => bytes[at] ^= 1 << dice.below(8),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn damaged_models_are_refused_or_answer() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let models = [
+        "logistic_zipmap",
+        "onehot_logistic",
+        "decision_tree",
+        "xgboost_regressor",
+        "gaussian_nb",
+        "kbins_logistic",
+        "stacking",
+        "torch_norms_gelu",
+        "torch_embedding",
+        "adaboost",
+    ];
+    let (mut dice, mut refused, mut answered) = (Dice(7), 0, 0);
+    for model in models {
+        let bytes = fs::read(folder.join(model).with_extension("onnx")).unwrap();
+        for _ in 0..40 {
+            let bytes = damage(&bytes, &mut dice);
+            match compile(&bytes, None, Manifest::default(), Operators::Ours) {
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    refused += 1;
+                }
+                Ok(loaded) => {
+                    let mut scores = Vec::new();
+                    if let Ok(mut session) = Session::new(&loaded) {
+                        session.score(&[1.5, 3.0, 1.0, 0.2, 900.0, 23.0, 0.0, 0.9], &mut scores);
+                        assert_eq!(scores.len(), 2);
+                    }
+                    answered += 1;
+                }
+            }
+        }
+    }
+    println!("{refused} refused, {answered} answered");
+    assert!(refused > 100 && answered > 20);
+}

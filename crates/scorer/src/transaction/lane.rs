@@ -1,0 +1,121 @@
+//! A transactional producer under its lasting id, and what each of its errors asks for.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::Producer as _;
+use tidemill_core::exit::Failure;
+use tidemill_core::kafka::{KafkaConfig, Producer};
+use tokio_util::sync::CancellationToken;
+
+/// The brokers abort a transaction that is open for longer. Readers of committed records wait that
+/// long for a process that died in one and does not come back under its name.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one attempt to take up the id may take, after the first start.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// A producer with its transactional id.
+pub(super) struct Lane {
+    id: String,
+    producer: Producer,
+}
+
+/// What an error asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    Retry,
+    Abort,
+    Rebuild,
+}
+
+impl Lane {
+    /// Takes up `id`, trying for `timeout`: a predecessor is fenced, and what it left open is aborted.
+    pub(super) fn open(
+        kafka: &KafkaConfig,
+        id: String,
+        timeout: Duration,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let deadline = Instant::now() + timeout;
+        let producer = create(kafka, &id)?;
+        while let Err(error) = producer.inner().init_transactions(Duration::from_secs(1)) {
+            if Instant::now() > deadline || shutdown.is_cancelled() {
+                return Err(Failure::unreachable(format!(
+                    "no transaction coordinator answered within {timeout:?}: {error}; check that \
+                     the brokers are up and that this client may use transactional id {id}"
+                )));
+            }
+            tracing::debug!(%error, "transactions are not ready yet");
+        }
+        Ok(Lane { id, producer })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn producer(&self) -> &Producer {
+        &self.producer
+    }
+
+    /// Replaces the producer, however long the brokers take.
+    pub(super) fn rebuild(
+        &mut self,
+        kafka: &KafkaConfig,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let id = &self.id;
+        let mut producer = create(kafka, id)?;
+        while let Err(error) = producer.inner().init_transactions(ATTEMPT) {
+            if shutdown.is_cancelled() {
+                bail!("stopped while the brokers did not answer: {error}");
+            }
+            if remedy(&error) != Remedy::Retry {
+                tracing::warn!(%error, id, "the new producer failed, making another");
+                std::thread::sleep(Duration::from_millis(500));
+                producer = create(kafka, id)?;
+            }
+        }
+        self.producer = producer;
+        Ok(())
+    }
+
+    /// Whether another producer has taken up the id.
+    pub(super) fn is_fenced(&self, error: &KafkaError) -> bool {
+        let codes = [RDKafkaErrorCode::Fenced, RDKafkaErrorCode::ProducerFenced];
+        let fatal = self.producer.inner().client().fatal_error();
+        let known = [fatal.map(|(code, _)| code), error.rdkafka_error_code()];
+        known
+            .into_iter()
+            .flatten()
+            .any(|code| codes.contains(&code))
+    }
+}
+
+fn create(kafka: &KafkaConfig, id: &str) -> anyhow::Result<Producer> {
+    let mut config = kafka.producer();
+    config.set("transactional.id", id);
+    config.set(
+        "transaction.timeout.ms",
+        TRANSACTION_TIMEOUT.as_millis().to_string(),
+    );
+    // A record that is not delivered by then is not in time for its transaction.
+    config.set(
+        "message.timeout.ms",
+        TRANSACTION_TIMEOUT.as_millis().to_string(),
+    );
+    Producer::create(&config)
+}
+
+/// What an error of a transactional call asks for.
+pub(super) fn remedy(error: &KafkaError) -> Remedy {
+    match error {
+        KafkaError::Transaction(error) if error.is_fatal() => Remedy::Rebuild,
+        KafkaError::Transaction(error) if error.txn_requires_abort() => Remedy::Abort,
+        KafkaError::Transaction(error) if error.is_retriable() => Remedy::Retry,
+        KafkaError::Flush(_) | KafkaError::MessageProduction(_) => Remedy::Abort,
+        _ => Remedy::Rebuild,
+    }
+}
