@@ -21,8 +21,13 @@ const PROBES: u64 = 500;
 /// How long the first probes are not counted, since their users are new.
 const SETTLE: Duration = Duration::from_secs(3);
 
+/// What took longer than this counts as this, in microseconds.
+const LONGEST_US: u64 = 60_000_000;
+
 /// How many of them are asked for at once, the oldest first: asking must not keep Redis from writing.
-const ASKED: usize = 32;
+const ASKED: usize = 16;
+/// How long it waits between two times.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A probe that was sent.
 struct Sent {
@@ -98,7 +103,7 @@ pub(super) fn measure(
 
 /// Asks for all probes that are not seen yet, again and again; microseconds until each was.
 fn watch(mut redis: redis::Connection, sent: &Receiver<Sent>) -> Result<Histogram<u64>> {
-    let mut found = Histogram::new(3)?;
+    let mut found = Histogram::new_with_max(LONGEST_US, 3)?;
     let mut open: Vec<Sent> = Vec::new();
     let mut more = true;
     while more || !open.is_empty() {
@@ -115,7 +120,7 @@ fn watch(mut redis: redis::Connection, sent: &Receiver<Sent>) -> Result<Histogra
         if !open.is_empty() {
             ask(&mut redis, &mut open, &mut found)?;
         }
-        thread::sleep(Duration::from_micros(500));
+        thread::sleep(PAUSE);
     }
     Ok(found)
 }
