@@ -2,11 +2,12 @@
 
 use crate::footer::Footer;
 use crate::store::Store;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaDataReader;
+use std::panic::catch_unwind;
 
 /// Read from the end of a file before its whole: enough for the footers of some hundred columns.
 const TAIL: u64 = 64 << 10;
@@ -35,8 +36,9 @@ pub(crate) async fn read_footer(store: &Store, path: &str, size: u64) -> anyhow:
 /// Footer and rows of a file that is at hand; the whole is decoded.
 pub(crate) fn rows(file: Bytes) -> anyhow::Result<(Footer, Vec<RecordBatch>)> {
     let own = footer(&file)?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
-    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
+    // The library panics at some damage to a file, in more places than could be looked at beforehand.
+    let batches = catch_unwind(|| decode(file));
+    let batches = batches.unwrap_or_else(|_| bail!("the file is damaged: it cannot be decoded"))?;
     let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
     ensure!(
         count as u64 == own.rows,
@@ -44,4 +46,9 @@ pub(crate) fn rows(file: Bytes) -> anyhow::Result<(Footer, Vec<RecordBatch>)> {
         own.rows
     );
     Ok((own, batches))
+}
+
+fn decode(file: Bytes) -> anyhow::Result<Vec<RecordBatch>> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
+    Ok(reader.collect::<Result<_, _>>()?)
 }
