@@ -1,48 +1,13 @@
 //! Whatever Redis holds, reading it ends with a value or with none.
 
+#[path = "../../core/src/any_bytes/change.rs"]
+mod change;
+
 use crate::position::{Position, resume};
 use crate::user::User;
+use change::{cases, change};
 use proptest::prelude::*;
-use proptest::sample::Index;
 use tidemill_core::features::{Definitions, Evaluation};
-
-/// As many cases as `PROPTEST_CASES` says, for a long campaign, or `usual`.
-fn cases(usual: u32) -> ProptestConfig {
-    let given = std::env::var("PROPTEST_CASES");
-    let given = given.ok().and_then(|text| text.parse().ok());
-    ProptestConfig::with_cases(given.unwrap_or(usual))
-}
-
-/// Bytes that are changed in some places, and cut off.
-#[derive(Clone, Debug)]
-struct Change {
-    bytes: Vec<(Index, u8)>,
-    cut: Option<Index>,
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    let byte = prop_oneof![
-        any::<u8>(),
-        prop::sample::select(b"\"{}[],:.-0\\\0\xff\x7f".to_vec())
-    ];
-    let bytes = prop::collection::vec((any::<Index>(), byte), 0..6);
-    (bytes, prop::option::weighted(0.3, any::<Index>()))
-        .prop_map(|(bytes, cut)| Change { bytes, cut })
-}
-
-impl Change {
-    fn of(&self, valid: &[u8]) -> Vec<u8> {
-        let mut bytes = valid.to_vec();
-        for (place, byte) in self.bytes.iter().filter(|_| !valid.is_empty()) {
-            bytes[place.index(valid.len())] = *byte;
-        }
-        bytes.truncate(
-            self.cut
-                .map_or(valid.len(), |cut| cut.index(valid.len() + 1)),
-        );
-        bytes
-    }
-}
 
 const POSITION: &str =
     "1234 00000000deadbeef-17 0000002a 00ff00ff 0123456789abcdef 2000 1771151400000 mixed 3000:7";
