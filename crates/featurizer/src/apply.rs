@@ -6,7 +6,7 @@ use crate::batch::{Batch, Change, Pending, STEP_BYTES};
 use crate::cache::{Cache, Known, Slot};
 use crate::partition::Partition;
 use crate::store::{Step, UserWrite};
-use crate::user::{Marks, User};
+use crate::user::{Marks, Stored, User};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use tidemill_core::features::{Definitions, Evaluation, Limits};
@@ -35,6 +35,8 @@ pub(crate) enum Occasion {
 #[derive(Default)]
 pub(crate) struct Applier {
     evaluation: Evaluation,
+    /// The entries that one user gets.
+    news: Vec<u8>,
     /// Users found in another partition than before.
     pub(crate) adopted: u64,
     /// The partitions they came from and went to.
@@ -68,6 +70,7 @@ impl Applier {
             share = Some(user.share);
             let slot = cache.slot(user.slot);
             let mut anew = false;
+            self.news.clear();
             for pending in batch.changes(user) {
                 anew |= self.change(rules, batch, pending, partitions, slot, step);
             }
@@ -135,6 +138,7 @@ impl Applier {
                 let begin = begin as usize;
                 let entry = &batch.entries[begin..begin + rules.definitions.entry_bytes()];
                 user.window.insert(&rules.definitions, entry, &rules.limits);
+                self.news.extend_from_slice(entry);
                 anew
             }
         }
@@ -154,6 +158,7 @@ impl Applier {
         }
         user.partition = number;
         user.epoch = partition.position.epoch;
+        user.stored = Stored::default();
     }
 
     fn write(
@@ -213,9 +218,10 @@ impl Applier {
         }
         step.user(
             definitions,
-            &UserWrite {
+            UserWrite {
                 id,
                 user,
+                news: &self.news,
                 evaluation,
                 complete_from,
                 stale_marks,

@@ -113,7 +113,7 @@ impl Gauges {
         self.warn(|| {
             tracing::error!(
                 user,
-                "the stored window cannot be read, beginning anew; see featurizer rebuild"
+                "the stored window cannot be read, building those of its partition anew"
             );
         });
     }

@@ -1,6 +1,6 @@
 //! Brings the users of a batch into memory.
 
-use crate::apply::Occasion;
+use crate::apply::{Occasion, Rules};
 use crate::cache::Known;
 use crate::position::Position;
 use crate::store::Lost;
@@ -8,6 +8,9 @@ use crate::user::User;
 use crate::worker::State;
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+/// Another program has written or deleted a part of what is stored, or it is of an older version.
+const UNREADABLE: &str = "a stored window cannot be read";
 
 impl State {
     /// Reads what is not known of these users of the batch; false when the step under way was refused meanwhile.
@@ -22,8 +25,8 @@ impl State {
         let mut missing = Vec::new();
         for user in &self.batch.touched[users] {
             match &self.cache.slot(user.slot).known {
-                Known::Nothing => missing.push(user.slot),
-                Known::User(known) if !lives(known) => missing.push(user.slot),
+                Known::Nothing => missing.push((user.slot, user.partition)),
+                Known::User(known) if !lives(known) => missing.push((user.slot, user.partition)),
                 _ => {}
             }
         }
@@ -34,21 +37,27 @@ impl State {
             return Ok(false);
         }
         let mut ids = Vec::with_capacity(missing.len());
-        for index in &missing {
+        for (index, _) in &missing {
             ids.push(self.cache.slot(*index).id.clone());
         }
         let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
         let mut elsewhere: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
-        for (index, bytes) in missing.iter().zip(self.store.load(&ids)?) {
+        let Rules {
+            definitions,
+            limits,
+        } = &self.rules;
+        for ((index, partition), bytes) in missing.iter().zip(self.store.load(&ids)?) {
             let slot = self.cache.slot(*index);
-            let user = bytes.as_ref().and_then(|bytes| {
-                let user = User::decode(&self.rules.definitions, bytes);
-                if user.is_none() {
-                    self.gauges.unreadable(&slot.id);
-                }
-                user
-            });
-            let Some(user) = user.filter(lives) else {
+            let user = bytes
+                .as_ref()
+                .map(|bytes| User::decode(definitions, limits, bytes));
+            let own = self.partitions.get(partition);
+            if user == Some(None) && own.is_some_and(|own| !own.warming()) {
+                self.gauges.unreadable(&slot.id);
+                self.claims.rebuild(*partition, UNREADABLE);
+                return Err(Lost(UNREADABLE.to_owned()));
+            }
+            let Some(user) = user.flatten().filter(lives) else {
                 slot.known = Known::Absent;
                 continue;
             };

@@ -78,7 +78,7 @@ fn find(
     let stored = peek
         .window
         .as_deref()
-        .and_then(|bytes| User::decode(definitions, bytes));
+        .and_then(|bytes| User::decode(definitions, &config.limits, bytes));
     let stored = stored.filter(|stored| stored.window.newest().is_none_or(|newest| newest <= at));
     let stored = stored.map(|stored| {
         let mut evaluation = Evaluation::default();

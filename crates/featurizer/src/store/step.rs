@@ -4,7 +4,7 @@ use super::expiries::Expiries;
 use super::keys::Keys;
 use super::pack::Pack;
 use crate::position::Position;
-use crate::user::User;
+use crate::user::{User, WHOLE_EVERY_MS};
 use std::collections::BTreeMap;
 use tidemill_core::features::{Definitions, Evaluation, FeatureValue};
 
@@ -14,7 +14,7 @@ pub struct Step {
     window: Vec<u8>,
     keys: Keys,
     names: Vec<String>,
-    /// How much longer than the hash the window lives, in milliseconds.
+    /// How much longer than the hash the window lives at least, in milliseconds.
     outlives_ms: i64,
     pub(super) pack: Pack,
     pub(super) positions: Vec<(i32, Position)>,
@@ -28,7 +28,9 @@ pub struct UserWrite<'a> {
     /// The user's id.
     pub id: &'a str,
     /// The state, as it is to be stored.
-    pub user: &'a User,
+    pub user: &'a mut User,
+    /// The entries that have come into its window since it was stored last.
+    pub news: &'a [u8],
     /// The features' values, unless the hash is to be left alone.
     pub evaluation: Option<&'a Evaluation>,
     /// What is said in `_complete_from` (epoch ms).
@@ -37,7 +39,7 @@ pub struct UserWrite<'a> {
     pub stale_marks: bool,
     /// Whether the hash may hold fields of an earlier life or of other definitions, which go.
     pub anew: bool,
-    /// Whether the ends of the lives of hash and window are written; without, they stay as they are.
+    /// Whether the end of the hash's life is written; without, it stays as it is.
     pub renew: bool,
 }
 
@@ -64,7 +66,7 @@ impl Step {
         }
     }
 
-    /// How much longer than its hash a user's window lives, in milliseconds.
+    /// How much longer than its hash a user's window lives at least, in milliseconds.
     pub fn outlives_ms(&self) -> i64 {
         self.outlives_ms
     }
@@ -99,23 +101,26 @@ impl Step {
     }
 
     /// Writes a user's state and features.
-    pub fn user(&mut self, definitions: &Definitions, write: &UserWrite<'_>) {
+    pub fn user(&mut self, definitions: &Definitions, write: UserWrite<'_>) {
         self.users += 1;
-        let UserWrite { id, user, .. } = *write;
         if let Some(evaluation) = write.evaluation {
-            self.hash(write, evaluation);
+            self.hash(&write, evaluation);
         }
-        self.pack.command(if write.renew { 5 } else { 4 });
+        let UserWrite { id, user, news, .. } = write;
+        if user.may_add(news.len()) {
+            self.pack.command(3);
+            self.pack.word("APPEND");
+            self.pack.joined(&self.window, id.as_bytes());
+            self.pack.written(|out| user.encode_added(news, out));
+            return;
+        }
+        self.pack.command(5);
         self.pack.word("SET");
         self.pack.joined(&self.window, id.as_bytes());
         self.pack.written(|out| user.encode(definitions, out));
-        if write.renew {
-            self.pack.word("PXAT");
-            let end = user.expires_at.saturating_add(self.outlives_ms);
-            self.pack.number(end);
-        } else {
-            self.pack.word("KEEPTTL");
-        }
+        self.pack.word("PXAT");
+        let end = user.expires_at.saturating_add(self.outlives_ms);
+        self.pack.number(end.saturating_add(WHOLE_EVERY_MS));
     }
 
     fn hash(&mut self, write: &UserWrite<'_>, evaluation: &Evaluation) {

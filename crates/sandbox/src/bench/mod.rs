@@ -27,6 +27,8 @@ pub enum Bench {
     Scorer(scorer::Flags),
     /// Events a second from Kafka into Redis with exact windows, and how fresh they are there
     Featurizer(featurizer::Flags),
+    /// How late features are rewritten when events leave the windows of a million users
+    Decay(featurizer::decay::Flags),
     /// Models: agreement with onnxruntime, and the time of a row beside tract alone and onnxruntime
     Model(model::Flags),
 }
@@ -39,6 +41,7 @@ pub fn command(bench: &Bench) -> Result<()> {
         Bench::Collector(flags) => collector::command(flags),
         Bench::Scorer(flags) => scorer::command(flags),
         Bench::Featurizer(flags) => featurizer::command(flags),
+        Bench::Decay(flags) => featurizer::decay::command(flags),
         Bench::Model(flags) => model::command(flags),
     }
 }

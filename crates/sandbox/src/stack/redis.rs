@@ -36,6 +36,8 @@ impl Redis {
             ["--dir", "."],
             ["--appendonly", "yes"],
             ["--appendfsync", "everysec"],
+            // Each rewrite forks Redis, which then copies every page of its memory that it writes: not every few seconds.
+            ["--auto-aof-rewrite-min-size", "1gb"],
             ["--save", ""],
             // A feature store must refuse writes rather than forget users.
             ["--maxmemory-policy", "noeviction"],

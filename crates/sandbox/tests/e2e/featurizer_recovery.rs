@@ -87,6 +87,32 @@ fn what_retention_has_deleted_is_counted_and_marked() -> Result<()> {
 }
 
 #[test]
+fn a_window_that_another_program_has_spoilt_is_built_anew() -> Result<()> {
+    let scene = Scene::new("fz-spoilt", 1)?;
+    let mut featurizer = scene.featurizer("featurizer", &[])?;
+    send(&scene, "u", &["k"; 10])?;
+    until_count(&scene, "u", "10")?;
+    featurizer.kill()?;
+    redis::cmd("SETRANGE")
+        .arg(format!("{}window:u", scene.names.key_prefix))
+        .arg(0)
+        .arg("spoilt")
+        .exec(&mut scene.redis()?)?;
+    featurizer.start_again()?;
+    send(&scene, "u", &["k"])?;
+    until_count(&scene, "u", "11")?;
+    assert!(
+        featurizer
+            .output()
+            .contains("a stored window cannot be read"),
+        "{}",
+        featurizer.output()
+    );
+    assert!(featurizer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
 fn partitions_that_share_users_are_built_anew_together() -> Result<()> {
     let scene = Scene::new("fz-shared", 3)?;
     let mut featurizer = scene.featurizer("featurizer", &[])?;

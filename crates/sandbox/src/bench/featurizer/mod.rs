@@ -1,9 +1,11 @@
 //! `sandbox bench featurizer`: events a second into Redis, and how long until an event is visible there.
 
+pub(super) mod decay;
 mod freshness;
 mod plain;
 mod steady;
 mod traffic;
+mod watch;
 mod writes;
 
 use std::time::Duration;
@@ -37,7 +39,7 @@ pub struct Flags {
     #[arg(long, default_value_t = 50_000)]
     paced: u32,
     /// How long freshness is measured
-    #[arg(long, default_value = "15s", value_parser = parse_duration)]
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
     fresh: Duration,
 }
 
@@ -64,8 +66,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     let drained = drain(&scene.brokers, topic, all)?;
     let plain = plain::rust(&scene, flags.look)?;
     let python = plain::python(&scene, flags.look);
-    let depth = (flags.warm + flags.events) / u64::from(flags.users);
-    let writes = writes::packed(&scene, flags.users, depth as usize, flags.look)?;
+    let writes = writes::packed(&scene, flags.users, flags.look)?;
     spinner.done("limits are measured");
 
     let spinner = progress::spinner("measuring the featurizer");

@@ -1,4 +1,5 @@
-//! What Redis takes when nothing but writes is asked of it: packed steps of hash, life and window, all made beforehand.
+//! What Redis takes when nothing but writes is asked of it: packed steps of hash, life and addition to the window, all
+//! made beforehand.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,20 +14,19 @@ use crate::harness::Scene;
 const STEP: u32 = 400;
 /// Connections, as many as two workers have.
 const CONNECTIONS: u32 = 2;
-/// Bytes of a stored window without events, and of each event in it.
-const WINDOW: (usize, usize) = (60, 16);
+/// What an event adds to a stored window.
+const ADDITION: [u8; 46] = [7; 46];
 
-/// Writes users with windows of `depth` events for as long as `look`, each write standing for one event.
-pub(super) fn packed(scene: &Scene, users: u32, depth: usize, look: Duration) -> Result<Measured> {
+/// Writes users for as long as `look`, each write standing for one event.
+pub(super) fn packed(scene: &Scene, users: u32, look: Duration) -> Result<Measured> {
     let prefix = format!("writes:{}", scene.names.key_prefix);
-    let window = vec![7u8; WINDOW.0 + WINDOW.1 * depth];
     let share = users / CONNECTIONS;
     let mut all = Vec::new();
     for connection in 0..CONNECTIONS {
         let own = connection * share..(connection + 1) * share;
         let firsts = own.clone().step_by(STEP as usize);
         let steps: Vec<(usize, Vec<u8>)> = firsts
-            .map(|first| step(&prefix, &window, first..(first + STEP).min(own.end)))
+            .map(|first| step(&prefix, first..(first + STEP).min(own.end)))
             .collect();
         all.push((scene.redis()?, steps));
     }
@@ -54,7 +54,7 @@ pub(super) fn packed(scene: &Scene, users: u32, depth: usize, look: Duration) ->
 }
 
 /// A step, and how many users it writes.
-fn step(prefix: &str, window: &[u8], users: std::ops::Range<u32>) -> (usize, Vec<u8>) {
+fn step(prefix: &str, users: std::ops::Range<u32>) -> (usize, Vec<u8>) {
     let count = users.len();
     let mut pipe = redis::pipe();
     pipe.atomic();
@@ -72,9 +72,9 @@ fn step(prefix: &str, window: &[u8], users: std::ops::Range<u32>) -> (usize, Vec
         pipe.cmd("EXPIRE")
             .arg(format!("{prefix}features:u_{user:05}"))
             .arg(172_800);
-        pipe.cmd("SET")
+        pipe.cmd("APPEND")
             .arg(format!("{prefix}window:u_{user:05}"))
-            .arg(window);
+            .arg(&ADDITION);
     }
     (count, pipe.get_packed_pipeline())
 }

@@ -1,0 +1,119 @@
+//! Probes: values in Redis that are asked for again and again until they are what they must become.
+
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use hdrhistogram::Histogram;
+
+/// What took longer than this counts as this, in microseconds.
+const LONGEST_US: u64 = 60_000_000;
+/// How many of them are asked for at once, the oldest first: asking must not keep Redis from writing.
+const ASKED: usize = 16;
+/// How long it waits between two times.
+const PAUSE: Duration = Duration::from_millis(2);
+/// How often Redis is asked whether it rewrites its log.
+const REWRITING: Duration = Duration::from_millis(50);
+
+/// What is waited for.
+pub(super) struct Probe {
+    /// The user's hash.
+    pub(super) key: String,
+    /// What its `purchase_count_24h` becomes.
+    pub(super) count: RangeInclusive<u64>,
+    /// Since when.
+    pub(super) since: Instant,
+}
+
+/// Microseconds that the probes took.
+pub(super) struct Found {
+    /// All of them.
+    all: Histogram<u64>,
+    /// Those during which Redis did not rewrite its append-only file.
+    undisturbed: Histogram<u64>,
+}
+
+impl Found {
+    /// Rows with percentiles.
+    pub(super) fn rows(&self) -> Vec<Vec<String>> {
+        let row = |name: &str, value: String| vec![name.to_owned(), value];
+        let at = |found: &Histogram<u64>, quantile: f64| {
+            let us = found.value_at_quantile(quantile);
+            format!("{:.1} ms", us as f64 / 1000.0)
+        };
+        vec![
+            row("probes", self.all.len().to_string()),
+            row("p50", at(&self.all, 0.5)),
+            row("p99", at(&self.all, 0.99)),
+            row("slowest", at(&self.all, 1.0)),
+            row(
+                "probes while Redis did not rewrite its append-only file",
+                self.undisturbed.len().to_string(),
+            ),
+            row("p99 of these", at(&self.undisturbed, 0.99)),
+            row("slowest of these", at(&self.undisturbed, 1.0)),
+        ]
+    }
+}
+
+/// Waits for all probes that come until their sender is gone.
+pub(super) fn watch(mut redis: redis::Connection, probes: &Receiver<Probe>) -> Result<Found> {
+    let histogram = || Histogram::new_with_max(LONGEST_US, 3);
+    let (all, undisturbed) = (histogram()?, histogram()?);
+    let mut found = Found { all, undisturbed };
+    let mut open: Vec<Probe> = Vec::new();
+    let (mut asked, mut rewrote) = (Instant::now(), None);
+    let mut more = true;
+    while more || !open.is_empty() {
+        loop {
+            match probes.try_recv() {
+                Ok(probe) => open.push(probe),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    more = false;
+                    break;
+                }
+            }
+        }
+        if asked.elapsed() >= REWRITING {
+            asked = Instant::now();
+            if rewrites(&mut redis)? {
+                rewrote = Some(asked);
+            }
+        }
+        if !open.is_empty() {
+            for probe in ask(&mut redis, &mut open)? {
+                let us = probe.since.elapsed().as_micros() as u64;
+                found.all.saturating_record(us);
+                if rewrote.is_none_or(|at| at < probe.since) {
+                    found.undisturbed.saturating_record(us);
+                }
+            }
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(found)
+}
+
+/// Whether Redis rewrites its append-only file now.
+pub(super) fn rewrites(redis: &mut redis::Connection) -> Result<bool> {
+    let told: String = redis::cmd("INFO").arg("persistence").query(redis)?;
+    Ok(told.contains("aof_rewrite_in_progress:1"))
+}
+
+/// Asks for the oldest of the open probes, and takes those that are there off the list.
+fn ask(redis: &mut redis::Connection, open: &mut Vec<Probe>) -> Result<Vec<Probe>> {
+    let mut pipe = redis::pipe();
+    for probe in open.iter().take(ASKED) {
+        pipe.cmd("HGET").arg(&probe.key).arg("purchase_count_24h");
+    }
+    let counts: Vec<Option<u64>> = pipe.query(redis).context("asking for probes")?;
+    let mut counts = counts.into_iter();
+    let seen = |probe: &mut Probe| {
+        let count = counts.next().flatten();
+        count.is_some_and(|count| probe.count.contains(&count))
+    };
+    Ok(open.extract_if(.., seen).collect())
+}
