@@ -76,6 +76,8 @@ struct Worker<'w, 's> {
     /// Assigned partitions whose positions are not known yet.
     searches: Vec<Search<'w>>,
     delivery: Delivery,
+    /// Whether the last batch could not be written.
+    undone: bool,
     scoring: Scoring,
     publisher: Publisher,
     positions: Positions,
@@ -104,6 +106,7 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
             scope,
             searches: Vec::new(),
             delivery,
+            undone: false,
             scoring,
             publisher: Publisher::new(config),
             positions: Positions::default(),
@@ -136,15 +139,17 @@ impl<'s> Worker<'_, 's> {
             if let Some(Event::Revoked { lost: true, .. }) = event {
                 batch.clear();
             }
-            if !batch.is_empty() {
-                self.complete(&mut batch)?;
-                batch.clear();
-            }
+            let outcome = self.complete(&mut batch)?;
+            batch.clear();
             match event {
                 Some(Event::Assigned(partitions)) => self.assigned(&partitions)?,
                 Some(Event::Revoked { partitions, lost }) => self.revoked(&partitions, lost)?,
-                Some(Event::OutOfRange) => self.find_way_back(),
-                None => {}
+                // Whoever goes back comes to it again.
+                Some(Event::OutOfRange) if outcome == Outcome::Committed => self.find_way_back(),
+                _ => {}
+            }
+            if outcome == Outcome::Undone {
+                self.go_back()?;
             }
         }
         Ok(())
@@ -202,7 +207,10 @@ impl<'s> Worker<'_, 's> {
     }
 
     /// Scores a batch and publishes it.
-    fn complete(&mut self, batch: &mut Batch<'s>) -> anyhow::Result<()> {
+    fn complete(&mut self, batch: &mut Batch<'s>) -> anyhow::Result<Outcome> {
+        if batch.is_empty() {
+            return Ok(Outcome::Committed);
+        }
         let scored = self.scoring.score(batch);
         let started = Instant::now();
         let positions = self.positions.touched();
@@ -214,21 +222,12 @@ impl<'s> Worker<'_, 's> {
                     publisher.send(producer, dead_letters, batch, &scored)
                 })?;
         stage("publish", started.elapsed());
-        match outcome {
-            Outcome::Committed => {
-                self.positions.committed();
-                self.publisher.published(batch, &scored, now_ms());
-                if self.searches.is_empty() {
-                    self.shared.health.ready(&self.part);
-                }
-                Ok(())
-            }
-            Outcome::Undone => {
-                self.shared
-                    .health
-                    .unready(&self.part, "the last batch could not be written");
-                self.go_back()
-            }
+        self.positions.committed();
+        self.undone = outcome == Outcome::Undone;
+        if !self.undone {
+            self.publisher.published(batch, &scored, now_ms());
         }
+        self.tell_health();
+        Ok(outcome)
     }
 }
