@@ -60,7 +60,12 @@ fn attempt(
     all: &[i32],
     start: Start,
 ) -> anyhow::Result<Option<Vec<(i32, i64)>>> {
-    match decide(&consumer.committed(all, ANSWER)?, assigned) {
+    // Those of others may be withheld, and matter only to partitions without one.
+    let mut committed = consumer.committed(assigned, ANSWER)?;
+    if committed.iter().any(|(_, position)| position.is_none()) {
+        committed = consumer.committed(all, ANSWER)?;
+    }
+    match decide(&committed, assigned) {
         Step::Go(committed) => {
             let (mut positions, mut new) = (Vec::new(), Vec::new());
             for (partition, position) in committed {

@@ -1,28 +1,29 @@
 //! The loop of one worker thread: poll a batch, decode it in place, join features, score, publish
 //! predictions and positions together, go on.
 //!
-//! A batch is what has arrived while the previous one was under way: the worker never waits for a
-//! batch to fill. A rebalance is answered between two batches, so that none straddles it.
+//! A batch is what has arrived while the previous one was published, which happens beside: the worker never waits for
+//! a batch to fill. A rebalance is answered when everything that was taken is published, so that no batch straddles it.
 
 mod assignment;
+mod outlet;
 
+use std::mem;
 use std::sync::Arc;
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use tidemill_core::admin::Health;
 use tidemill_core::claim::{self, Content, Held, Resolver};
-use tidemill_core::clock::now_ms;
 use tidemill_core::kafka::{Consumer, DeadLetters, Polled, Record};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use self::assignment::Search;
+use self::outlet::{Outlet, Work};
 use crate::batch::Batch;
 use crate::delivery::{Delivery, Outcome};
 use crate::positions::Positions;
-use crate::publish::Publisher;
-use crate::scoring::{Scoring, stage};
+use crate::scoring::Scoring;
 use crate::settings::Config;
 use crate::swap::Models;
 
@@ -75,9 +76,14 @@ struct Worker<'w, 's> {
     scope: &'w Scope<'w, 's>,
     /// Assigned partitions whose positions are not known yet.
     searches: Vec<Search<'w>>,
-    delivery: Delivery,
     scoring: Scoring,
-    publisher: Publisher,
+    outlet: Outlet<'s>,
+    /// A batch for the next records, while the other is published.
+    spare: Batch<'s>,
+    /// Whether the last batch could not be written.
+    undone: bool,
+    /// Whether it is still to be gone back to where that one began.
+    astray: bool,
     positions: Positions,
     /// Partitions whose next record stands for an object that cannot be had now.
     held: Held,
@@ -103,9 +109,11 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
             consumer: &consumer,
             scope,
             searches: Vec::new(),
-            delivery,
             scoring,
-            publisher: Publisher::new(config),
+            outlet: Outlet::open(scope, shared, &consumer, delivery, shutdown.clone()),
+            spare: Batch::default(),
+            undone: false,
+            astray: false,
             positions: Positions::default(),
             held: Held::default(),
             shutdown,
@@ -137,17 +145,23 @@ impl<'s> Worker<'_, 's> {
                 batch.clear();
             }
             if !batch.is_empty() {
-                self.complete(&mut batch)?;
-                batch.clear();
+                batch = self.publish(batch)?;
+            }
+            if event.is_some() {
+                self.settle()?;
             }
             match event {
                 Some(Event::Assigned(partitions)) => self.assigned(&partitions)?,
                 Some(Event::Revoked { partitions, lost }) => self.revoked(&partitions, lost)?,
-                Some(Event::OutOfRange) => self.find_way_back(),
-                None => {}
+                // Whoever goes back comes to it again.
+                Some(Event::OutOfRange) if !self.astray => self.find_way_back(),
+                _ => {}
+            }
+            if mem::take(&mut self.astray) {
+                self.go_back()?;
             }
         }
-        Ok(())
+        self.settle()
     }
 
     /// Takes in what has arrived; returns what else the poll brought.
@@ -159,13 +173,21 @@ impl<'s> Worker<'_, 's> {
         }
         let mut fetching = Duration::ZERO;
         while batch.len() < BATCH && batch.bytes < BATCH_BYTES && fetching < CLAIMS {
-            let wait = match (batch.is_empty(), self.searches.is_empty()) {
+            let idle = batch.is_empty() && !self.outlet.is_busy();
+            let wait = match (idle, self.searches.is_empty()) {
                 (true, true) => IDLE,
                 (true, false) => SEARCHING,
                 (false, _) => Duration::ZERO,
             };
             match self.consumer.poll(wait)? {
                 Polled::Record(record) => fetching += self.take(batch, record)?,
+                Polled::Idle if self.outlet.is_busy() => {
+                    self.settle()?;
+                    if self.astray {
+                        batch.clear();
+                        break;
+                    }
+                }
                 Polled::Idle => break,
                 Polled::Assigned(partitions) => return Ok(Some(Event::Assigned(partitions))),
                 Polled::Revoked { partitions, lost } => {
@@ -201,34 +223,32 @@ impl<'s> Worker<'_, 's> {
         Ok(started.elapsed())
     }
 
-    /// Scores a batch and publishes it.
-    fn complete(&mut self, batch: &mut Batch<'s>) -> anyhow::Result<()> {
-        let scored = self.scoring.score(batch);
-        let started = Instant::now();
-        let positions = self.positions.touched();
-        let publisher = &mut self.publisher;
-        let dead_letters = &self.shared.dead_letters;
-        let outcome =
-            self.delivery
-                .publish(self.consumer, &positions, &self.shutdown, |producer| {
-                    publisher.send(producer, dead_letters, batch, &scored)
-                })?;
-        stage("publish", started.elapsed());
-        match outcome {
-            Outcome::Committed => {
-                self.positions.committed();
-                self.publisher.published(batch, &scored, now_ms());
-                if self.searches.is_empty() {
-                    self.shared.health.ready(&self.part);
-                }
-                Ok(())
-            }
-            Outcome::Undone => {
-                self.shared
-                    .health
-                    .unready(&self.part, "the last batch could not be written");
-                self.go_back()
-            }
+    /// Scores a batch, and publishes it once the one before it is; returns an empty one.
+    fn publish(&mut self, mut batch: Batch<'s>) -> anyhow::Result<Batch<'s>> {
+        let scored = self.scoring.score(&mut batch);
+        self.settle()?;
+        if self.astray {
+            batch.clear();
+            return Ok(batch);
         }
+        let positions = self.positions.touched();
+        self.positions.committed();
+        self.outlet.put(Work {
+            batch,
+            scored,
+            positions,
+        });
+        Ok(mem::take(&mut self.spare))
+    }
+
+    /// Waits for the batch that is being published. If it was undone, what was taken after it is to be dropped.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        if let Some((batch, outcome)) = self.outlet.wait()? {
+            self.spare = batch;
+            self.undone = outcome == Outcome::Undone;
+            self.astray |= self.undone;
+            self.tell_health();
+        }
+        Ok(())
     }
 }

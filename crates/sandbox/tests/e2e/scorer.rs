@@ -56,7 +56,7 @@ fn models(scene: &Scene) -> Result<HashSet<String>> {
 }
 
 /// A counter of the scorer's, 0 while it is not there.
-fn counter(scorer: &Program, name: &str) -> Result<u64> {
+pub(crate) fn counter(scorer: &Program, name: &str) -> Result<u64> {
     let page = scorer.page("/metrics")?.1;
     let value = page
         .lines()

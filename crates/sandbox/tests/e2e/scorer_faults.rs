@@ -17,7 +17,9 @@ use sandbox::harness::{Names, Program, Scene, until};
 use sandbox::kafka::{Producer, Stored};
 
 use crate::SOON;
-use crate::scorer::{PREDICTIONS, assert_each_once, grows, receipt, transaction, under_traffic};
+use crate::scorer::{
+    PREDICTIONS, assert_each_once, counter, grows, receipt, transaction, under_traffic,
+};
 
 /// Longer than the group waits for a member that is silent: its partitions go to others meanwhile.
 const ZOMBIE: Duration = Duration::from_millis(7_500);
@@ -151,11 +153,11 @@ fn every_record_is_answered_once_and_in_order_whatever_happens() -> Result<()> {
     Ok(())
 }
 
-/// Positions of the group in a transaction that stays open, as a scorer leaves them that is killed in one.
-struct OpenPositions(ThreadedProducer<DefaultProducerContext>);
+/// A position of the group in a transaction that stays open, as a scorer leaves it that is killed in one.
+struct OpenPosition(ThreadedProducer<DefaultProducerContext>);
 
-impl OpenPositions {
-    fn of(scene: &Scene) -> Result<Self> {
+impl OpenPosition {
+    fn of(scene: &Scene, partition: i32) -> Result<Self> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &scene.brokers);
         config.set("group.id", &scene.names.scorer_group);
@@ -165,13 +167,11 @@ impl OpenPositions {
         producer.init_transactions(SOON)?;
         producer.begin_transaction()?;
         let mut positions = TopicPartitionList::new();
-        for partition in 0..2 {
-            let topic = &scene.names.transactions;
-            positions.add_partition_offset(topic, partition, Offset::Offset(0))?;
-        }
+        let topic = &scene.names.transactions;
+        positions.add_partition_offset(topic, partition, Offset::Offset(0))?;
         let member = outsider.group_metadata().context("no metadata")?;
         producer.send_offsets_to_transaction(&positions, &member, SOON)?;
-        Ok(OpenPositions(producer))
+        Ok(OpenPosition(producer))
     }
 
     fn give_up(self) -> Result<()> {
@@ -179,24 +179,50 @@ impl OpenPositions {
     }
 }
 
+/// Takes the transactional id of a scorer's first producer, whose next transaction fails.
+fn fence(scene: &Scene, instance: &str) -> Result<()> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &scene.brokers);
+    let id = format!("{}-{instance}-0-a", scene.names.scorer_group);
+    let producer: ThreadedProducer<_> = config.set("transactional.id", id).create()?;
+    Ok(producer.init_transactions(SOON)?)
+}
+
+/// The partition that a scorer was given last, by its log.
+fn assigned(scorer: &Program) -> Result<Option<i32>> {
+    let output = scorer.output();
+    let positions = output
+        .rsplit_once("partitions assigned")
+        .map(|(_, rest)| rest);
+    let partition = positions.and_then(|rest| rest.split_once("[(")?.1.split_once(','));
+    Ok(partition
+        .map(|(partition, _)| partition.parse())
+        .transpose()?)
+}
+
 #[test]
 fn positions_that_a_dead_member_keeps_open_hold_up_only_its_partitions() -> Result<()> {
     let scene = Scene::new("open-positions", 2)?;
-    let mut survivor = scene.scorer("survivor", &["--workers", "1"])?;
+    let named = ["--workers", "1", "--instance", "survivor"];
+    let mut survivor = scene.scorer("survivor", &named)?;
     let mut other = scene.scorer("other", &["--workers", "1"])?;
     survivor.wait_ready()?;
     other.wait_ready()?;
-    until("a partition each", SOON, || {
-        let output = other.output();
-        Ok(output.contains("partitions assigned").then_some(()))
-    })?;
+    let held = until("a partition each", SOON, || assigned(&other))?;
     let sent = under_traffic(&scene, || {
         grows(&survivor, PREDICTIONS, 100)?;
-        let open = OpenPositions::of(&scene)?;
+        let open = OpenPosition::of(&scene, held)?;
         assert!(other.terminate()?.success());
         until("the survivor to take over", SOON, || {
             let (_, reasons) = survivor.page("/readyz")?;
             Ok(reasons.contains("looking up").then_some(()))
+        })?;
+        // A batch that is undone is no reason to wait either.
+        let undone = || counter(&survivor, "tidemill_transactions_undone_total");
+        let before = undone()?;
+        fence(&scene, "survivor")?;
+        until("a batch to be undone", SOON, || {
+            Ok((undone()? > before).then_some(()))
         })?;
         grows(&survivor, PREDICTIONS, 500)?;
         assert!(survivor.page("/readyz")?.1.contains("looking up"));

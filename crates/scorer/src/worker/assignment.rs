@@ -33,7 +33,7 @@ impl Worker<'_, '_> {
     pub(super) fn assigned(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
         if partitions.is_empty() {
             tracing::info!(worker = self.part, "no partition for this worker");
-            self.shared.health.ready(&self.part);
+            self.tell_health();
             return Ok(());
         }
         // The answer to the group; they are started once they are found.
@@ -42,9 +42,8 @@ impl Worker<'_, '_> {
         Ok(())
     }
 
+    /// Looks up where partitions that are assigned but not started are to be read from.
     fn search(&mut self, partitions: Vec<i32>) {
-        let reason = format!("looking up where to read partitions {partitions:?}");
-        self.shared.health.unready(&self.part, reason);
         let (consumer, shared) = (self.consumer, self.shared);
         let stop = self.shutdown.child_token();
         let (wanted, stopped) = (partitions.clone(), stop.clone());
@@ -57,6 +56,22 @@ impl Worker<'_, '_> {
             stop: stop.drop_guard(),
             thread: self.scope.spawn(look_up),
         });
+        self.tell_health();
+    }
+
+    /// Says on the readiness page what keeps this worker from its work.
+    pub(super) fn tell_health(&self) {
+        let health = &self.shared.health;
+        let searched = self.searches.iter().flat_map(|search| &search.partitions);
+        let searched: Vec<i32> = searched.copied().collect();
+        if !searched.is_empty() {
+            let reason = format!("looking up where to read partitions {searched:?}");
+            health.unready(&self.part, reason);
+        } else if self.undone {
+            health.unready(&self.part, "the last batch could not be written");
+        } else {
+            health.ready(&self.part);
+        }
     }
 
     /// Starts the partitions whose positions have been found meanwhile.
@@ -72,9 +87,7 @@ impl Worker<'_, '_> {
                 self.positions.set(*partition, *position);
             }
             self.consumer.start(&positions)?;
-            if self.searches.is_empty() {
-                self.shared.health.ready(&self.part);
-            }
+            self.tell_health();
         }
         Ok(())
     }
@@ -83,43 +96,35 @@ impl Worker<'_, '_> {
     pub(super) fn revoked(&mut self, partitions: &[i32], lost: bool) -> anyhow::Result<()> {
         tracing::info!(worker = self.part, ?partitions, lost, "partitions revoked");
         // A look-up may commit a first start: it must end before there can be another owner.
-        let searched: Vec<i32> = self.searches.drain(..).flat_map(Search::stop).collect();
-        let kept = |partition: &i32| !partitions.contains(partition);
-        let open: Vec<i32> = searched.iter().copied().filter(kept).collect();
-        let remove = |partition: &i32| self.positions.remove(*partition);
-        let started: Vec<i32> = partitions.iter().copied().filter(remove).collect();
-        self.held.forget(self.consumer, &started)?;
-        self.consumer.release(&started)?;
-        if !open.is_empty() {
-            self.search(open);
-        } else if !searched.is_empty() {
-            self.shared.health.ready(&self.part);
+        let searched: Vec<Vec<i32>> = self.searches.drain(..).map(Search::stop).collect();
+        self.stop_reading(partitions)?;
+        for mut kept in searched {
+            kept.retain(|partition| !partitions.contains(partition));
+            if !kept.is_empty() {
+                self.search(kept);
+            }
         }
+        // The batch may be another's to write now.
+        self.undone = false;
+        self.tell_health();
         Ok(())
     }
 
     /// Goes on where the group stands, after a batch that was not published.
     pub(super) fn go_back(&mut self) -> anyhow::Result<()> {
         let partitions: Vec<i32> = self.positions.all().into_iter().map(|(id, _)| id).collect();
-        self.positions.committed();
-        self.held.forget(self.consumer, &partitions)?;
-        let committed = loop {
-            match self.consumer.committed(&partitions, start::ANSWER) {
-                Ok(committed) => break committed,
-                Err(_) if self.shutdown.is_cancelled() => return Ok(()),
-                Err(error) => tracing::warn!("{error:#}"),
-            }
-            std::thread::sleep(IDLE);
-        };
-        for (partition, position) in committed {
-            let Some(position) = position else { continue };
-            self.positions.set(partition, position);
-            // A partition that was taken away meanwhile cannot be sought; its revocation follows.
-            if let Err(error) = self.consumer.seek(partition, position) {
-                tracing::warn!("{error:#}");
-            }
+        self.stop_reading(&partitions)?;
+        if !partitions.is_empty() {
+            self.search(partitions);
         }
         Ok(())
+    }
+
+    fn stop_reading(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        let remove = |partition: &i32| self.positions.remove(*partition);
+        let started: Vec<i32> = partitions.iter().copied().filter(remove).collect();
+        self.held.forget(self.consumer, &started)?;
+        self.consumer.release(&started)
     }
 
     /// Some position is outside its log: goes on at the log's start, however long the brokers take to tell it.

@@ -14,6 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tidemill_core::kafka::KafkaConfig;
 
 use super::PARTITIONS;
+use super::rates::threads;
 use crate::bench::Measured;
 use crate::harness::Scene;
 use crate::kafka::Stored;
@@ -30,7 +31,7 @@ pub(super) fn copy(
     size: u64,
     sample: &Stored,
 ) -> Result<Measured> {
-    let threads = thread::available_parallelism().map_or(1, |cores| cores.get().min(4) as i32);
+    let threads = threads();
     let mut copiers = Vec::new();
     for number in 0..threads {
         let partitions = (0..PARTITIONS).filter(|id| id % threads == number);

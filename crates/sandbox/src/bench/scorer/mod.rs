@@ -26,7 +26,7 @@ pub struct Flags {
     #[arg(long, value_enum)]
     only: Option<Part>,
     /// Payments of the full topic
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 3_000_000)]
     payments: u64,
     /// Seconds of each latency measurement
     #[arg(long, default_value_t = 10)]

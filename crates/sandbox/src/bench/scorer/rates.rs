@@ -1,5 +1,6 @@
 //! Predictions a second on a full topic, beside the bare loop that writes the same bytes and the plain loop.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -77,6 +78,11 @@ fn topic(scene: &Scene, purpose: &str) -> String {
     format!("{}-{purpose}", scene.names.predictions)
 }
 
+/// How many workers a scorer has by default, and the bare loop too.
+pub(super) fn threads() -> i32 {
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(4) as i32)
+}
+
 /// What the scorer did with a full topic.
 struct Scored {
     found: Measured,
@@ -98,12 +104,18 @@ fn score(scene: &Scene, count: u64, delivery: &str, purpose: &str) -> Result<Sco
     ];
     let mut scorer = scene.scorer(purpose, &more)?;
     let predictions = |scorer: &Program| number(scorer, "tidemill_predictions_total");
-    // Starting and joining the group is left out: it happens once.
-    let before = until("the first predictions", LIMIT, || {
-        let already = predictions(&scorer).unwrap_or_default();
-        Ok((already > 0.0).then_some(already))
+    // Starting, joining the group and sharing its partitions out are left out: they happen once.
+    until("partitions for all workers", LIMIT, || {
+        let output = scorer.output();
+        let given = |line: &&str| line.contains("partitions assigned");
+        let given: Vec<&str> = output.lines().filter(given).collect();
+        let all = (0..threads()).all(|number| {
+            let name = format!("worker {number}");
+            given.iter().any(|line| line.contains(&name))
+        });
+        Ok(all.then_some(()))
     })?;
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), predictions(&scorer)?);
     until("the last prediction", LIMIT, || {
         Ok((predictions(&scorer)? >= count as f64).then_some(()))
     })?;

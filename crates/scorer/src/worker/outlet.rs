@@ -1,0 +1,93 @@
+//! Publishes a worker's batches one after the other, on a thread of its own: meanwhile the worker collects and scores
+//! the next one.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::Scope;
+use std::time::Instant;
+
+use anyhow::anyhow;
+use tidemill_core::clock::now_ms;
+use tidemill_core::kafka::Consumer;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::batch::Batch;
+use crate::delivery::{Delivery, Outcome};
+use crate::publish::Publisher;
+use crate::scoring::{Scored, stage};
+
+/// Takes a batch when the one before it is done with.
+pub(super) struct Outlet<'s> {
+    work: Sender<Work<'s>>,
+    done: Receiver<anyhow::Result<Done<'s>>>,
+    busy: bool,
+}
+
+/// A scored batch, and the positions after it.
+pub(super) struct Work<'s> {
+    pub(super) batch: Batch<'s>,
+    pub(super) scored: Scored,
+    pub(super) positions: Vec<(i32, i64)>,
+}
+
+/// A batch that is done with, cleared, and how it went.
+type Done<'s> = (Batch<'s>, Outcome);
+
+impl<'s> Outlet<'s> {
+    pub(super) fn open<'w>(
+        scope: &'w Scope<'w, 's>,
+        shared: &'s Shared,
+        consumer: &'s Consumer,
+        mut delivery: Delivery,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let (work, waiting) = channel::<Work<'s>>();
+        let (tell, done) = channel();
+        let mut publisher = Publisher::new(&shared.config);
+        let mut publish = move |work: Work<'s>| {
+            let started = Instant::now();
+            let (mut batch, scored) = (work.batch, work.scored);
+            let outcome = delivery.publish(consumer, &work.positions, &shutdown, |producer| {
+                publisher.send(producer, &shared.dead_letters, &batch, &scored)
+            })?;
+            stage("publish", started.elapsed());
+            if outcome == Outcome::Committed {
+                publisher.published(&batch, &scored, now_ms());
+            }
+            batch.clear();
+            Ok((batch, outcome))
+        };
+        scope.spawn(move || {
+            // Nobody waits for the last one when the worker has failed.
+            for work in waiting {
+                tell.send(publish(work)).ok();
+            }
+        });
+        Outlet {
+            work,
+            done,
+            busy: false,
+        }
+    }
+
+    /// Whether there is something to wait for.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    /// Starts to publish.
+    pub(super) fn put(&mut self, work: Work<'s>) {
+        // If the thread is gone, waiting for it tells.
+        self.work.send(work).ok();
+        self.busy = true;
+    }
+
+    /// Waits for what is being published, if there is anything.
+    pub(super) fn wait(&mut self) -> anyhow::Result<Option<Done<'s>>> {
+        if !std::mem::take(&mut self.busy) {
+            return Ok(None);
+        }
+        let done = self.done.recv();
+        done.map_err(|_| anyhow!("publishing panicked"))?.map(Some)
+    }
+}
