@@ -99,6 +99,7 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
     thread::scope(|scope| {
         let worker = Worker {
             shared,
+            held: Held::new(&shared.health, &part),
             part,
             consumer: &consumer,
             scope,
@@ -107,7 +108,6 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
             scoring,
             publisher: Publisher::new(config),
             positions: Positions::default(),
-            held: Held::default(),
             shutdown,
         };
         worker.work()
