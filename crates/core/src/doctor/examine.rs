@@ -52,20 +52,24 @@ pub struct Patient<'a> {
     pub again: &'a str,
 }
 
-/// Examines everything that has to do with Kafka; `see` says what the binary makes of a record.
+/// Examines everything that has to do with Kafka, and claims; `see` says what the binary makes of a record. Returns what
+/// was seen of the topic's log, nothing where it was not reached.
 pub async fn examine(
     patient: &Patient<'_>,
     see: impl FnMut(&Record<'_>) -> Seen,
     shutdown: &CancellationToken,
     report: &mut Report,
-) {
-    if let Err(error) = ask(patient, see, shutdown, report).await {
-        report.problem(
-            "brokers",
-            format!("they answered at first, but then: {error:#}"),
-            "see the brokers' log, and what this client may do (ACLs)",
-        );
-    }
+) -> Vec<Lag> {
+    ask(patient, see, shutdown, report)
+        .await
+        .unwrap_or_else(|error| {
+            report.problem(
+                "brokers",
+                format!("they answered at first, but then: {error:#}"),
+                "see the brokers' log, and what this client may do (ACLs)",
+            );
+            Vec::new()
+        })
 }
 
 async fn ask(
@@ -73,7 +77,7 @@ async fn ask(
     see: impl FnMut(&Record<'_>) -> Seen,
     shutdown: &CancellationToken,
     report: &mut Report,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Lag>> {
     let Patient { shared, .. } = patient;
     let limit = shared.connect_timeout.min(CONNECT);
     let connected = Cluster::connect(&shared.kafka, limit, shutdown).await;
@@ -82,12 +86,12 @@ async fn ask(
         Ok(answer) => answer,
         Err(error) => {
             unanswered(shared, &error, report).await;
-            return Ok(());
+            return Ok(Vec::new());
         }
     };
     let given = shared.kafka.brokers();
     if !reachable(&brokers, given, report).await {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let place = |one: &Broker| format!("{}:{}", one.host, one.port);
     let places: Vec<String> = brokers.iter().map(place).collect();
@@ -105,7 +109,7 @@ async fn ask(
             format!("receives nothing: there is no topic {}", shared.topic),
             "check --topic and --brokers, or create it",
         );
-        return Ok(());
+        return Ok(Vec::new());
     }
     let settings = cluster
         .topic_settings(&shared.topic)
@@ -128,7 +132,11 @@ async fn ask(
     let looked = Instant::now();
     let before = block_in_place(|| reader.look(&partitions))?;
     let sample = block_in_place(|| sample(shared, &before, see, shutdown))?;
-    sample.judge(&shared.topic, now_ms(), report);
+    sample.judge(&shared.topic, report);
+    let stamped = settings.get("message.timestamp.type");
+    let by_brokers = stamped.is_some_and(|by| by == "LogAppendTime");
+    sample.judge_clock(by_brokers, now_ms(), report);
+    sample.claims.judge(&shared.claims, shutdown, report).await;
     if patient.by_user {
         sample.judge_keys(report);
     }
@@ -171,7 +179,7 @@ async fn ask(
     }
     group.judge_positions(report);
     group.judge_lag(now_ms(), report);
-    Ok(())
+    Ok(after)
 }
 
 /// Says why nothing is answered: nobody is there, or only at an address that is not the one advertised.
