@@ -14,6 +14,7 @@ use tidemill_core::admin::Health;
 use tidemill_core::claim::{self, Content, Held, Resolver};
 use tidemill_core::clock::now_ms;
 use tidemill_core::kafka::{Consumer, DeadLetters, Polled, Record};
+use tidemill_core::metric::stage;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +23,7 @@ use crate::batch::Batch;
 use crate::delivery::{Delivery, Outcome};
 use crate::positions::Positions;
 use crate::publish::Publisher;
-use crate::scoring::{Scoring, stage};
+use crate::scoring::Scoring;
 use crate::settings::Config;
 use crate::swap::Models;
 
