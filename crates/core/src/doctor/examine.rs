@@ -7,7 +7,7 @@ use super::sample::{Sample, Seen};
 use super::topics::{self, Sizes};
 use crate::clock::now_ms;
 use crate::kafka::lag::{Lag, LagReader};
-use crate::kafka::{Broker, Cluster, Complaints, Consumer, Polled, Record, complaints};
+use crate::kafka::{Broker, Cluster, Complaints, Consumer, Polled, Record};
 use crate::settings::Shared;
 use anyhow::Context;
 use std::time::{Duration, Instant};
@@ -80,12 +80,22 @@ async fn ask(
 ) -> anyhow::Result<Vec<Lag>> {
     let Patient { shared, .. } = patient;
     let limit = shared.connect_timeout.min(CONNECT);
-    let connected = Cluster::connect(&shared.kafka, limit, shutdown).await;
-    let answer = connected.and_then(|cluster| Ok((cluster.brokers()?, cluster)));
-    let (brokers, cluster) = match answer {
-        Ok(answer) => answer,
+    let cluster = match Cluster::open(&shared.kafka) {
+        Ok(cluster) => cluster,
         Err(error) => {
-            unanswered(shared, &error, report).await;
+            report.problem(
+                "brokers",
+                format!("{error:#}"),
+                "mend the file of --kafka-config",
+            );
+            return Ok(Vec::new());
+        }
+    };
+    let reached = cluster.reach(limit, shutdown).await;
+    let brokers = match reached.and_then(|()| cluster.brokers()) {
+        Ok(brokers) => brokers,
+        Err(error) => {
+            unanswered(&cluster, shared, &error, report).await;
             return Ok(Vec::new());
         }
     };
@@ -183,8 +193,13 @@ async fn ask(
 }
 
 /// Says why nothing is answered: nobody is there, or only at an address that is not the one advertised.
-async fn unanswered(shared: &Shared, error: &anyhow::Error, report: &mut Report) {
-    let Complaints { brokers, first } = block_in_place(|| complaints(&shared.kafka, COMPLAINTS));
+async fn unanswered(
+    cluster: &Cluster,
+    shared: &Shared,
+    error: &anyhow::Error,
+    report: &mut Report,
+) {
+    let Complaints { brokers, first } = block_in_place(|| cluster.complaints(COMPLAINTS));
     if !reachable(&brokers, shared.kafka.brokers(), report).await {
         return;
     }

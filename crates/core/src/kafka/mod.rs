@@ -17,7 +17,7 @@ mod record;
 mod survey;
 
 pub use cluster::Cluster;
-pub use complaints::{Complaints, complaints};
+pub(crate) use complaints::Complaints;
 pub use config::{KafkaConfig, read_properties};
 pub use consumer::Consumer;
 pub use dead_letter::DeadLetters;
