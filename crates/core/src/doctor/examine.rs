@@ -4,7 +4,8 @@ use super::Report;
 use super::group::Group;
 use super::listeners::reachable;
 use super::sample::{Sample, Seen};
-use super::topics::{self, Sizes};
+use super::sizes::{self, Sizes};
+use super::topics;
 use crate::clock::now_ms;
 use crate::kafka::lag::{Lag, LagReader};
 use crate::kafka::{Broker, Cluster, Complaints, Consumer, Polled, Record};
@@ -155,12 +156,12 @@ async fn ask(
         None => None,
     };
     let sizes = Sizes {
-        input: topics::max_message(&settings),
-        letters: letters.as_ref().and_then(topics::max_message),
+        input: sizes::max_message(&settings),
+        letters: letters.as_ref().and_then(sizes::max_message),
         sent: shared.kafka.largest_sent(),
         largest: sample.largest,
     };
-    topics::sizes(&shared.topic, &sizes, report);
+    sizes::sizes(&shared.topic, &sizes, report);
 
     tokio::time::sleep(BETWEEN.saturating_sub(looked.elapsed())).await;
     let between = looked.elapsed();

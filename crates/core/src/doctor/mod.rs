@@ -3,7 +3,7 @@
 //! - `report`: findings, and how they are shown
 //! - [`examine`], `listeners`: brokers, topics, a sample of records and the group, asked within seconds and changed by nothing
 //! - `claims`: their store, asked for one object
-//! - `topics`, `sample` with `partitioner`, `group`, [`redis`]: what is made of the answers, without asking anything
+//! - `topics`, `sizes`, `sample` with `partitioner`, `group`, [`redis`]: what is made of the answers, without asking anything
 //!
 //! The mistakes that every newcomer makes are named as they would be searched for: no brokers available, wrong
 //! advertised listener, receives nothing, out of order, lag grows, message too large.
@@ -16,6 +16,7 @@ mod partitioner;
 pub mod redis;
 mod report;
 mod sample;
+mod sizes;
 mod topics;
 
 pub use examine::{Patient, examine};
