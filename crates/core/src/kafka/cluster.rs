@@ -62,7 +62,7 @@ impl Cluster {
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = left.clamp(Duration::from_millis(100), Duration::from_secs(1));
             let answer = block_in_place(|| self.client.fetch_metadata(None, wait));
-            block_in_place(|| while self.client.poll(Duration::from_millis(20)).is_some() {});
+            self.listen();
             match answer {
                 Ok(_) => break,
                 Err(error) if left.is_zero() => {
@@ -77,6 +77,11 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Hears what the client complains of, so that it does not pile up.
+    fn listen(&self) {
+        block_in_place(|| while self.client.poll(Duration::from_millis(20)).is_some() {});
     }
 
     /// Listens for `wait` to what the client complains of; less where it has named a broker.
@@ -144,6 +149,7 @@ impl Cluster {
                 Ok(None) => {}
                 Err(error) => tracing::warn!("{error:#}"),
             }
+            self.listen();
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(500)) => {}
                 () = shutdown.cancelled() => {}
