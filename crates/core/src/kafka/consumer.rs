@@ -10,7 +10,7 @@ use super::hints::Hints;
 use super::rebalances::{Change, Rebalances};
 use super::{KafkaConfig, Polled, Record};
 use anyhow::{Context as _, anyhow};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ pub(super) const ANSWER: Duration = Duration::from_secs(10);
 pub struct Consumer {
     pub(super) base: BaseConsumer<Rebalances>,
     pub(super) topic: String,
-    hints: Hints,
+    pub(super) hints: Hints,
     /// Partitions of a reader outside its group that have come to their end.
     ended: Mutex<Vec<i32>>,
     /// Where members note what they read.
@@ -222,31 +222,6 @@ impl Consumer {
     pub fn resume(&self, partitions: &[i32]) -> anyhow::Result<()> {
         let resumed = self.base.resume(&self.bare(partitions));
         resumed.with_context(|| format!("resuming {} {partitions:?}", self.topic))
-    }
-
-    /// Has the group told how far the worker is, without waiting: with a later poll, before partitions are let go and
-    /// at the end.
-    pub fn commit_hint(&self, positions: &[(i32, i64)]) {
-        self.hints.add(positions);
-    }
-
-    fn tell_group(&self, positions: Vec<(i32, i64)>) {
-        if positions.is_empty() {
-            return;
-        }
-        let committed = self
-            .list(&positions)
-            .and_then(|list| Ok(self.base.commit(&list, CommitMode::Async)?));
-        if let Err(error) = committed {
-            tracing::debug!("{error:#}");
-        }
-    }
-
-    /// Commits positions to the group and waits for the answer.
-    pub fn commit(&self, positions: &[(i32, i64)]) -> anyhow::Result<()> {
-        let list = self.list(positions)?;
-        let committed = self.base.commit(&list, CommitMode::Sync);
-        committed.with_context(|| format!("committing {} {positions:?}", self.topic))
     }
 
     /// The membership that fences a transaction's positions; to be fetched anew for each transaction.

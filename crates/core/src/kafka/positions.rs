@@ -1,14 +1,39 @@
-//! What a consumer can ask of positions: the group's, the log's, and those of a time.
+//! Positions: what a consumer tells its group, and what it asks of group, log and time.
 
 use super::Consumer;
 use super::consumer::ANSWER;
 use anyhow::Context as _;
 use rdkafka::Offset;
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::KafkaResult;
 use std::time::Duration;
 
 impl Consumer {
+    /// Has the group told how far the worker is, without waiting: with a later poll, before partitions are let go and
+    /// at the end.
+    pub fn commit_hint(&self, positions: &[(i32, i64)]) {
+        self.hints.add(positions);
+    }
+
+    pub(super) fn tell_group(&self, positions: Vec<(i32, i64)>) {
+        if positions.is_empty() {
+            return;
+        }
+        let committed = self
+            .list(&positions)
+            .and_then(|list| Ok(self.base.commit(&list, CommitMode::Async)?));
+        if let Err(error) = committed {
+            tracing::debug!("{error:#}");
+        }
+    }
+
+    /// Commits positions to the group and waits for the answer.
+    pub fn commit(&self, positions: &[(i32, i64)]) -> anyhow::Result<()> {
+        let list = self.list(positions)?;
+        let committed = self.base.commit(&list, CommitMode::Sync);
+        committed.with_context(|| format!("committing {} {positions:?}", self.topic))
+    }
+
     /// The positions that the group has committed, `None` where there is none.
     ///
     /// While some are part of an open transaction the brokers do not tell: that is an error after `wait`.
