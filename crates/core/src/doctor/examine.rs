@@ -141,7 +141,7 @@ async fn ask(
     let partitions: Vec<i32> = layout.iter().map(|one| one.partition).collect();
     let reader = LagReader::open(&shared.kafka, &shared.group, &shared.topic)?;
     let looked = Instant::now();
-    let before = block_in_place(|| reader.look(&partitions))?;
+    let before = block_in_place(|| first_look(&reader, &partitions))?;
     let sample = block_in_place(|| sample(shared, &before, see, shutdown))?;
     sample.judge(&shared.topic, report);
     let stamped = settings.get("message.timestamp.type");
@@ -210,6 +210,19 @@ async fn unanswered(
         format!("no brokers available: {error:#}{first}"),
         "see whether the brokers run, and whether their port can be reached from here",
     );
+}
+
+/// The first look, tried for a while: a coordinator that was elected a moment ago, for the first group of a cluster, says
+/// that it is none.
+fn first_look(reader: &LagReader, partitions: &[i32]) -> anyhow::Result<Vec<Lag>> {
+    let deadline = Instant::now() + SAMPLE;
+    loop {
+        match reader.look(partitions) {
+            Err(error) if Instant::now() < deadline => tracing::debug!("{error:#}"),
+            outcome => return outcome,
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn outputs(
