@@ -1,9 +1,11 @@
 //! `collector doctor`: what is wrong with brokers, topic, records, group or the place of the data set, and the remedy.
 
+mod files;
+
 use crate::frozen::{Freezer, Wanted};
-use crate::names;
 use crate::settings::{Config, Extent, Features};
 use crate::store::{Location, Store};
+use crate::{names, resume};
 use anyhow::Context;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -12,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tidemill_core::doctor::{Patient, Report, Seen, examine};
 use tidemill_core::kafka::Record;
+use tidemill_core::kafka::lag::Lag;
 use tidemill_core::record::{Reason, Reject};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +40,7 @@ pub async fn run(
         again: "another --out has all of it collected again",
     };
     let mut report = Report::default();
-    examine(&patient, see, &shutdown, &mut report).await;
+    let log = examine(&patient, see, &shutdown, &mut report).await;
     match place(&config.out).await {
         Ok(text) => report.ok("out", text),
         Err(error) => report.problem(
@@ -51,6 +54,13 @@ pub async fn run(
             "schema",
             format!("{error:#}"),
             "the flags that the data set was begun with, or another --out",
+        );
+    }
+    if let Err(error) = files(config, &log, &mut report).await {
+        report.problem(
+            "files",
+            format!("{error:#}"),
+            "collector verify names what is wrong; move away what was not written there by a collector",
         );
     }
     report.print(json)
@@ -88,6 +98,18 @@ fn folder_is_writable(folder: &Path) -> anyhow::Result<String> {
     } else {
         format!("{} will be made", folder.display())
     })
+}
+
+/// Where the files end in the log, as far as that was seen.
+async fn files(config: &Config, log: &[Lag], report: &mut Report) -> anyhow::Result<()> {
+    let topic = &config.shared.topic;
+    let ends = match &config.out {
+        _ if log.is_empty() => return Ok(()),
+        Location::Folder(folder) if !folder.is_dir() => Vec::new(),
+        out => resume::ends(&Store::open(out, false)?, topic).await?,
+    };
+    files::judge(topic, &ends, log, report);
+    Ok(())
 }
 
 /// That the flags agree with the data set that is there.

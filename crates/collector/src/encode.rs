@@ -1,18 +1,16 @@
 //! A batch as the bytes of its files: the same records, schema and version always give the same bytes.
 
+mod table;
+
 use crate::buffer::{Batch, Raw};
-use crate::columns::{Coordinates, Rows};
-use crate::features::{Columns, History};
+use crate::columns::Coordinates;
+use crate::features::History;
 use crate::footer::Footer;
 use crate::frozen::Frozen;
 use crate::{names, rejects};
-use anyhow::Context;
-use arrow::array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use table::Table;
 
 /// How the columns of a file are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,29 +59,20 @@ pub(crate) fn encode(
     codec: Codec,
     history: Option<&History>,
 ) -> anyhow::Result<Encoded> {
-    let mut rows = Rows::new(&frozen.schema, partition);
-    let mut features = history.map(History::columns);
+    let open = || Table::open(frozen, partition, codec, history);
+    let mut table = open()?;
     let mut rejected = Vec::new();
     let mut rejects = 0;
     for record in batch.records() {
         let content = record.content();
-        let pushed = content.and_then(|value| {
-            rows.push(coordinates(&record), value)?;
-            Ok(value.unwrap_or_default())
-        });
-        match pushed {
-            Ok(value) => {
-                if let Some(columns) = &mut features {
-                    columns.push(value);
-                }
-            }
-            Err(reject) => {
-                rejects += 1;
-                metrics::counter!("tidemill_rejected_total", "reason" => reject.reason.code())
-                    .increment(1);
-                rejects::write(&mut rejected, &record, &reject)?;
-            }
+        let pushed = content.and_then(|value| table.push(coordinates(&record), value));
+        if let Err(reject) = pushed {
+            rejects += 1;
+            metrics::counter!("tidemill_rejected_total", "reason" => reject.reason.code())
+                .increment(1);
+            rejects::write(&mut rejected, &record, &reject)?;
         }
+        table.write_if_full()?;
     }
     let footer = |first, next, rows, rejected, gap| Footer {
         topic: topic.to_owned(),
@@ -96,40 +85,29 @@ pub(crate) fn encode(
         schema: frozen.fingerprint.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let data = |footer: &Footer, rows: RecordBatch| -> anyhow::Result<File> {
+    let data = |footer: &Footer, table: Table<'_>| -> anyhow::Result<File> {
         Ok(File {
             path: names::data(topic, partition, footer.first),
-            bytes: parquet(footer, &rows, codec)?,
+            bytes: table.finish(footer)?,
         })
     };
     let gap = match batch.gap {
-        Some((from, to)) => {
-            let (features, _) = finished(history.map(History::columns));
-            let none = Rows::new(&frozen.schema, partition).finish(features)?;
-            Some(data(&footer(from, to, 0, 0, true), none)?)
-        }
+        Some((from, to)) => Some(data(&footer(from, to, 0, 0, true), open()?)?),
         None => None,
     };
-    let misfits = rows.misfits();
-    let footer = footer(batch.first, batch.next, rows.len() as u64, rejects, false);
-    let (features, unknown) = finished(features);
-    metrics::counter!("tidemill_unknown_features_total").increment(unknown);
-    let rows = rows.finish(features)?;
+    let misfits = table.misfits();
+    let footer = footer(batch.first, batch.next, table.rows(), rejects, false);
     let rejects = (!rejected.is_empty()).then(|| File {
         path: names::rejected(topic, partition, batch.first, batch.next),
         bytes: rejected.into(),
     });
     Ok(Encoded {
-        data: data(&footer, rows)?,
+        data: data(&footer, table)?,
         footer,
         gap,
         rejects,
         misfits,
     })
-}
-
-fn finished(columns: Option<Columns<'_>>) -> (Vec<ArrayRef>, u64) {
-    columns.map(Columns::finish).unwrap_or_default()
 }
 
 fn coordinates<'a>(
@@ -141,29 +119,6 @@ fn coordinates<'a>(
         key: record.key,
         headers: record.headers(),
     }
-}
-
-/// One Parquet file of one row group.
-fn parquet(footer: &Footer, rows: &RecordBatch, codec: Codec) -> anyhow::Result<Bytes> {
-    let properties = WriterProperties::builder()
-        .set_compression(codec.to_parquet()?)
-        .set_created_by(concat!("tidemill version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_key_value_metadata(Some(footer.to_key_values()))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_offset_index_disabled(true)
-        .set_max_row_group_row_count(None)
-        .build();
-    let options = ArrowWriterOptions::new()
-        .with_properties(properties)
-        .with_skip_arrow_metadata(true);
-    let mut file = Vec::with_capacity(rows.num_rows() * 64);
-    let write = |file: &mut Vec<u8>| {
-        let mut writer = ArrowWriter::try_new_with_options(file, rows.schema(), options)?;
-        writer.write(rows)?;
-        writer.close()
-    };
-    write(&mut file).context("writing a Parquet file")?;
-    Ok(file.into())
 }
 
 impl Codec {

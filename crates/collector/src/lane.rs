@@ -19,6 +19,7 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 use tidemill_core::admin::Health;
 use tidemill_core::claim::Resolver;
+use tidemill_core::metric::stage;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -199,13 +200,8 @@ async fn encode_one(
     };
     let started = Instant::now();
     let encoded = tokio::task::spawn_blocking(work).await;
-    stage("encode", started);
+    stage("encode", started.elapsed());
     encoded.context("encoding a file")?
-}
-
-/// Notes how long a stage of a file took.
-fn stage(name: &'static str, started: Instant) {
-    metrics::histogram!("tidemill_stage_seconds", "stage" => name).record(started.elapsed());
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "tidemill_misfits_total",
         &[],
-        "values kept in _extra because their column is missing or of another type",
+        "values kept in _extra because their column is missing, of another type, or too small for a list",
     ),
     Metric::counter(
         "tidemill_unknown_features_total",

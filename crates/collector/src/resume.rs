@@ -3,8 +3,9 @@
 use crate::lane::Sink;
 use crate::names;
 use crate::reader::read_footer;
-use crate::store::Listed;
+use crate::store::{Listed, Store};
 use anyhow::ensure;
+use std::collections::BTreeSet;
 use tidemill_core::exit::Failure;
 
 /// The position of each of these partitions: where its newest file ends, `None` where it has none.
@@ -20,17 +21,7 @@ pub(crate) async fn positions(
     for partition in partitions {
         let (firsts, newest) = chain(&files, &sink.topic, *partition);
         let position = match newest {
-            Some(file) => {
-                let footer = read_footer(&sink.store, &file.name, file.size).await?;
-                let named = names::data(&footer.topic, footer.partition, footer.first);
-                ensure!(
-                    named == file.name,
-                    "{} in {} holds what should be named {named}: it was renamed or copied",
-                    file.name,
-                    sink.store
-                );
-                Some(footer.next)
-            }
+            Some(file) => Some(end(&sink.store, file).await?),
             None => None,
         };
         for path in stale(
@@ -46,6 +37,35 @@ pub(crate) async fn positions(
         positions.push((*partition, position));
     }
     Ok(positions)
+}
+
+/// The position of each partition of `topic` that has files.
+pub(crate) async fn ends(store: &Store, topic: &str) -> anyhow::Result<Vec<(i32, i64)>> {
+    let files = store.list(None).await?;
+    let names = files
+        .iter()
+        .filter_map(|file| names::parse_data(&file.name));
+    let own = names.filter(|(of, ..)| *of == topic);
+    let partitions: BTreeSet<i32> = own.map(|(_, partition, _)| partition).collect();
+    let mut ends = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        if let (_, Some(file)) = chain(&files, topic, partition) {
+            ends.push((partition, end(store, file).await?));
+        }
+    }
+    Ok(ends)
+}
+
+/// The position that a file ends at.
+async fn end(store: &Store, file: &Listed) -> anyhow::Result<i64> {
+    let footer = read_footer(store, &file.name, file.size).await?;
+    let named = names::data(&footer.topic, footer.partition, footer.first);
+    ensure!(
+        named == file.name,
+        "{} in {store} holds what should be named {named}: it was renamed or copied",
+        file.name,
+    );
+    Ok(footer.next)
 }
 
 /// Where reading can start from a `position`, given the oldest offset and the end of the log: there, or at the oldest

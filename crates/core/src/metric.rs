@@ -1,6 +1,7 @@
 //! The metrics that a binary exposes: one table of names, labels and meanings, which `/metrics` and the README repeat.
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use std::time::Duration;
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,11 @@ pub const SHARED: &[Metric] = &[
         "time that a stage takes for a batch",
     ),
 ];
+
+/// Notes how long a stage of a batch took.
+pub fn stage(name: &'static str, took: Duration) {
+    histogram!("tidemill_stage_seconds", "stage" => name).record(took);
+}
 
 /// Describes the shared metrics and a binary's own to the process's recorder.
 pub(crate) fn register(own: &[Metric]) {

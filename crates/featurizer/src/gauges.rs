@@ -8,11 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::admin::Health;
-
-/// Notes how long a stage of a batch took.
-pub(crate) fn stage(name: &'static str, started: Instant) {
-    histogram!("tidemill_stage_seconds", "stage" => name).record(started.elapsed());
-}
+use tidemill_core::metric::stage;
 
 /// Handles of the metrics, which are updated once for each batch.
 pub(crate) struct Gauges {
@@ -86,7 +82,7 @@ impl Gauges {
 
     /// The step under way was applied.
     pub(crate) fn applied(&mut self, errors: usize, error: Option<&str>) {
-        stage("write", self.sent);
+        stage("write", self.sent.elapsed());
         if let Some(oldest) = self.oldest.take() {
             self.fresh
                 .record((tidemill_core::clock::now_ms() - oldest).max(0) as f64 / 1000.0);

@@ -37,6 +37,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         version: BINARY.version,
         max_bytes: cluster.max_message_bytes(&config.dead_letter_topic).await?,
     };
+    drop(cluster);
     for worker in 0..shared.workers {
         health.unready(format!("worker {worker}"), "joining the group");
     }

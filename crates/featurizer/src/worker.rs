@@ -86,7 +86,7 @@ impl Worker {
             applier: Applier::default(),
             partitions: BTreeMap::new(),
             claims: Claims::default(),
-            held: Held::default(),
+            held: Held::new(health, &format!("worker {number}")),
             resolver: resolver.clone(),
             token: Token { instance, count: 0 },
             disturbed: BTreeMap::new(),

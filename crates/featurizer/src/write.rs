@@ -1,13 +1,13 @@
 //! From a batch to the store: one step, or several where more has arrived than one step takes.
 
 use crate::apply::Occasion;
-use crate::gauges::stage;
 use crate::position::share;
 use crate::store::{Lost, Outcome};
 use crate::worker::{OTHERS, State};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use tidemill_core::clock::now_ms;
+use tidemill_core::metric::stage;
 
 /// How long dead letters may take to be acknowledged before their batch is done over.
 const LETTERS: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ impl State {
             if !self.load(users.clone(), when)? {
                 return Ok(false);
             }
-            stage("load", started);
+            stage("load", started.elapsed());
             let started = Instant::now();
             self.step.clear();
             let end = self.applier.apply(
@@ -57,7 +57,7 @@ impl State {
                 &mut self.step,
             );
             self.move_positions(begin..end);
-            stage("apply", started);
+            stage("apply", started.elapsed());
             if !self.finish()? || !self.store.send(&mut self.step)? {
                 return Ok(false);
             }

@@ -14,6 +14,7 @@ use crate::prediction::Times;
 use crate::status::Status;
 use crate::worker::Shared;
 use tidemill_core::clock::now_ms;
+use tidemill_core::metric::stage;
 
 /// A partition whose newest record is older is behind, and may wait longer for features.
 const BEHIND_MS: i64 = 1_000;
@@ -169,9 +170,4 @@ fn count(join: &Join, batch: &Batch<'_>) {
         let status = status.name();
         metrics::counter!("tidemill_feature_inputs_total", "status" => status).increment(count);
     }
-}
-
-/// Notes how long a stage of a batch took.
-pub fn stage(name: &'static str, took: Duration) {
-    metrics::histogram!("tidemill_stage_seconds", "stage" => name).record(took);
 }

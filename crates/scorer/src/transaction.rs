@@ -20,10 +20,10 @@ use rdkafka::producer::Producer as _;
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 use tidemill_core::kafka::{Consumer, KafkaConfig, Producer};
+use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
 
 use self::lane::{Lane, Remedy, remedy};
-use crate::scoring::stage;
 
 /// How long one step other than the commit may take.
 const STEP: Duration = Duration::from_secs(10);

@@ -105,6 +105,7 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
     thread::scope(|scope| {
         let worker = Worker {
             shared,
+            held: Held::new(&shared.health, &part),
             part,
             consumer: &consumer,
             scope,
@@ -115,7 +116,6 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
             undone: false,
             astray: false,
             positions: Positions::default(),
-            held: Held::default(),
             shutdown,
         };
         worker.work()

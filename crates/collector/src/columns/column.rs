@@ -1,12 +1,12 @@
 //! One column under construction: takes JSON values as they are written, or says that one does not fit.
 
+use super::list::List;
 use super::object::append_object;
 use super::scalar::{is_integer, parse_double, parse_int64, parse_timestamp, unescape};
-use super::texts::{Texts, nulls, offsets};
-use crate::json;
+use super::texts::{Texts, nulls};
 use crate::schema::Kind;
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray, StructArray,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, StructArray,
     TimestampMicrosecondArray,
 };
 use arrow::buffer::BooleanBuffer;
@@ -30,7 +30,7 @@ enum Values {
     Timestamp(Vec<i64>),
     Double(Vec<f64>),
     Text(Form, Texts),
-    List(Vec<i32>, Box<Column>),
+    List(List),
     Struct(Vec<(String, Column)>),
 }
 
@@ -52,7 +52,7 @@ impl Column {
             Kind::String => Values::Text(Form::String, Texts::default()),
             Kind::Integer => Values::Text(Form::Integer, Texts::default()),
             Kind::Json => Values::Text(Form::Json, Texts::default()),
-            Kind::List(item) => Values::List(Vec::new(), Box::new(Self::new(item))),
+            Kind::List(item) => Values::List(List::new(item)),
             Kind::Struct(columns) => {
                 let fields = columns
                     .iter()
@@ -72,7 +72,13 @@ impl Column {
     ///
     /// `false`: the value does not fit, and nothing was appended. Members of an object that do not fit its struct
     /// are added to `extra`, as `"key":value` with commas between them; without `extra` the object does not fit.
-    pub(super) fn append(&mut self, value: &str, extra: Option<&mut Vec<u8>>) -> bool {
+    /// Arrays take the cells of their elements from `room`, and do not fit where it is too small.
+    pub(super) fn append(
+        &mut self,
+        value: &str,
+        extra: Option<&mut Vec<u8>>,
+        room: &mut usize,
+    ) -> bool {
         if value == "null" {
             self.append_null();
             return true;
@@ -90,17 +96,8 @@ impl Column {
                 }
                 None => false,
             },
-            Values::List(ends, item) => {
-                let before = item.len();
-                let fits = json::elements(value, |element| item.append(element, None));
-                if fits {
-                    ends.push(item.len() as i32);
-                } else {
-                    item.truncate(before);
-                }
-                fits
-            }
-            Values::Struct(fields) => append_object(fields, rows, value, extra),
+            Values::List(list) => list.append(value, room),
+            Values::Struct(fields) => append_object(fields, rows, value, extra, room),
         };
         if fits {
             self.valid.push(true);
@@ -114,7 +111,7 @@ impl Column {
             Values::Int64(values) | Values::Timestamp(values) => values.push(0),
             Values::Double(values) => values.push(0.0),
             Values::Text(_, texts) => texts.push(b""),
-            Values::List(ends, item) => ends.push(item.len() as i32),
+            Values::List(list) => list.append_null(),
             Values::Struct(fields) => fields.iter_mut().for_each(|(_, field)| field.append_null()),
         }
         self.valid.push(false);
@@ -128,10 +125,7 @@ impl Column {
             Values::Int64(values) | Values::Timestamp(values) => values.truncate(rows),
             Values::Double(values) => values.truncate(rows),
             Values::Text(_, texts) => texts.truncate(rows),
-            Values::List(ends, item) => {
-                ends.truncate(rows);
-                item.truncate(ends.last().map_or(0, |end| *end as usize));
-            }
+            Values::List(list) => list.truncate(rows),
             Values::Struct(fields) => fields
                 .iter_mut()
                 .for_each(|(_, field)| field.truncate(rows)),
@@ -156,15 +150,7 @@ impl Column {
                 let (offsets, bytes) = texts.finish();
                 Arc::new(StringArray::try_new(offsets, bytes, nulls)?)
             }
-            (Values::List(ends, item), DataType::List(field)) => {
-                let item = item.finish(field.data_type())?;
-                Arc::new(ListArray::try_new(
-                    field.clone(),
-                    offsets(ends),
-                    item,
-                    nulls,
-                )?)
-            }
+            (Values::List(list), DataType::List(field)) => Arc::new(list.finish(field, nulls)?),
             (Values::Struct(columns), DataType::Struct(fields)) => {
                 let arrays = finish_all(columns.into_iter().map(|(_, column)| column), fields)?;
                 Arc::new(StructArray::try_new_with_length(

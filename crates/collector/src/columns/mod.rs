@@ -2,6 +2,7 @@
 
 mod column;
 mod coordinates;
+mod list;
 mod object;
 mod rows;
 mod scalar;

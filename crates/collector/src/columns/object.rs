@@ -13,6 +13,7 @@ pub(super) fn append_object(
     rows: usize,
     value: &str,
     extra: Option<&mut Vec<u8>>,
+    room: &mut usize,
 ) -> bool {
     let mut members = Vec::new();
     if json::members(value, &mut members).is_err() {
@@ -34,7 +35,7 @@ pub(super) fn append_object(
         match field {
             Some((_, column)) if column.len() > rows => {}
             Some((_, column)) => {
-                if !column.append(value, extra.is_some().then_some(&mut inner)) {
+                if !column.append(value, extra.is_some().then_some(&mut inner), room) {
                     column.append_null();
                     left_keys.insert(*key);
                     left.push((key, value.as_bytes().into()));

@@ -17,6 +17,17 @@ use tidemill_core::record::{Reason, Reject};
 /// Among so few members equal keys are found by comparing all.
 const FEW: usize = 64;
 
+/// Cells that are gathered before they are written, so that no number of columns and no length of lists takes more
+/// memory than this many; a cell is a value or a null. More than ordinary data has in a whole file.
+const CHUNK: usize = 2 << 20;
+
+/// Cells that the lists of a record may have however small it is.
+const LIST_CELLS: usize = 10_000;
+
+/// Cells that the lists of a record may have beyond that for each of its bytes: ten times what sparse records need. An
+/// element of three bytes, `{},`, has as many cells as there are columns.
+const CELLS_A_BYTE: usize = 4;
+
 /// Rows of one partition. All columns have the same length between two records.
 pub(crate) struct Rows {
     schema: Arc<arrow::datatypes::Schema>,
@@ -32,6 +43,10 @@ pub(crate) struct Rows {
     coordinates: CoordinateColumns,
     /// Values that fitted no column, counted by member of the record.
     misfits: usize,
+    /// Cells of a row, without those of lists.
+    width: usize,
+    /// Cells of all rows.
+    cells: usize,
     scratch: Vec<u8>,
 }
 
@@ -65,6 +80,8 @@ impl Rows {
             extra: TextColumn::default(),
             coordinates: CoordinateColumns::new(partition, schema.headers),
             misfits: 0,
+            width: schema.columns.iter().map(|own| own.kind.width()).sum(),
+            cells: 0,
             scratch: Vec::new(),
         }
     }
@@ -74,12 +91,18 @@ impl Rows {
         self.coordinates.len()
     }
 
+    /// There are as many as are to be gathered at a time; a function of records and schema alone.
+    pub(crate) fn is_full(&self) -> bool {
+        self.cells >= CHUNK
+    }
+
     /// How many fields of all rows fitted no column.
     pub(crate) fn misfits(&self) -> usize {
         self.misfits
     }
 
-    /// Adds a record as a row, or says why it cannot become one; then nothing was added.
+    /// Adds a record as a row, or says why it cannot become one; then nothing was added. A list that would take far
+    /// more memory than its text stays text, in `_extra`.
     pub(crate) fn push<'a>(
         &mut self,
         at: Coordinates<'a, impl Iterator<Item = (&'a str, Option<&'a [u8]>)>>,
@@ -95,12 +118,12 @@ impl Rows {
             Reject::new(reason, malformed.to_string())
         })?;
         self.scratch.clear();
-        self.push_members(&members);
+        self.push_members(&members, list_cells(text.len()));
         self.push_coordinates(at);
         Ok(())
     }
 
-    fn push_members(&mut self, members: &[Member<'_>]) {
+    fn push_members(&mut self, members: &[Member<'_>], list_cells: usize) {
         let row = self.len() + 1;
         // Looking for equal keys one by one would take hours among a million of them.
         let mut repeated = members.len() > FEW;
@@ -123,9 +146,10 @@ impl Rows {
         if repeated {
             keep_last(members, &mut places);
         }
+        let mut room = list_cells;
         for (member, place) in members.iter().zip(&places) {
             match place {
-                Place::Column(column) => self.push_field(*column, member),
+                Place::Column(column) => self.push_field(*column, member, &mut room),
                 Place::Extra if member.value != "null" => self.push_extra(member),
                 Place::Extra | Place::Nowhere => {}
             }
@@ -135,6 +159,7 @@ impl Rows {
                 column.append_null();
             }
         }
+        self.cells += self.width + list_cells - room;
     }
 
     fn place(&self, member: &Member<'_>, next: usize) -> Place {
@@ -146,9 +171,9 @@ impl Rows {
         column.map_or(Place::Extra, |column| Place::Column(*column))
     }
 
-    fn push_field(&mut self, column: usize, member: &Member<'_>) {
+    fn push_field(&mut self, column: usize, member: &Member<'_>, room: &mut usize) {
         let mut inner = Vec::new();
-        if !self.columns[column].append(member.value, Some(&mut inner)) {
+        if !self.columns[column].append(member.value, Some(&mut inner), room) {
             self.push_extra(member);
         } else if !inner.is_empty() {
             self.misfits += 1;
@@ -201,6 +226,11 @@ fn decode(value: Option<&[u8]>) -> Result<&str, Reject> {
             format!("the value is not UTF-8 at byte {at}"),
         )
     })
+}
+
+/// Cells that the lists of a record of `bytes` may have.
+fn list_cells(bytes: usize) -> usize {
+    (LIST_CELLS + CELLS_A_BYTE * bytes).min(CHUNK)
 }
 
 /// Of members with the same key only the last keeps its place.

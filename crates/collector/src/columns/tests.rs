@@ -140,6 +140,38 @@ fn what_fits_no_column_is_kept_to_the_letter() {
 }
 
 #[test]
+fn lists_that_take_far_more_than_their_text_stay_text() {
+    let fields: Vec<Value> = (0..1_000)
+        .map(|n| json!({"name": format!("f{n}"), "type": "int64"}))
+        .collect();
+    let item = json!({ "list": { "struct": fields } });
+    let schema =
+        schema(json!([{"name": "l", "type": item}, {"name": "m", "type": {"list": item}}]));
+    let many = format!("[{}{{}}]", "{},".repeat(1_000_000));
+    let records = [
+        r#"{"l":[{"f7":1},{},{}]}"#.to_owned(),
+        format!("{{\"l\":{many}}}"),
+        format!("{{\"m\":[{many},{many}],\"l\":[{{}}]}}"),
+        format!("{{\"m\":[{}[{{}}]]}}", "[{}],".repeat(1_000_000)),
+    ];
+    let mut rows = Rows::new(&schema, 0);
+    for (record, offset) in records.iter().zip(0..) {
+        rows.push(at(offset, None), Some(record.as_bytes()))
+            .unwrap();
+        assert!(!rows.is_full(), "{offset}");
+    }
+    let batch = rows.finish(Vec::new()).unwrap();
+    let lists = batch.column_by_name("l").unwrap().as_list::<i32>();
+    let lengths: Vec<i32> = (0..4).map(|row| lists.value_length(row)).collect();
+    assert_eq!(lengths, [3, 0, 1, 0]);
+    let extra = column(&batch, "_extra");
+    assert_eq!(extra[0], json!(null));
+    assert_eq!(extra[1], json!(records[1]));
+    assert_eq!(extra[2], json!(format!("{{\"m\":[{many},{many}]}}")));
+    assert_eq!(extra[3], json!(records[3]));
+}
+
+#[test]
 fn what_is_no_object_is_rejected_and_leaves_no_trace() {
     let schema = schema(json!([{"name": "n", "type": "int64"}]));
     let mut rows = Rows::new(&schema, 0);

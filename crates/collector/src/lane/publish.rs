@@ -1,6 +1,6 @@
 //! The publishing half of a lane: a batch's files become visible in their order, whatever the store does.
 
-use super::{Sink, Tell, What, stage};
+use super::{Sink, Tell, What};
 use crate::encode::{Encoded, File};
 use crate::footer::Footer;
 use crate::reader;
@@ -8,6 +8,7 @@ use crate::store::Creation;
 use anyhow::Context;
 use bytes::Bytes;
 use std::time::{Duration, Instant};
+use tidemill_core::metric::stage;
 use tokio::sync::mpsc;
 
 /// First and longest wait before a failed write is tried again.
@@ -18,7 +19,7 @@ pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>
     while let Some(files) = encoded.recv().await {
         let started = Instant::now();
         let what = publish(&sink, files).await;
-        stage("publish", started);
+        stage("publish", started.elapsed());
         let goes_on = matches!(what, What::Published(_));
         tell.tell(what);
         if !goes_on {

@@ -9,10 +9,15 @@ use hashbrown::HashMap;
 /// level the later ones are left to `_extra`.
 const MAX_FIELDS: usize = 1_000;
 
+/// More fields than this in all objects together become no columns either: each takes 16 kB while a file is written.
+const MAX_COLUMNS: usize = 2_000;
+
 /// The fields seen so far in the records of a sample.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
     fields: Object,
+    /// How many there are, in all objects.
+    columns: usize,
     records: usize,
 }
 
@@ -49,7 +54,7 @@ impl Sample {
         if json::members(text, &mut members).is_err() {
             return false;
         }
-        self.fields.observe(&members, 0);
+        self.fields.observe(&members, 0, &mut self.columns);
         self.records += 1;
         true
     }
@@ -72,8 +77,8 @@ impl Sample {
 }
 
 impl Object {
-    /// Takes an object into account; `false` when it has more fields than columns can be made of.
-    fn observe(&mut self, members: &[Member<'_>], depth: usize) -> bool {
+    /// Takes an object into account, counting new fields; `false` when it has more than columns can be made of.
+    fn observe(&mut self, members: &[Member<'_>], depth: usize, columns: &mut usize) -> bool {
         let mut all = true;
         for member in members {
             let Some(name) = unescape(member.key, member.escaped) else {
@@ -81,7 +86,7 @@ impl Object {
             };
             let place = match self.index.get(name.as_ref()) {
                 Some(place) => *place,
-                None if self.fields.len() == MAX_FIELDS => {
+                None if self.fields.len() == MAX_FIELDS || *columns >= MAX_COLUMNS => {
                     all = false;
                     continue;
                 }
@@ -89,10 +94,11 @@ impl Object {
                     self.index
                         .insert(name.clone().into_owned(), self.fields.len());
                     self.fields.push((name.into_owned(), Seen::Nothing));
+                    *columns += 1;
                     self.fields.len() - 1
                 }
             };
-            self.fields[place].1.observe(member.value, depth);
+            self.fields[place].1.observe(member.value, depth, columns);
         }
         all
     }
@@ -110,23 +116,23 @@ impl Object {
 }
 
 impl Seen {
-    fn observe(&mut self, value: &str, depth: usize) {
+    fn observe(&mut self, value: &str, depth: usize, columns: &mut usize) {
         let found = match value.as_bytes().first() {
             Some(b'n') | None => return,
             Some(b't' | b'f') => Seen::Bool,
             Some(b'"') if parse_timestamp(value).is_some() => Seen::Timestamp,
             Some(b'"') => Seen::String,
-            Some(b'[') => return self.observe_list(value, depth),
-            Some(b'{') => return self.observe_object(value, depth),
+            Some(b'[') => return self.observe_list(value, depth, columns),
+            Some(b'{') => return self.observe_object(value, depth, columns),
             Some(_) if value.contains(['.', 'e', 'E']) => Seen::Double,
             Some(_) if value.parse::<i64>().is_ok() => Seen::Int64,
             Some(_) => Seen::Integer,
         };
-        self.widen(found);
+        self.widen(found, columns);
     }
 
     /// The narrowest of these that takes the values of both.
-    fn widen(&mut self, found: Seen) {
+    fn widen(&mut self, found: Seen, columns: &mut usize) {
         let both = match (&*self, &found) {
             (own, found) if own == found => return,
             (Seen::Nothing, _) => found,
@@ -135,39 +141,58 @@ impl Seen {
             (Seen::Double, Seen::Int64) | (Seen::Integer, Seen::Int64) => return,
             (Seen::Timestamp, Seen::String) => Seen::String,
             (Seen::String, Seen::Timestamp) => return,
-            _ => Seen::Mixed,
+            _ => return self.mix(columns),
         };
         *self = both;
     }
 
-    fn observe_list(&mut self, value: &str, depth: usize) {
+    /// Its values have nothing in common: it is text, and its fields are no columns any more.
+    fn mix(&mut self, columns: &mut usize) {
+        *columns -= self.fields();
+        *self = Seen::Mixed;
+    }
+
+    /// How many fields there are in its objects.
+    fn fields(&self) -> usize {
+        match self {
+            Seen::List(item) => item.fields(),
+            Seen::Struct(object) => {
+                let fields = object.fields.iter();
+                fields.map(|(_, seen)| 1 + seen.fields()).sum()
+            }
+            _ => 0,
+        }
+    }
+
+    fn observe_list(&mut self, value: &str, depth: usize, columns: &mut usize) {
         if *self == Seen::Nothing {
             *self = Seen::List(Box::new(Seen::Nothing));
         }
         match self {
             Seen::List(item) if depth < MAX_DEPTH => {
                 json::elements(value, |element| {
-                    item.observe(element, depth + 1);
+                    item.observe(element, depth + 1, columns);
                     true
                 });
             }
-            _ => *self = Seen::Mixed,
+            _ => self.mix(columns),
         }
     }
 
-    fn observe_object(&mut self, value: &str, depth: usize) {
+    fn observe_object(&mut self, value: &str, depth: usize, columns: &mut usize) {
         if *self == Seen::Nothing {
             *self = Seen::Struct(Object::default());
         }
         let mut members = Vec::new();
         let whole = match self {
             Seen::Struct(object) if depth < MAX_DEPTH => {
-                json::members(value, &mut members).is_ok() && object.observe(&members, depth + 1)
+                json::members(value, &mut members).is_ok()
+                    && object.observe(&members, depth + 1, columns)
             }
             _ => false,
         };
         if !whole {
-            *self = Seen::Mixed;
+            self.mix(columns);
         }
     }
 
@@ -284,5 +309,24 @@ mod tests {
         let members: Vec<String> = (0..MAX_FIELDS + 1).map(|n| format!("\"k{n}\":1")).collect();
         let wide = format!("{{{}}}", members.join(","));
         assert_eq!(kind(&[&wide]), Some(Kind::Json));
+    }
+
+    #[test]
+    fn all_fields_together_are_bounded_and_those_of_texts_do_not_count() {
+        let object = |count: usize, value: &str| {
+            let members: Vec<String> = (0..count).map(|n| format!("\"k{n}\":{value}")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let mut sample = Sample::default();
+        // A map of a thousand and one users is no struct: what was counted of it is free again.
+        assert!(sample.observe(object(1, &object(MAX_FIELDS + 1, &object(5, "1"))).as_bytes()));
+        assert_eq!(sample.columns, 1);
+        assert!(sample.observe(object(40, &object(MAX_FIELDS, "1")).as_bytes()));
+        assert!((1_000..=MAX_COLUMNS).contains(&sample.columns));
+        let width = |sample: &Sample| -> usize {
+            let columns = sample.schema(false).columns;
+            columns.iter().map(|column| column.kind.width()).sum()
+        };
+        assert!(width(&sample) <= MAX_COLUMNS);
     }
 }

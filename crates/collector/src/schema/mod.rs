@@ -131,6 +131,16 @@ impl Schema {
     }
 }
 
+impl Kind {
+    /// How many cells a value takes, without the elements of lists.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Self::Struct(columns) => columns.iter().map(|column| column.kind.width()).sum(),
+            _ => 1,
+        }
+    }
+}
+
 fn check<'a>(
     columns: &'a [Column],
     taken: impl Iterator<Item = &'a str>,

@@ -1,28 +1,50 @@
 //! Partitions that stand still until the store of a claimed object answers, while the others go on.
 
 use super::Unavailable;
+use crate::admin::Health;
 use crate::kafka::Consumer;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two tries, at least; longer where a try takes longer, so that the other partitions have half of the time.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The partitions of one worker that are held.
-#[derive(Debug, Default)]
+/// The partitions of one worker that are held; the process is not ready while there are any.
+#[derive(Debug)]
 pub struct Held {
-    until: BTreeMap<i32, Instant>,
+    partitions: BTreeMap<i32, State>,
+    health: Arc<Health>,
+    /// What the health knows us by.
+    part: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// Not read until then.
+    Paused(Instant),
+    /// Read again since then: not held again for a while, it is well.
+    Tried(Instant),
 }
 
 impl Held {
-    /// Whether records of this partition are to be passed over: they come again.
-    pub fn contains(&self, partition: i32) -> bool {
-        self.until.contains_key(&partition)
+    /// None of those of `worker`, which tells a process's workers apart.
+    pub fn new(health: &Arc<Health>, worker: &str) -> Self {
+        Self {
+            partitions: BTreeMap::new(),
+            health: health.clone(),
+            part: format!("claims of {worker}"),
+        }
     }
 
-    /// Whether any partition is held.
+    /// Whether records of this partition are to be passed over: they come again.
+    pub fn contains(&self, partition: i32) -> bool {
+        matches!(self.partitions.get(&partition), Some(State::Paused(_)))
+    }
+
+    /// Whether any partition is held, or was a moment ago.
     pub fn any(&self) -> bool {
-        !self.until.is_empty()
+        !self.partitions.is_empty()
     }
 
     /// Stops reading a partition for a while.
@@ -34,8 +56,14 @@ impl Held {
     ) -> anyhow::Result<()> {
         let pause = error.took.max(PAUSE);
         tracing::warn!(partition, again_in = ?pause, "{error}");
-        self.until.insert(partition, Instant::now() + pause);
+        let reason = format!("partition {partition} waits: {error}");
+        self.health.unready(self.part.as_str(), reason);
+        self.set(partition, State::Paused(Instant::now() + pause));
         consumer.pause(&[partition])
+    }
+
+    fn set(&mut self, partition: i32, state: State) {
+        self.partitions.insert(partition, state);
     }
 
     /// Reads partitions again whose time has come, from where `next` says. Those that it knows nothing of stay held.
@@ -45,18 +73,25 @@ impl Held {
         next: impl Fn(i32) -> Option<i64>,
     ) -> anyhow::Result<()> {
         let now = Instant::now();
-        let due = self.until.iter().filter(|(_, until)| **until <= now);
-        let due: Vec<i32> = due.map(|(partition, _)| *partition).collect();
-        for partition in due {
-            let Some(position) = next(partition) else {
-                continue;
-            };
-            match consumer.seek(partition, position) {
-                Ok(()) => self.forget(consumer, &[partition])?,
-                Err(error) => {
-                    tracing::warn!("{error:#}");
-                    self.until.insert(partition, now + PAUSE);
+        for (partition, state) in self.partitions.clone() {
+            match state {
+                State::Paused(until) if until <= now => {
+                    let Some(position) = next(partition) else {
+                        continue;
+                    };
+                    match consumer.seek(partition, position) {
+                        Ok(()) => {
+                            consumer.resume(&[partition])?;
+                            self.set(partition, State::Tried(now));
+                        }
+                        Err(error) => {
+                            tracing::warn!("{error:#}");
+                            self.set(partition, State::Paused(now + PAUSE));
+                        }
+                    }
                 }
+                State::Tried(since) if since + PAUSE <= now => self.remove(partition),
+                _ => {}
             }
         }
         Ok(())
@@ -65,10 +100,17 @@ impl Held {
     /// Holds these no longer, because they go, or go on elsewhere.
     pub fn forget(&mut self, consumer: &Consumer, partitions: &[i32]) -> anyhow::Result<()> {
         for partition in partitions {
-            if self.until.remove(partition).is_some() {
+            if self.contains(*partition) {
                 consumer.resume(&[*partition])?;
             }
+            self.remove(*partition);
         }
         Ok(())
+    }
+
+    fn remove(&mut self, partition: i32) {
+        if self.partitions.remove(&partition).is_some() && self.partitions.is_empty() {
+            self.health.ready(&self.part);
+        }
     }
 }

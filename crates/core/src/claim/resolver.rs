@@ -3,6 +3,7 @@
 use super::reference::{Reference, is_claim};
 use super::{Claims, Content, Unavailable};
 use crate::location::{Location, bucket};
+use crate::metric::stage;
 use crate::record::{Reason, Reject};
 use anyhow::Context;
 use object_store::aws::AmazonS3Builder;
@@ -96,7 +97,7 @@ impl Resolver {
             Err(Miss::Later(error)) => ("unavailable", Err(Unavailable { error, took })),
         };
         metrics::counter!("tidemill_claims_total", "result" => result).increment(1);
-        metrics::histogram!("tidemill_stage_seconds", "stage" => "claim").record(took);
+        stage("claim", took);
         found
     }
 

@@ -4,10 +4,11 @@ use super::Report;
 use super::group::Group;
 use super::listeners::reachable;
 use super::sample::{Sample, Seen};
-use super::topics::{self, Sizes};
+use super::sizes::{self, Sizes};
+use super::topics;
 use crate::clock::now_ms;
 use crate::kafka::lag::{Lag, LagReader};
-use crate::kafka::{Broker, Cluster, Complaints, Consumer, Polled, Record, complaints};
+use crate::kafka::{Broker, Cluster, Complaints, Consumer, Polled, Record};
 use crate::settings::Shared;
 use anyhow::Context;
 use std::time::{Duration, Instant};
@@ -52,20 +53,24 @@ pub struct Patient<'a> {
     pub again: &'a str,
 }
 
-/// Examines everything that has to do with Kafka; `see` says what the binary makes of a record.
+/// Examines everything that has to do with Kafka, and claims; `see` says what the binary makes of a record. Returns what
+/// was seen of the topic's log, nothing where it was not reached.
 pub async fn examine(
     patient: &Patient<'_>,
     see: impl FnMut(&Record<'_>) -> Seen,
     shutdown: &CancellationToken,
     report: &mut Report,
-) {
-    if let Err(error) = ask(patient, see, shutdown, report).await {
-        report.problem(
-            "brokers",
-            format!("they answered at first, but then: {error:#}"),
-            "see the brokers' log, and what this client may do (ACLs)",
-        );
-    }
+) -> Vec<Lag> {
+    ask(patient, see, shutdown, report)
+        .await
+        .unwrap_or_else(|error| {
+            report.problem(
+                "brokers",
+                format!("they answered at first, but then: {error:#}"),
+                "see the brokers' log, and what this client may do (ACLs)",
+            );
+            Vec::new()
+        })
 }
 
 async fn ask(
@@ -73,21 +78,31 @@ async fn ask(
     see: impl FnMut(&Record<'_>) -> Seen,
     shutdown: &CancellationToken,
     report: &mut Report,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Lag>> {
     let Patient { shared, .. } = patient;
     let limit = shared.connect_timeout.min(CONNECT);
-    let connected = Cluster::connect(&shared.kafka, limit, shutdown).await;
-    let answer = connected.and_then(|cluster| Ok((cluster.brokers()?, cluster)));
-    let (brokers, cluster) = match answer {
-        Ok(answer) => answer,
+    let cluster = match Cluster::open(&shared.kafka) {
+        Ok(cluster) => cluster,
         Err(error) => {
-            unanswered(shared, &error, report).await;
-            return Ok(());
+            report.problem(
+                "brokers",
+                format!("{error:#}"),
+                "mend the file of --kafka-config",
+            );
+            return Ok(Vec::new());
+        }
+    };
+    let reached = cluster.reach(limit, shutdown).await;
+    let brokers = match reached.and_then(|()| cluster.brokers()) {
+        Ok(brokers) => brokers,
+        Err(error) => {
+            unanswered(&cluster, shared, &error, report).await;
+            return Ok(Vec::new());
         }
     };
     let given = shared.kafka.brokers();
     if !reachable(&brokers, given, report).await {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let place = |one: &Broker| format!("{}:{}", one.host, one.port);
     let places: Vec<String> = brokers.iter().map(place).collect();
@@ -105,7 +120,7 @@ async fn ask(
             format!("receives nothing: there is no topic {}", shared.topic),
             "check --topic and --brokers, or create it",
         );
-        return Ok(());
+        return Ok(Vec::new());
     }
     let settings = cluster
         .topic_settings(&shared.topic)
@@ -126,9 +141,13 @@ async fn ask(
     let partitions: Vec<i32> = layout.iter().map(|one| one.partition).collect();
     let reader = LagReader::open(&shared.kafka, &shared.group, &shared.topic)?;
     let looked = Instant::now();
-    let before = block_in_place(|| reader.look(&partitions))?;
+    let before = block_in_place(|| first_look(&reader, &partitions))?;
     let sample = block_in_place(|| sample(shared, &before, see, shutdown))?;
-    sample.judge(&shared.topic, now_ms(), report);
+    sample.judge(&shared.topic, report);
+    let stamped = settings.get("message.timestamp.type");
+    let by_brokers = stamped.is_some_and(|by| by == "LogAppendTime");
+    sample.judge_clock(by_brokers, now_ms(), report);
+    sample.claims.judge(&shared.claims, shutdown, report).await;
     if patient.by_user {
         sample.judge_keys(report);
     }
@@ -137,12 +156,12 @@ async fn ask(
         None => None,
     };
     let sizes = Sizes {
-        input: topics::max_message(&settings),
-        letters: letters.as_ref().and_then(topics::max_message),
+        input: sizes::max_message(&settings),
+        letters: letters.as_ref().and_then(sizes::max_message),
         sent: shared.kafka.largest_sent(),
         largest: sample.largest,
     };
-    topics::sizes(&shared.topic, &sizes, report);
+    sizes::sizes(&shared.topic, &sizes, report);
 
     tokio::time::sleep(BETWEEN.saturating_sub(looked.elapsed())).await;
     let between = looked.elapsed();
@@ -171,12 +190,17 @@ async fn ask(
     }
     group.judge_positions(report);
     group.judge_lag(now_ms(), report);
-    Ok(())
+    Ok(after)
 }
 
 /// Says why nothing is answered: nobody is there, or only at an address that is not the one advertised.
-async fn unanswered(shared: &Shared, error: &anyhow::Error, report: &mut Report) {
-    let Complaints { brokers, first } = block_in_place(|| complaints(&shared.kafka, COMPLAINTS));
+async fn unanswered(
+    cluster: &Cluster,
+    shared: &Shared,
+    error: &anyhow::Error,
+    report: &mut Report,
+) {
+    let Complaints { brokers, first } = block_in_place(|| cluster.complaints(COMPLAINTS));
     if !reachable(&brokers, shared.kafka.brokers(), report).await {
         return;
     }
@@ -186,6 +210,19 @@ async fn unanswered(shared: &Shared, error: &anyhow::Error, report: &mut Report)
         format!("no brokers available: {error:#}{first}"),
         "see whether the brokers run, and whether their port can be reached from here",
     );
+}
+
+/// The first look, tried for a while: a coordinator that was elected a moment ago, for the first group of a cluster, says
+/// that it is none.
+fn first_look(reader: &LagReader, partitions: &[i32]) -> anyhow::Result<Vec<Lag>> {
+    let deadline = Instant::now() + SAMPLE;
+    loop {
+        match reader.look(partitions) {
+            Err(error) if Instant::now() < deadline => tracing::debug!("{error:#}"),
+            outcome => return outcome,
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn outputs(

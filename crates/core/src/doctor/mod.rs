@@ -2,11 +2,13 @@
 //!
 //! - `report`: findings, and how they are shown
 //! - [`examine`], `listeners`: brokers, topics, a sample of records and the group, asked within seconds and changed by nothing
-//! - `topics`, `sample` with `partitioner`, `group`, [`redis`]: what is made of the answers, without asking anything
+//! - `claims`: their store, asked for one object
+//! - `topics`, `sizes`, `sample` with `partitioner`, `group`, [`redis`]: what is made of the answers, without asking anything
 //!
 //! The mistakes that every newcomer makes are named as they would be searched for: no brokers available, wrong
 //! advertised listener, receives nothing, out of order, lag grows, message too large.
 
+mod claims;
 mod examine;
 mod group;
 mod listeners;
@@ -14,6 +16,7 @@ mod partitioner;
 pub mod redis;
 mod report;
 mod sample;
+mod sizes;
 mod topics;
 
 pub use examine::{Patient, examine};

@@ -1,6 +1,7 @@
 //! The newest records of a topic, judged: keys, usability, clocks.
 
 use super::Report;
+use super::claims::Sampled;
 use super::partitioner::{crc32, murmur2};
 use crate::record::Reject;
 use hashbrown::HashMap;
@@ -24,6 +25,7 @@ pub(super) struct Sample {
     pub(super) records: u64,
     /// The largest key and value together, in bytes.
     pub(super) largest: usize,
+    pub(super) claims: Sampled,
     newest: Option<i64>,
     rejected: BTreeMap<&'static str, (u64, String)>,
     unkeyed: u64,
@@ -48,6 +50,7 @@ impl Sample {
         let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
         self.largest = self.largest.max(length(key) + length(value));
         self.newest = self.newest.max(timestamp);
+        self.claims.take(value);
         match key {
             None => self.unkeyed += 1,
             Some(key) => {
@@ -70,8 +73,8 @@ impl Sample {
         }
     }
 
-    /// Judges whether the records can be used, at `now` in epoch milliseconds.
-    pub(super) fn judge(&self, topic: &str, now: i64, report: &mut Report) {
+    /// Judges whether the records can be used.
+    pub(super) fn judge(&self, topic: &str, report: &mut Report) {
         if self.records == 0 {
             return;
         }
@@ -93,13 +96,20 @@ impl Sample {
                 format!("mend what writes them to {topic}; sandbox dead-letters shows and sends back what was set aside"),
             );
         }
+    }
+
+    /// Judges clocks at `now` in epoch milliseconds: that of the brokers where they stamp the records of this topic
+    /// (`by_brokers`), else those of the producers. One that is behind cannot be told from records that are old.
+    pub(super) fn judge_clock(&self, by_brokers: bool, now: i64, report: &mut Report) {
+        let whose = if by_brokers {
+            "the brokers' clock is"
+        } else {
+            "timestamps are"
+        };
         match self.newest.map(|newest| newest - now) {
             Some(ahead) if ahead > AHEAD_MS => report.warning(
                 "clock",
-                format!(
-                    "timestamps are up to {} s ahead of the clock here",
-                    ahead / 1000
-                ),
+                format!("{whose} up to {} s ahead of the clock here", ahead / 1000),
                 "synchronise the clocks of producers, brokers and this machine (NTP)",
             ),
             Some(ahead) => report.ok(
@@ -214,9 +224,16 @@ mod tests {
         let reject = Reject::new(Reason::MissingField, "user_id is missing");
         sample.take((0, 1), (None, None), Some(200_000), Seen::Rejected(reject));
         let mut report = Report::default();
-        sample.judge("t", 100_000, &mut report);
+        sample.judge("t", &mut report);
+        sample.judge_clock(false, 100_000, &mut report);
         let levels: Vec<Level> = report.findings.iter().map(|one| one.level).collect();
         assert_eq!(levels, [Level::Warning, Level::Warning]);
-        assert!(report.findings[1].message.contains("100 s ahead"));
+        assert!(
+            report.findings[1]
+                .message
+                .contains("timestamps are up to 100 s ahead")
+        );
+        sample.judge_clock(true, 100_000, &mut report);
+        assert!(report.findings[2].message.contains("brokers' clock"));
     }
 }

@@ -1,14 +1,13 @@
 //! The cluster before the first record: is it there, are the topics, and which have to be made.
 
-use super::{KafkaConfig, certificate};
+use super::complaints::{Cause, Listener};
+use super::{Complaints, KafkaConfig, certificate};
 use crate::exit::Failure;
 use anyhow::{Context, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -21,73 +20,12 @@ const DEFAULT_MAX_MESSAGE: usize = 1_048_588;
 
 /// A connection for questions about the cluster.
 pub struct Cluster {
-    admin: AdminClient<Trouble>,
+    kafka: KafkaConfig,
+    /// Asks, and hears what is wrong: complaints come only to who polls, which a client for changes never does.
+    client: BaseConsumer<Listener>,
+    /// Changes, and asks for settings; opened when it is first needed.
+    admin: OnceLock<AdminClient<Listener>>,
 }
-
-/// Keeps the client's last complaint, which says more than the error of a call that timed out.
-#[derive(Default)]
-pub(super) struct Trouble(Mutex<Option<Complaint>>);
-
-/// What the client complained of.
-#[derive(Clone)]
-struct Complaint {
-    cause: Cause,
-    reason: String,
-}
-
-/// Of two complaints the greater one says more.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Cause {
-    /// No connection, or a lost one: what follows a failed greeting too.
-    Transport,
-    /// Connected, and hung up on before the first answer.
-    Greeting,
-    /// No agreement on TLS, or on who the broker is.
-    Tls,
-    /// No agreement on who we are.
-    Authentication,
-}
-
-impl ClientContext for Trouble {
-    fn error(&self, error: KafkaError, reason: &str) {
-        let all_down = KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
-        if error == all_down {
-            return;
-        }
-        let cause = match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::SSL) => Cause::Tls,
-            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
-                Cause::Authentication
-            }
-            // A broker without TLS is a lost connection to the client.
-            _ if reason.contains("SSL handshake failed") => Cause::Tls,
-            _ => Cause::Transport,
-        };
-        self.note(cause, reason);
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(?level, facility, "{message}");
-        // The client takes this for an everyday hang-up, and raises no error.
-        if message.contains("in state APIVERSION_QUERY") {
-            let reason = message.split_once("]: ").map_or(message, |(_, told)| told);
-            self.note(Cause::Greeting, reason);
-        }
-    }
-}
-
-impl Trouble {
-    fn note(&self, cause: Cause, reason: &str) {
-        let reason = reason.to_owned();
-        if let Ok(mut last) = self.0.lock()
-            && last.as_ref().is_none_or(|last| last.cause <= cause)
-        {
-            *last = Some(Complaint { cause, reason });
-        }
-    }
-}
-
-impl ConsumerContext for Trouble {}
 
 impl Cluster {
     /// Connects, trying for `timeout`; after that the error says what the client complained of last.
@@ -98,34 +36,78 @@ impl Cluster {
         timeout: Duration,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let first = kafka.client().create_with_context(Trouble::default());
-        let first: BaseConsumer<Trouble> = first.map_err(unusable)?;
+        let cluster = Self::open(kafka)?;
+        cluster.reach(timeout, shutdown).await?;
+        Ok(cluster)
+    }
+
+    /// Begins to connect.
+    pub(crate) fn open(kafka: &KafkaConfig) -> anyhow::Result<Self> {
+        let client = kafka.client().create_with_context(Listener::default());
+        Ok(Self {
+            kafka: kafka.clone(),
+            client: client.map_err(unusable)?,
+            admin: OnceLock::new(),
+        })
+    }
+
+    /// Waits for an answer for `timeout`; after that the error says what the client complained of last.
+    pub(crate) async fn reach(
+        &self,
+        timeout: Duration,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<()> {
         let deadline = Instant::now() + timeout;
         while !shutdown.is_cancelled() {
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = left.clamp(Duration::from_millis(100), Duration::from_secs(1));
-            let answer = block_in_place(|| first.fetch_metadata(None, wait));
-            // Complaints are heard only by whoever polls, which a client for questions never does.
-            block_in_place(|| while first.poll(Duration::from_millis(20)).is_some() {});
+            let answer = block_in_place(|| self.client.fetch_metadata(None, wait));
+            self.listen();
             match answer {
                 Ok(_) => break,
                 Err(error) if left.is_zero() => {
-                    return Err(unreachable(kafka, first.context(), &error, timeout));
+                    return Err(unreachable(
+                        &self.kafka,
+                        self.client.context(),
+                        &error,
+                        timeout,
+                    ));
                 }
                 Err(error) => tracing::debug!(%error, "brokers do not answer yet"),
             }
         }
-        let admin = kafka.client().create_with_context(Trouble::default());
+        Ok(())
+    }
+
+    /// Hears what the client complains of, so that it does not pile up.
+    fn listen(&self) {
+        block_in_place(|| while self.client.poll(Duration::from_millis(20)).is_some() {});
+    }
+
+    /// Listens for `wait` to what the client complains of; less where it has named a broker.
+    pub(crate) fn complaints(&self, wait: Duration) -> Complaints {
+        let deadline = Instant::now() + wait;
+        loop {
+            let found = self.client.context().complaints();
+            if !found.brokers.is_empty() || Instant::now() >= deadline {
+                return found;
+            }
+            // It has nothing to bring but complaints.
+            self.client.poll(Duration::from_millis(100));
+        }
+    }
+
+    pub(super) fn client(&self) -> &rdkafka::client::Client<Listener> {
+        self.client.client()
+    }
+
+    pub(super) fn admin(&self) -> anyhow::Result<&AdminClient<Listener>> {
+        if let Some(admin) = self.admin.get() {
+            return Ok(admin);
+        }
+        let admin = self.kafka.client().create_with_context(Listener::default());
         let admin = admin.map_err(unusable)?;
-        Ok(Self { admin })
-    }
-
-    pub(super) fn client(&self) -> &rdkafka::client::Client<Trouble> {
-        self.admin.inner()
-    }
-
-    pub(super) fn admin(&self) -> &AdminClient<Trouble> {
-        &self.admin
+        Ok(self.admin.get_or_init(|| admin))
     }
 
     /// How many partitions a topic has; `None` when there is no such topic.
@@ -167,6 +149,7 @@ impl Cluster {
                 Ok(None) => {}
                 Err(error) => tracing::warn!("{error:#}"),
             }
+            self.listen();
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(500)) => {}
                 () = shutdown.cancelled() => {}
@@ -183,7 +166,7 @@ impl Cluster {
         let count = i32::try_from(partitions)?;
         let new = NewTopic::new(topic, count, TopicReplication::Fixed(-1));
         let options = AdminOptions::new().operation_timeout(Some(ANSWER));
-        let outcome = self.admin.create_topics([&new], &options).await;
+        let outcome = self.admin()?.create_topics([&new], &options).await;
         match outcome.context("creating topics")?.pop() {
             Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => {
                 bail!("creating topic {topic}: {code}; create it by hand or grant the right to")
@@ -217,16 +200,13 @@ fn unusable(error: KafkaError) -> anyhow::Error {
 /// Nobody answered: why, as far as the client has said, and what to look at.
 fn unreachable(
     kafka: &KafkaConfig,
-    trouble: &Trouble,
+    heard: &Listener,
     error: &KafkaError,
     timeout: Duration,
 ) -> anyhow::Error {
-    let last = trouble.0.lock().ok();
-    let last = last.and_then(|last| last.clone());
-    let (cause, reason) = match last {
-        Some(last) => (last.cause, last.reason),
-        None => (Cause::Transport, error.to_string()),
-    };
+    let (cause, reason) = heard
+        .greatest()
+        .unwrap_or_else(|| (Cause::Transport, error.to_string()));
     let brokers = kafka.brokers();
     let (found, check) = match cause {
         Cause::Transport => (

@@ -1,68 +1,106 @@
-//! What a client complains of that does not get through: the only trace of brokers at addresses that lead nowhere.
+//! What a client complains of: often the only trace of what is wrong, since a call that timed out says nothing.
 //!
 //! A client forgets the address that it was given as soon as a broker there has told it another. Where that one cannot
 //! be reached nothing is answered any more, and only the complaints name it.
 
-use super::{Broker, KafkaConfig};
+use super::Broker;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 /// What a client complained of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Complaints {
+pub(crate) struct Complaints {
     /// Brokers that the client was told of and cannot reach, as they advertise themselves.
-    pub brokers: Vec<Broker>,
+    pub(crate) brokers: Vec<Broker>,
     /// The first complaint.
-    pub first: Option<String>,
+    pub(crate) first: Option<String>,
 }
 
+/// Of two complaints the one of the greater cause says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cause {
+    /// No connection, or a lost one: what follows a failed greeting too.
+    Transport,
+    /// Connected, and hung up on before the first answer.
+    Greeting,
+    /// No agreement on TLS, or on who the broker is.
+    Tls,
+    /// No agreement on who we are.
+    Authentication,
+}
+
+/// Hears a client's complaints. The client must be polled for them to come.
 #[derive(Default)]
-struct Reasons(Mutex<Vec<String>>);
+pub(super) struct Listener(Mutex<Heard>);
 
-impl ConsumerContext for Reasons {}
+#[derive(Default)]
+struct Heard {
+    complaints: Complaints,
+    /// The last of the greatest cause.
+    greatest: Option<(Cause, String)>,
+}
 
-impl ClientContext for Reasons {
+impl ConsumerContext for Listener {}
+
+impl ClientContext for Listener {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            return;
-        }
-        if let Ok(mut reasons) = self.0.lock() {
-            reasons.push(reason.to_owned());
+        let cause = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => return,
+            Some(RDKafkaErrorCode::SSL) => Cause::Tls,
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+                Cause::Authentication
+            }
+            // A broker without TLS is a lost connection to the client.
+            _ if reason.contains("SSL handshake failed") => Cause::Tls,
+            _ => Cause::Transport,
+        };
+        self.note(cause, reason);
+        if let Ok(mut heard) = self.0.lock() {
+            let complaints = &mut heard.complaints;
+            complaints.first.get_or_insert_with(|| reason.to_owned());
+            if let Some(broker) = broker(reason)
+                && !complaints.brokers.contains(&broker)
+            {
+                complaints.brokers.push(broker);
+            }
         }
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(?level, facility, "{message}");
+        // The client takes this for an everyday hang-up, and raises no error.
+        if message.contains("in state APIVERSION_QUERY") {
+            let reason = message.split_once("]: ").map_or(message, |(_, told)| told);
+            self.note(Cause::Greeting, reason);
+        }
     }
 }
 
-/// Listens for `wait` to what a client of its own complains of; less where it names a broker.
-pub fn complaints(kafka: &KafkaConfig, wait: Duration) -> Complaints {
-    let mut found = Complaints::default();
-    let client: Result<BaseConsumer<Reasons>, _> = kafka
-        .consumer("tidemill-doctor")
-        .create_with_context(Reasons::default());
-    let Ok(client) = client else { return found };
-    let deadline = Instant::now() + wait;
-    while found.brokers.is_empty() && Instant::now() < deadline {
-        // It has nothing to bring but complaints.
-        client.poll(Duration::from_millis(100));
-        let reasons = client
-            .context()
-            .0
-            .lock()
-            .map(|mut all| std::mem::take(&mut *all));
-        for reason in reasons.unwrap_or_default() {
-            found.brokers.extend(broker(&reason));
-            found.first.get_or_insert(reason);
+impl Listener {
+    fn note(&self, cause: Cause, reason: &str) {
+        if let Ok(mut heard) = self.0.lock()
+            && heard
+                .greatest
+                .as_ref()
+                .is_none_or(|(last, _)| *last <= cause)
+        {
+            heard.greatest = Some((cause, reason.to_owned()));
         }
     }
-    found.brokers.dedup();
-    found
+
+    /// The last complaint of the greatest cause.
+    pub(super) fn greatest(&self) -> Option<(Cause, String)> {
+        self.0.lock().ok()?.greatest.clone()
+    }
+
+    /// What was complained of so far.
+    pub(super) fn complaints(&self) -> Complaints {
+        let heard = self.0.lock();
+        heard.map_or_else(|_| Complaints::default(), |heard| heard.complaints.clone())
+    }
 }
 
 /// The broker that a complaint is about, such as `ssl://host:9092/1: Failed to resolve ...`; none where it is about an

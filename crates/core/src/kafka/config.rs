@@ -1,9 +1,11 @@
 //! librdkafka properties: our defaults, the user's file over them, and over both what the guarantees rest on.
 
+use super::assigned::Assigned;
 use rdkafka::ClientConfig;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Properties that a configuration file may not set, each with what to do instead.
 const OURS: [(&str, &str); 11] = [
@@ -57,6 +59,8 @@ const PRODUCER: [(&str, &str); 6] = [
 pub struct KafkaConfig {
     brokers: String,
     properties: BTreeMap<String, String>,
+    /// What the members that are opened with this read.
+    pub(super) assigned: Arc<Assigned>,
 }
 
 impl fmt::Debug for KafkaConfig {
@@ -76,6 +80,7 @@ impl KafkaConfig {
         Self {
             brokers,
             properties,
+            assigned: Arc::default(),
         }
     }
 

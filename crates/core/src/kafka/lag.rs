@@ -4,7 +4,8 @@
 //! records, which nobody ever reads. So the first record after a position is looked at itself: its age is the lag in
 //! seconds, and where there is none the group is at the end.
 
-use super::consumer::{ANSWER, held};
+use super::assigned::Assigned;
+use super::consumer::ANSWER;
 use super::{Consumer, KafkaConfig, Polled};
 use crate::settings::Shared;
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,7 +125,7 @@ impl LagReader {
 /// on telling when the workers are stuck, which is when it matters.
 pub fn watch(shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()> {
     let reader = LagReader::open(&shared.kafka, &shared.group, &shared.topic)?;
-    let (group, topic) = (shared.group.clone(), shared.topic.clone());
+    let (assigned, topic) = (shared.kafka.assigned.clone(), shared.topic.clone());
     std::thread::Builder::new()
         .name("lag".into())
         .spawn(move || {
@@ -132,7 +133,7 @@ pub fn watch(shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()>
             let mut next = Instant::now();
             while !shutdown.is_cancelled() {
                 if Instant::now() >= next {
-                    tell(&reader, &group, &topic, &mut told);
+                    tell(&reader, &assigned, &topic, &mut told);
                     next = Instant::now() + EVERY;
                 }
                 std::thread::sleep(Duration::from_millis(100));
@@ -141,8 +142,8 @@ pub fn watch(shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()>
     Ok(())
 }
 
-fn tell(reader: &LagReader, group: &str, topic: &str, told: &mut BTreeSet<i32>) {
-    let held = held(group, topic);
+fn tell(reader: &LagReader, assigned: &Assigned, topic: &str, told: &mut BTreeSet<i32>) {
+    let held = assigned.partitions();
     let partitions: Vec<i32> = held.iter().copied().collect();
     let lags = match reader.look(&partitions) {
         Ok(lags) => lags,

@@ -1,19 +1,27 @@
 //! Everything that speaks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
 
+mod assigned;
 mod certificate;
 mod cluster;
 mod complaints;
 mod config;
 mod consumer;
 mod dead_letter;
+mod hints;
 pub mod lag;
+mod polled;
+mod positions;
 mod producer;
+mod rebalances;
+mod record;
 mod survey;
 
 pub use cluster::Cluster;
-pub use complaints::{Complaints, complaints};
+pub(crate) use complaints::Complaints;
 pub use config::{KafkaConfig, read_properties};
-pub use consumer::{Consumer, Polled, Record};
+pub use consumer::Consumer;
 pub use dead_letter::DeadLetters;
+pub use polled::Polled;
 pub use producer::{Outgoing, Producer, one_header};
+pub use record::Record;
 pub use survey::{Broker, Layout, Member};

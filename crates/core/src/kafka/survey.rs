@@ -77,7 +77,7 @@ impl Cluster {
     pub async fn topic_settings(&self, topic: &str) -> anyhow::Result<BTreeMap<String, String>> {
         let asked = [ResourceSpecifier::Topic(topic)];
         let options = AdminOptions::new().request_timeout(Some(ANSWER));
-        let mut answer = self.admin().describe_configs(&asked, &options).await?;
+        let mut answer = self.admin()?.describe_configs(&asked, &options).await?;
         let settings = answer
             .pop()
             .context("no answer")?

@@ -1,8 +1,9 @@
-//! Sends dead letters back, each once.
+//! Sends dead letters back, each once: readers of what is committed find each of them exactly once, whoever is killed
+//! and however many send.
 //!
 //! What was sent back is noted on a topic beside that of the dead letters, in the transaction that sends it: a kill
 //! in between undoes both. The transactional id is that of the topic, so that of two who send at once the first is
-//! fenced off before the second reads what is noted.
+//! fenced off, and what it has open undone, before the second reads what is noted.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
@@ -85,22 +86,9 @@ impl Sender {
     }
 
     fn send_some(&self, letters: &[Letter]) -> Result<()> {
-        self.producer.begin_transaction()?;
-        for letter in letters {
-            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&letter.source);
-            record.key = letter.key.as_deref();
-            record.payload = letter.value.as_deref();
-            record.partition = letter.partition_back();
-            // Close to when it was first sent, which counts for events without a time of their own.
-            record.timestamp = letter.timestamp_ms;
-            record.headers = Some(letter.own_headers());
-            let mark = letter.mark();
-            let note = BaseRecord::<str, [u8]>::to(&self.notes).key(mark.as_str());
-            let note = note.payload(&[]);
-            let sent = self.producer.send(record).map_err(|(error, _)| error);
-            sent.and_then(|()| self.producer.send(note).map_err(|(error, _)| error))?;
-        }
-        let committed = self.producer.commit_transaction(ANSWER);
+        let begun = self.producer.begin_transaction();
+        let sent = begun.and_then(|()| letters.iter().try_for_each(|letter| self.send_one(letter)));
+        let committed = sent.and_then(|()| self.producer.commit_transaction(ANSWER));
         if let Err(error) = committed {
             let undone = self.producer.abort_transaction(ANSWER);
             return Err(error).context(match undone {
@@ -109,6 +97,22 @@ impl Sender {
             });
         }
         Ok(())
+    }
+
+    /// Sends a letter and its note.
+    fn send_one(&self, letter: &Letter) -> KafkaResult<()> {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&letter.source);
+        record.key = letter.key.as_deref();
+        record.payload = letter.value.as_deref();
+        record.partition = letter.partition_back();
+        // Close to when it was first sent, which counts for events without a time of their own.
+        record.timestamp = letter.timestamp_ms;
+        record.headers = Some(letter.own_headers());
+        let mark = letter.mark();
+        let note = BaseRecord::<str, [u8]>::to(&self.notes).key(mark.as_str());
+        let note = note.payload(&[]);
+        self.producer.send(record).map_err(|(error, _)| error)?;
+        self.producer.send(note).map_err(|(error, _)| error)
     }
 }
 

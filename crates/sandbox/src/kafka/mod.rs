@@ -1,19 +1,19 @@
 //! The sandbox's own way to Kafka, apart from core's on purpose: what checks the binaries must not share their client code.
 
 mod producer;
+mod topics;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 pub use self::producer::Producer;
+pub use self::topics::{create_topics, delete_before};
 
 /// How long a single question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -64,30 +64,6 @@ impl Stored {
             headers: headers.unwrap_or_default(),
         }
     }
-}
-
-/// Creates topics with `partitions` each; those that exist already are left alone.
-pub fn create_topics(brokers: &str, topics: &[&str], partitions: i32) -> Result<()> {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .create()
-        .context("creating a Kafka client")?;
-    let wanted: Vec<NewTopic<'_>> = topics
-        .iter()
-        .map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(1)))
-        .collect();
-    let options = AdminOptions::new()
-        .operation_timeout(Some(ANSWER))
-        .request_timeout(Some(ANSWER));
-    let outcomes = block_on(admin.create_topics(&wanted, &options))?
-        .with_context(|| format!("creating topics at {brokers}"))?;
-    for outcome in outcomes {
-        match outcome {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => bail!("cannot create topic {topic}: {code}"),
-        }
-    }
-    Ok(())
 }
 
 /// Drives a future to its end.

@@ -1,6 +1,7 @@
 //! A Kafka broker of our own: Apache Kafka in KRaft mode, one node, made to start fast and to stay small.
 
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,14 +11,14 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::secure::Listeners;
-use super::{START_LIMIT, jars, ports};
-use crate::process::{Launch, Process, Signal};
+use super::server::Server;
+use super::{jars, ports};
+use crate::process::Launch;
 
 /// A running broker.
 #[derive(Debug)]
 pub struct Kafka {
-    process: Process,
-    port: u16,
+    server: Server,
 }
 
 impl Kafka {
@@ -67,33 +68,14 @@ impl Kafka {
             folder: folder.to_owned(),
             detached,
         };
-        let mut kafka = Kafka {
-            process: Process::spawn(launch)?,
-            port,
-        };
-        kafka.wait()?;
-        Ok(kafka)
+        let mut server = Server::spawn(launch, port, |port| answers(&address(port)))?;
+        server.wait()?;
+        Ok(Kafka { server })
     }
 
     /// `127.0.0.1:PORT`.
     pub fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// The process id.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    /// `kill -9`; the data folder stays.
-    pub fn kill(&mut self) -> Result<()> {
-        self.process.kill()
-    }
-
-    /// Starts again after [`Kafka::kill`], on the same port and data, and waits until it answers.
-    pub fn start_again(&mut self) -> Result<()> {
-        self.process.start_again()?;
-        self.wait()
+        address(self.port())
     }
 
     /// Starts again advertising this address, host and port, where clients then look for it.
@@ -108,21 +90,24 @@ impl Kafka {
         )?;
         self.start_again()
     }
+}
 
-    /// `SIGSTOP`: connections stay open, nothing is answered.
-    pub fn pause(&self) -> Result<()> {
-        self.process.signal(Signal::Stop)
-    }
+impl Deref for Kafka {
+    type Target = Server;
 
-    /// `SIGCONT` after [`Kafka::pause`].
-    pub fn resume(&self) -> Result<()> {
-        self.process.signal(Signal::Continue)
+    fn deref(&self) -> &Server {
+        &self.server
     }
+}
 
-    fn wait(&mut self) -> Result<()> {
-        let brokers = self.brokers();
-        self.process.wait_until(START_LIMIT, || answers(&brokers))
+impl DerefMut for Kafka {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
+}
+
+fn address(port: u16) -> String {
+    format!("127.0.0.1:{port}")
 }
 
 /// Whether the brokers answer a request for metadata within a second.

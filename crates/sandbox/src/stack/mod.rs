@@ -13,6 +13,7 @@ pub(crate) mod ports;
 mod redis;
 pub(crate) mod scratch;
 mod secure;
+mod server;
 
 use std::env;
 use std::fs;
@@ -29,6 +30,7 @@ pub use self::mock::Mock;
 pub use self::redis::Redis;
 pub use self::scratch::state_folder;
 pub use self::secure::{PASSWORD, SecureKafka, USER, secure_redis};
+pub use self::server::Server;
 
 /// How long a server may take until it answers.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::TcpStream;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,15 +11,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{START_LIMIT, cache, jars, ports};
-use crate::process::{Launch, Process, Signal};
+use super::server::Server;
+use super::{cache, jars, ports};
+use crate::process::Launch;
 use crate::progress;
 
 /// A running `redis-server` with an append-only file, so that it keeps its data over a restart.
 #[derive(Debug)]
 pub struct Redis {
-    process: Process,
-    port: u16,
+    server: Server,
     origin: String,
 }
 
@@ -50,13 +51,9 @@ impl Redis {
             folder: folder.to_owned(),
             detached,
         };
-        let mut redis = Redis {
-            process: Process::spawn(launch)?,
-            port,
-            origin,
-        };
-        redis.wait()?;
-        Ok(redis)
+        let mut server = Server::spawn(launch, port, |port| answers(&address(port)))?;
+        server.wait()?;
+        Ok(Redis { server, origin })
     }
 
     /// Starts one with these arguments and waits until it listens; `None` where it was built without TLS.
@@ -74,63 +71,41 @@ impl Redis {
             folder: folder.to_owned(),
             detached: false,
         };
-        let mut redis = Redis {
-            process: Process::spawn(launch)?,
-            port,
-            origin,
-        };
-        let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
-        match redis.process.wait_until(START_LIMIT, listens) {
-            Err(_) if redis.process.output().contains("Bad directive") => Ok(None),
-            outcome => outcome.map(|()| Some(redis)),
+        let listens = |port| TcpStream::connect(("127.0.0.1", port)).is_ok();
+        let mut server = Server::spawn(launch, port, listens)?;
+        match server.wait() {
+            Err(_) if server.process.output().contains("Bad directive") => Ok(None),
+            outcome => outcome.map(|()| Some(Redis { server, origin })),
         }
-    }
-
-    /// The port it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
     }
 
     /// `redis://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        address(self.port())
     }
 
     /// Where the program came from, for people.
     pub fn origin(&self) -> &str {
         &self.origin
     }
+}
 
-    /// The process id.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
+impl Deref for Redis {
+    type Target = Server;
 
-    /// `kill -9`; the data folder stays.
-    pub fn kill(&mut self) -> Result<()> {
-        self.process.kill()
+    fn deref(&self) -> &Server {
+        &self.server
     }
+}
 
-    /// Starts again after [`Redis::kill`], on the same port and data, and waits until it answers.
-    pub fn start_again(&mut self) -> Result<()> {
-        self.process.start_again()?;
-        self.wait()
+impl DerefMut for Redis {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
+}
 
-    /// `SIGSTOP`: connections stay open, nothing is answered.
-    pub fn pause(&self) -> Result<()> {
-        self.process.signal(Signal::Stop)
-    }
-
-    /// `SIGCONT` after [`Redis::pause`].
-    pub fn resume(&self) -> Result<()> {
-        self.process.signal(Signal::Continue)
-    }
-
-    fn wait(&mut self) -> Result<()> {
-        let url = self.url();
-        self.process.wait_until(START_LIMIT, || answers(&url))
-    }
+fn address(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
 }
 
 /// Whether a Redis at `url` answers a PING within a second.

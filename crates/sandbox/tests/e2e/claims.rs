@@ -303,6 +303,9 @@ fn a_store_that_is_away_holds_up_its_partition_and_nothing_else() -> Result<()> 
             let times = line.and_then(|line| line.rsplit(' ').next()?.parse::<u32>().ok());
             Ok((times >= Some(2)).then_some(()))
         })?;
+        let (status, reasons) = program.page("/readyz")?;
+        assert_eq!(status, 503);
+        assert!(reasons.contains("the store of --claims"), "{reasons}");
     }
     until("the records of the other partition", SOON, || {
         let done = count(&scene, "beside")?.is_some()
@@ -326,6 +329,9 @@ fn a_store_that_is_away_holds_up_its_partition_and_nothing_else() -> Result<()> 
         };
         Ok((users && all(predicted(&scene)?) && all(collected(&scene)?)).then_some(()))
     })?;
+    for program in [&mut featurizer, &mut scorer, &mut collector] {
+        program.wait_ready()?;
+    }
     // Eight probes, and each of the three once.
     assert_eq!(predicted(&scene)?.len(), 11);
     assert_eq!(count(&scene, "claimed")?.as_deref(), Some("1"));

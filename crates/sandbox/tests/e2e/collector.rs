@@ -122,7 +122,9 @@ fn bounded(scene: &Scene, out: &str, more: &[&str]) -> Result<Program> {
 
 fn finish(mut program: Program) -> Result<()> {
     let status = program.wait_for_end(SOON)?;
-    assert!(status.success(), "{}", program.output());
+    let said = program.output();
+    assert!(status.success(), "{said}");
+    assert!(!said.contains("EOF"), "the end is no news: {said}");
     Ok(())
 }
 

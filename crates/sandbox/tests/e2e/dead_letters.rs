@@ -1,13 +1,16 @@
 //! What was set aside is listed by reason, and goes back once.
 
+use std::collections::HashMap;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rdkafka::ClientConfig;
+use rdkafka::consumer::Consumer as _;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use sandbox::harness::{Names, Scene, until};
-use sandbox::kafka::Stored;
+use sandbox::kafka::{Isolation, Stored, create_topics, reader};
+use sandbox::process::{Launch, Process, Signal};
 
 use crate::SOON;
 
@@ -123,5 +126,114 @@ fn dead_letters_are_listed_and_go_back_once() -> Result<()> {
     assert!(scorer.terminate()?.success());
     let (done, text) = dead_letters(&scene, &["--resend", "--yes", topic])?;
     assert!(done && text.contains("sent back 2 to"), "{text}");
+    Ok(())
+}
+
+/// Dead letters of a topic of one partition, as a scorer writes them, each with a key of its own.
+fn set_aside(scene: &Scene, topic: &str, count: usize) -> Result<()> {
+    let letters = Names::dead_letters(topic);
+    create_topics(&scene.brokers, &[&letters], 1)?;
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &scene.brokers)
+        .create()?;
+    for number in 0..count {
+        let key = number.to_string();
+        let headers = [("reason", "invalid_json"), ("source.topic", topic)]
+            .into_iter()
+            .fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header {
+                    key,
+                    value: Some(value),
+                })
+            });
+        let record = BaseRecord::to(&letters)
+            .key(&key)
+            .payload("{")
+            .headers(headers);
+        producer.send(record).map_err(|(error, _)| error)?;
+        if number % 50_000 == 49_999 {
+            producer.flush(SOON)?;
+        }
+    }
+    producer.flush(SOON)?;
+    Ok(())
+}
+
+/// Begins to send back all letters of a topic.
+fn begin(scene: &Scene, name: &str, topic: &str) -> Result<Process> {
+    let arguments = [
+        "dead-letters",
+        "--brokers",
+        &scene.brokers,
+        "--resend",
+        "--yes",
+        topic,
+    ];
+    Process::spawn(Launch {
+        name: name.to_owned(),
+        program: env!("CARGO_BIN_EXE_sandbox").into(),
+        arguments: arguments.map(Into::into).to_vec(),
+        environment: Vec::new(),
+        folder: scene.folder().to_owned(),
+        detached: false,
+    })
+}
+
+/// Waits until 2,000 further records of the topic are written, committed or not; without rests, to be there in time.
+fn until_at_work(scene: &Scene, topic: &str, sender: &mut Process) -> Result<()> {
+    let reader = reader(&scene.brokers, Isolation::ReadUncommitted)?;
+    let (_, before) = reader.fetch_watermarks(topic, 0, SOON)?;
+    while reader.fetch_watermarks(topic, 0, SOON)?.1 < before + 2_000 {
+        let ended = sender.ended()?;
+        assert!(ended.is_none(), "{ended:?}: {}", sender.output());
+    }
+    Ok(())
+}
+
+/// How often each key is back, for readers of what is committed.
+fn times_back(scene: &Scene, topic: &str) -> Result<HashMap<Vec<u8>, usize>> {
+    let mut times = HashMap::new();
+    for record in scene.read(topic)? {
+        *times.entry(record.key.context("no key")?).or_default() += 1;
+    }
+    Ok(times)
+}
+
+#[test]
+fn each_letter_goes_back_once_over_a_kill_and_with_two_who_send() -> Result<()> {
+    const LETTERS: usize = 100_000;
+    let scene = Scene::new("letters-killed", 1)?;
+    let topic = &scene.names.transactions;
+    set_aside(&scene, topic, LETTERS)?;
+
+    let mut killed = begin(&scene, "killed", topic)?;
+    until_at_work(&scene, topic, &mut killed)?;
+    killed.kill()?;
+    let done = killed.output().contains("\nsent back ");
+    assert!(!done, "it was at work: {}", killed.output());
+
+    // What that left open is undone when the next begins, and what this one has open when a third does.
+    let mut first = begin(&scene, "first", topic)?;
+    until_at_work(&scene, topic, &mut first)?;
+    first.signal(Signal::Stop)?;
+    let mut second = begin(&scene, "second", topic)?;
+    let ended = second.wait_for_end(SOON)?;
+    assert!(ended.success(), "{}", second.output());
+    first.signal(Signal::Continue)?;
+    assert!(!first.wait_for_end(SOON)?.success(), "both sent all of it");
+    let said = first.output();
+    assert!(said.contains("somebody else sends back letters"), "{said}");
+
+    let times = times_back(&scene, topic)?;
+    assert_eq!(times.len(), LETTERS);
+    assert!(times.values().all(|times| *times == 1));
+    let said = second.output();
+    let count = said
+        .lines()
+        .find_map(|line| line.strip_prefix("sent back ")?.split(' ').next());
+    let count: usize = count.context("it says how many")?.parse()?;
+    assert!(count < LETTERS - 2_000, "{count} were left to it");
+    let (done, text) = dead_letters(&scene, &["--resend", "--yes", topic])?;
+    assert!(done && text.contains("nothing to send back"), "{text}");
     Ok(())
 }

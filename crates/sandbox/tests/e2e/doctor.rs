@@ -12,7 +12,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use sandbox::harness::{Names, Program, Scene, until};
-use sandbox::kafka::Producer;
+use sandbox::kafka::{Producer, delete_before};
 use sandbox::stack::Stack;
 
 use crate::SOON;
@@ -407,5 +407,64 @@ fn retention_redis_owner_model_and_folder() -> Result<()> {
         diagnosis(scene.collector("collector", &["doctor", "--out", out.to_str().unwrap()])?)?;
     assert_eq!(code, 1, "{report}");
     assert_found(&report, "problem", "out", &["cannot write", "a-file"]);
+    Ok(())
+}
+
+#[test]
+fn a_data_set_against_its_log_and_claims_against_their_store() -> Result<()> {
+    let scene = Scene::new("behind", 1)?;
+    let topic = &scene.names.labeled_events;
+    let label = (None, Some(r#"{"label":1}"#));
+    scene.send(topic, &[label; 5])?;
+    let doctor = |label: &str, more: &[&str]| {
+        let flags = [&["doctor"], more].concat();
+        diagnosis(scene.collector(label, &flags)?)
+    };
+    let (_, report) = doctor("none", &[])?;
+    assert_found(&report, "ok", "files", &["none of", "yet"]);
+    let mut collector = scene.collector("collector", &["--until-end"])?;
+    assert!(collector.wait_for_end(SOON)?.success());
+    scene.send(topic, &[label; 5])?;
+    let (code, report) = doctor("behind", &[])?;
+    assert_eq!(code, 0, "{report}");
+    assert_found(&report, "ok", "files", &["5 offsets before the end"]);
+    delete_before(&scene.brokers, topic, 0, 8)?;
+    let (code, report) = doctor("gap", &[])?;
+    assert_eq!(code, 1, "{report}");
+    let says = ["deleted 3 records", "retention.ms"];
+    assert_found(&report, "problem", "files", &says);
+    let other = &scene.names.transactions;
+    scene.send(other, &[(None, Some(PAYMENT))])?;
+    let data_set = scene.data_set();
+    let file = std::fs::read_dir(&data_set)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.to_string_lossy().contains(&format!("/{topic}+")))
+        .context("a data file")?;
+    std::fs::copy(
+        &file,
+        data_set.join(format!("{topic}+00000+00000000000000000007.parquet")),
+    )?;
+    let (code, report) = doctor("copied", &[])?;
+    assert_eq!(code, 1, "{report}");
+    let says = ["should be named", "collector verify"];
+    assert_found(&report, "problem", "files", &says);
+
+    let claim = r#"{"$claim":{"path":"no/such","length":1,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}"#;
+    let folder = scene.folder().join("claims");
+    std::fs::create_dir(&folder)?;
+    let place = [
+        "doctor",
+        "--claims",
+        folder.to_str().context("a path in UTF-8")?,
+    ];
+    let (_, report) = diagnosis(scene.scorer("unclaimed", &place)?)?;
+    assert_found(&report, "ok", "claims", &["answers", "no claim"]);
+    scene.send(other, &[(None, Some(claim))])?;
+    let (code, report) = diagnosis(scene.scorer("missing", &place)?)?;
+    assert_eq!(code, 1, "{report}");
+    let says = ["claim_missing", "--claims"];
+    assert_found(&report, "problem", "claims", &says);
+    let (_, report) = diagnosis(scene.scorer("no-place", &["doctor"])?)?;
+    assert_found(&report, "warning", "claims", &["there is no --claims"]);
     Ok(())
 }

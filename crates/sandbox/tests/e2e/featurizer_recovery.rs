@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use sandbox::harness::{Program, Scene, until};
+use sandbox::kafka::delete_before;
 use sandbox::simulate::now_ms;
 use serde_json::json;
 
@@ -39,20 +37,6 @@ fn send(scene: &Scene, user: &str, keys: &[&str]) -> Result<()> {
     scene.send(&scene.names.user_events, &records)
 }
 
-/// Deletes what lies before a position of partition 0, as retention does.
-fn delete_before(scene: &Scene, position: i64) -> Result<()> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &scene.brokers);
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&scene.names.user_events, 0, Offset::Offset(position))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(admin.delete_records(&list, &AdminOptions::new()))?;
-    Ok(())
-}
-
 fn counter(program: &Program, name: &str) -> Result<u64> {
     let (_, metrics) = program.page("/metrics")?;
     let lines = metrics.lines().filter(|line| line.starts_with(name));
@@ -70,7 +54,7 @@ fn what_retention_has_deleted_is_counted_and_marked() -> Result<()> {
     featurizer.kill()?;
     let before_ms = now_ms();
     send(&scene, "u", &["k"; 20])?;
-    delete_before(&scene, 25)?;
+    delete_before(&scene.brokers, &scene.names.user_events, 0, 25)?;
     featurizer.start_again()?;
     // 10 before the gap, and the last 5 of the other 20.
     let hash = until_count(&scene, "u", "15")?;

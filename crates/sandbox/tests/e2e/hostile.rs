@@ -70,6 +70,7 @@ fn all() -> Vec<Hostile> {
         ("many fields", with(&many(&|n| format!("\"f{n}\":{n},"), 700_000)), used),
         ("many fields of one name", with(&many(&|_| "\"amount\":2,".into(), 800_000)), used),
         ("many fields in an object", with(&format!("\"more\":{{{}\"z\":1}},", many(&|n| format!("\"f{n}\":{n},"), 600_000))), used),
+        ("many objects of many columns", with(&format!("\"items\":[{{{}\"z\":1}}{}],", many(&|n| format!("\"f{n}\":{n},"), 900), ",{}".repeat(LARGE / 3 - 9_999))), used),
         ("many small numbers", with(&format!("\"more\":[{}1],", "1,".repeat(LARGE / 2 - 9))), used),
         ("many escapes", with(&format!("\"more\":\"{}\",", "\\u0000".repeat(LARGE / 6 - 99))), used),
         ("a number too large", instead("amount", "1e999"), live("invalid_json")),

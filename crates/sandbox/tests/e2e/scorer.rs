@@ -10,11 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use sandbox::harness::{Link, Program, Scene, until};
-use sandbox::kafka::{Producer, Stored};
+use sandbox::kafka::{Producer, Stored, delete_before};
 use sandbox::stack::Stack;
 use serde_json::Value;
 
@@ -354,20 +351,6 @@ fn a_group_is_moved_while_it_has_no_members_and_only_then() -> Result<()> {
     Ok(())
 }
 
-/// Deletes what lies before a position in each partition, as retention does.
-fn delete_before(scene: &Scene, position: i64) -> Result<()> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &scene.brokers);
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&scene.names.transactions, 0, Offset::Offset(position))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(admin.delete_records(&list, &AdminOptions::new()))?;
-    Ok(())
-}
-
 #[test]
 fn what_retention_has_deleted_is_said_and_the_rest_is_scored() -> Result<()> {
     let scene = Scene::new("retention", 1)?;
@@ -375,7 +358,7 @@ fn what_retention_has_deleted_is_said_and_the_rest_is_scored() -> Result<()> {
     scorer.wait_ready()?;
     assert!(scorer.terminate()?.success());
     send(&scene, 50)?;
-    delete_before(&scene, 20)?;
+    delete_before(&scene.brokers, &scene.names.transactions, 0, 20)?;
     scorer.start_again()?;
     let predictions = all_scored(&scene, 30)?;
     let first = receipt(&predictions[0])?;

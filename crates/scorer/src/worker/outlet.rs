@@ -8,13 +8,14 @@ use std::time::Instant;
 use anyhow::anyhow;
 use tidemill_core::clock::now_ms;
 use tidemill_core::kafka::Consumer;
+use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::batch::Batch;
 use crate::delivery::{Delivery, Outcome};
 use crate::publish::Publisher;
-use crate::scoring::{Scored, stage};
+use crate::scoring::Scored;
 
 /// Takes a batch when the one before it is done with.
 pub(super) struct Outlet<'s> {

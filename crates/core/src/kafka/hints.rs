@@ -1,0 +1,72 @@
+//! How far a worker is, as far as its group has not been told.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often, at most, the group is told. The brokers take milliseconds for each commit, and heartbeats queue behind
+/// them, so that one for each of many small batches would cost the membership.
+const BETWEEN: Duration = Duration::from_millis(200);
+
+/// Positions that the group is to be told of.
+#[derive(Default)]
+pub(super) struct Hints(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    untold: BTreeMap<i32, i64>,
+    told: Option<Instant>,
+}
+
+impl Hints {
+    /// Notes positions.
+    pub(super) fn add(&self, positions: &[(i32, i64)]) {
+        self.state().untold.extend(positions.iter().copied());
+    }
+
+    /// What is untold, once it is time to tell. By time and not by the previous answer, since the client reports only
+    /// answers that are errors.
+    pub(super) fn due(&self) -> Vec<(i32, i64)> {
+        let mut state = self.state();
+        if state.told.is_some_and(|told| told.elapsed() < BETWEEN) {
+            return Vec::new();
+        }
+        state.take()
+    }
+
+    /// What is untold.
+    pub(super) fn all(&self) -> Vec<(i32, i64)> {
+        self.state().take()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Vec<(i32, i64)> {
+        if !self.untold.is_empty() {
+            self.told = Some(Instant::now());
+        }
+        std::mem::take(&mut self.untold).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_positions_are_told_now_and_then_and_once() {
+        let hints = Hints::default();
+        assert_eq!(hints.due(), []);
+        hints.add(&[(0, 1), (1, 1)]);
+        hints.add(&[(0, 2)]);
+        assert_eq!(hints.due(), [(0, 2), (1, 1)]);
+        hints.add(&[(1, 3)]);
+        assert_eq!(hints.due(), [], "too soon");
+        assert_eq!(hints.all(), [(1, 3)], "at the end in any case");
+        assert_eq!(hints.all(), []);
+    }
+}

@@ -1,0 +1,87 @@
+//! Positions: what a consumer tells its group, and what it asks of group, log and time.
+
+use super::Consumer;
+use super::consumer::ANSWER;
+use anyhow::Context as _;
+use rdkafka::Offset;
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::error::KafkaResult;
+use std::time::Duration;
+
+impl Consumer {
+    /// Has the group told how far the worker is, without waiting: with a later poll, before partitions are let go and
+    /// at the end.
+    pub fn commit_hint(&self, positions: &[(i32, i64)]) {
+        self.hints.add(positions);
+    }
+
+    pub(super) fn tell_group(&self, positions: Vec<(i32, i64)>) {
+        if positions.is_empty() {
+            return;
+        }
+        let committed = self
+            .list(&positions)
+            .and_then(|list| Ok(self.base.commit(&list, CommitMode::Async)?));
+        if let Err(error) = committed {
+            tracing::debug!("{error:#}");
+        }
+    }
+
+    /// Commits positions to the group and waits for the answer.
+    pub fn commit(&self, positions: &[(i32, i64)]) -> anyhow::Result<()> {
+        let list = self.list(positions)?;
+        let committed = self.base.commit(&list, CommitMode::Sync);
+        committed.with_context(|| format!("committing {} {positions:?}", self.topic))
+    }
+
+    /// The positions that the group has committed, `None` where there is none.
+    ///
+    /// While some are part of an open transaction the brokers do not tell: that is an error after `wait`.
+    pub fn committed(
+        &self,
+        partitions: &[i32],
+        wait: Duration,
+    ) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
+        let list = self
+            .base
+            .committed_offsets(self.bare(partitions), wait)
+            .with_context(|| format!("reading the committed positions of {}", self.topic))?;
+        let positions = list.elements().into_iter().map(|element| {
+            element.error()?;
+            Ok((
+                element.partition(),
+                element.offset().to_raw().filter(|raw| *raw >= 0),
+            ))
+        });
+        let positions: KafkaResult<Vec<_>> = positions.collect();
+        positions.with_context(|| format!("reading the committed positions of {}", self.topic))
+    }
+
+    /// The offset of the oldest record of a partition, and the position after its newest.
+    pub fn log_range(&self, partition: i32) -> anyhow::Result<(i64, i64)> {
+        let range = self.base.fetch_watermarks(&self.topic, partition, ANSWER);
+        range.with_context(|| format!("reading the log range of {} {partition}", self.topic))
+    }
+
+    /// The position of the first record with this Kafka timestamp or a later one; the log's end where there is none.
+    pub fn positions_at(
+        &self,
+        partitions: &[i32],
+        time_ms: i64,
+    ) -> anyhow::Result<Vec<(i32, i64)>> {
+        let asked: Vec<(i32, i64)> = partitions.iter().map(|id| (*id, time_ms)).collect();
+        let found = self
+            .base
+            .offsets_for_times(self.list(&asked)?, ANSWER)
+            .with_context(|| format!("looking up time {time_ms} in {}", self.topic))?;
+        let position = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+            let partition = element.partition();
+            match (element.error(), element.offset()) {
+                (Err(error), _) => Err(error.into()),
+                (Ok(()), Offset::Offset(offset)) => Ok((partition, offset)),
+                (Ok(()), _) => Ok((partition, self.log_range(partition)?.1)),
+            }
+        };
+        found.elements().into_iter().map(position).collect()
+    }
+}

@@ -1,0 +1,41 @@
+//! What is wrong with a configuration, all of it at once.
+
+use crate::exit::Failure;
+
+/// The problems of a configuration, collected so that all are told at once.
+#[derive(Debug, Default)]
+pub struct Problems(pub(super) Vec<String>);
+
+impl Problems {
+    /// Notes a problem; the sentence names the flag or field and the remedy.
+    pub fn add(&mut self, problem: impl Into<String>) {
+        self.0.push(problem.into());
+    }
+
+    /// The parsed value of a flag, or `None` and a problem that names flag, value and what is expected.
+    pub fn take<T>(
+        &mut self,
+        flag: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        parse(text)
+            .map_err(|expected| self.add(format!("{flag} {text:?}: {expected}")))
+            .ok()
+    }
+
+    /// Ends the start where there are problems.
+    pub fn finish(self) -> anyhow::Result<()> {
+        match self.0.as_slice() {
+            [] => Ok(()),
+            [problem] => Err(Failure::usage(problem.clone())),
+            all => {
+                let list = all.join("\n  - ");
+                let count = all.len();
+                Err(Failure::usage(format!(
+                    "{count} problems in the configuration:\n  - {list}"
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Topics made, and records of theirs deleted as retention would.
+
+use anyhow::{Context, Result, bail};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::{ANSWER, block_on};
+
+fn admin(brokers: &str) -> Result<AdminClient<DefaultClientContext>> {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()
+        .context("creating a Kafka client")
+}
+
+/// Creates topics with `partitions` each; those that exist already are left alone.
+pub fn create_topics(brokers: &str, topics: &[&str], partitions: i32) -> Result<()> {
+    let admin = admin(brokers)?;
+    let wanted: Vec<NewTopic<'_>> = topics
+        .iter()
+        .map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(1)))
+        .collect();
+    let options = AdminOptions::new()
+        .operation_timeout(Some(ANSWER))
+        .request_timeout(Some(ANSWER));
+    let outcomes = block_on(admin.create_topics(&wanted, &options))?
+        .with_context(|| format!("creating topics at {brokers}"))?;
+    for outcome in outcomes {
+        match outcome {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => bail!("cannot create topic {topic}: {code}"),
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the records of a partition before `position`, as retention would.
+pub fn delete_before(brokers: &str, topic: &str, partition: i32, position: i64) -> Result<()> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(position))?;
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+    let outcome = block_on(admin(brokers)?.delete_records(&list, &options))?;
+    outcome.with_context(|| format!("deleting records of {topic}"))?;
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! A server of the stack while it runs: killed, started again, held still.
+
+use anyhow::Result;
+
+use super::START_LIMIT;
+use crate::process::{Launch, Process, Signal};
+
+/// A process that answers on a port of this machine.
+#[derive(Debug)]
+pub struct Server {
+    pub(super) process: Process,
+    port: u16,
+    answers: fn(u16) -> bool,
+}
+
+impl Server {
+    /// Starts it; [`Server::wait`] waits until it `answers`.
+    pub(super) fn spawn(launch: Launch, port: u16, answers: fn(u16) -> bool) -> Result<Server> {
+        let process = Process::spawn(launch)?;
+        Ok(Server {
+            process,
+            port,
+            answers,
+        })
+    }
+
+    /// Waits until it answers.
+    pub(super) fn wait(&mut self) -> Result<()> {
+        let (port, answers) = (self.port, self.answers);
+        self.process.wait_until(START_LIMIT, || answers(port))
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// `kill -9`; the data folder stays.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts again after [`Server::kill`], on the same port and data, and waits until it answers.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process.start_again()?;
+        self.wait()
+    }
+
+    /// `SIGSTOP`: connections stay open, nothing is answered.
+    pub fn pause(&self) -> Result<()> {
+        self.process.signal(Signal::Stop)
+    }
+
+    /// `SIGCONT` after [`Server::pause`].
+    pub fn resume(&self) -> Result<()> {
+        self.process.signal(Signal::Continue)
+    }
+}
