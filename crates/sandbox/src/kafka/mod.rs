@@ -13,7 +13,7 @@ use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 pub use self::producer::Producer;
-pub use self::topics::{create_topics, delete_before};
+pub use self::topics::{create_topics, delete_before, make_anew};
 
 /// How long a single question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(15);

@@ -1,6 +1,6 @@
-//! Topics made, and records of theirs deleted as retention would.
+//! Topics made and made anew, and records of theirs deleted as retention would.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
@@ -34,6 +34,16 @@ pub fn create_topics(brokers: &str, topics: &[&str], partitions: i32) -> Result<
         }
     }
     Ok(())
+}
+
+/// Deletes a topic with all its records and creates it again under the same name.
+pub fn make_anew(brokers: &str, topic: &str, partitions: i32) -> Result<()> {
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+    let deleted = block_on(admin(brokers)?.delete_topics(&[topic], &options))?;
+    for outcome in deleted.with_context(|| format!("deleting {topic}"))? {
+        outcome.map_err(|(topic, code)| anyhow!("cannot delete topic {topic}: {code}"))?;
+    }
+    create_topics(brokers, &[topic], partitions)
 }
 
 /// Deletes the records of a partition before `position`, as retention would.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use sandbox::harness::{Program, Scene, until};
-use sandbox::kafka::delete_before;
+use sandbox::kafka::{delete_before, make_anew};
 use sandbox::simulate::now_ms;
 use serde_json::json;
 
@@ -68,6 +68,42 @@ fn what_retention_has_deleted_is_counted_and_marked() -> Result<()> {
     );
     assert!(featurizer.terminate()?.success());
     Ok(())
+}
+
+/// Sends, before the topic is made anew and after it, more records the second time: so the position lies inside of
+/// the new log.
+fn made_anew(running: bool) -> Result<()> {
+    let scene = Scene::new("fz-anew", 1)?;
+    let mut featurizer = scene.featurizer("featurizer", &[])?;
+    send(&scene, "u", &["k"; 10])?;
+    send(&scene, "gone", &["k"])?;
+    until_count(&scene, "gone", "1")?;
+    if !running {
+        featurizer.kill()?;
+    }
+    make_anew(&scene.brokers, &scene.names.user_events, 1)?;
+    send(&scene, "u", &["k"; 20])?;
+    if !running {
+        featurizer.start_again()?;
+    }
+    until_count(&scene, "u", "20")?;
+    until("the user of the old topic to go", SOON, || {
+        Ok(hash(&scene, "gone")?.is_empty().then_some(()))
+    })?;
+    send(&scene, "u", &["k"])?;
+    until_count(&scene, "u", "21")?;
+    assert!(featurizer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn a_topic_that_was_made_anew_meanwhile_is_noticed() -> Result<()> {
+    made_anew(false)
+}
+
+#[test]
+fn a_topic_that_is_made_anew_under_a_running_featurizer_is_noticed() -> Result<()> {
+    made_anew(true)
 }
 
 #[test]
