@@ -1,7 +1,10 @@
 //! How far the building of windows is: a bar with rate and time left on a terminal, a log line now and then elsewhere.
 
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -87,10 +90,10 @@ impl State {
         };
         let bar = ProgressBar::with_draw_target(Some(0), target);
         let style = ProgressStyle::with_template(
-            "warming up {bar:40} {percent:>3} %  {human_pos} of {human_len} records  {per_sec}  {eta} left",
+            "warming up {bar:40} {percent:>3} %  {human_pos} of {human_len} records  {rate}/s  {eta} left",
         );
         if let Ok(style) = style {
-            bar.set_style(style);
+            bar.set_style(style.with_key("rate", whole_rate));
         }
         let (begun, line, workers) = (Instant::now(), Instant::now(), BTreeMap::new());
         Self {
@@ -105,4 +108,10 @@ impl State {
         let sum = |(done, all): (u64, u64), own: &(u64, u64)| (done + own.0, all + own.1);
         self.workers.values().fold((0, 0), sum)
     }
+}
+
+/// Records a second, without a fraction.
+fn whole_rate(state: &ProgressState, out: &mut dyn Write) {
+    // The bar writes to a string, which takes everything.
+    write!(out, "{}", HumanCount(state.per_sec() as u64)).ok();
 }

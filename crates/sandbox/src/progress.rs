@@ -1,9 +1,10 @@
 //! Progress for people: spinners and bars on a terminal, plain lines elsewhere.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 /// A step of unknown length under way.
 #[derive(Debug)]
@@ -36,21 +37,27 @@ impl Drop for Spinner {
 
 /// A bar of `length` records with rate and time left; hidden where there is no terminal.
 pub fn bar(length: u64, what: &str) -> ProgressBar {
-    let template = "{msg:14} {wide_bar} {human_pos}/{human_len}  {per_sec:>14}  {eta:>4} left";
+    let template = "{msg:14} {wide_bar} {human_pos}/{human_len}  {rate:>12}/s  {eta:>4} left";
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     // A terminal is looked for by the library itself: without one nothing is drawn.
     ProgressBar::new(length)
-        .with_style(style)
+        .with_style(style.with_key("rate", whole_rate))
         .with_message(what.to_owned())
 }
 
 /// Counts records without an end in sight.
 pub fn endless_bar(what: &str) -> ProgressBar {
-    let template = "{msg:14} {spinner} {human_pos}  {per_sec}";
+    let template = "{msg:14} {spinner} {human_pos}  {rate}/s";
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
     ProgressBar::no_length()
-        .with_style(style)
+        .with_style(style.with_key("rate", whole_rate))
         .with_message(what.to_owned())
+}
+
+/// Records a second, without a fraction.
+fn whole_rate(state: &ProgressState, out: &mut dyn Write) {
+    // The bar writes to a string, which takes everything.
+    write!(out, "{}", HumanCount(state.per_sec() as u64)).ok();
 }
