@@ -9,7 +9,7 @@ use crate::worker::State;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Another program has written or deleted a part of what is stored, or it is of an older version.
+/// Another program has written or deleted a part of what is stored.
 const UNREADABLE: &str = "a stored window cannot be read";
 
 impl State {
@@ -48,27 +48,38 @@ impl State {
         } = &self.rules;
         for ((index, partition), bytes) in missing.iter().zip(self.store.load(&ids)?) {
             let slot = self.cache.slot(*index);
-            let user = bytes
-                .as_ref()
-                .map(|bytes| User::decode(definitions, limits, bytes));
-            let own = self.partitions.get(partition);
-            if user == Some(None) && own.is_some_and(|own| !own.warming()) {
+            let Some(bytes) = bytes else {
+                slot.known = Known::Absent;
+                continue;
+            };
+            let own = |partition: i32| self.partitions.get(&partition);
+            let (void, theirs) = match User::origin(&bytes) {
+                Some((partition, epoch)) => match own(partition) {
+                    Some(own) => (own.position.epoch != epoch, false),
+                    None => (false, true),
+                },
+                None => (false, false),
+            };
+            // What is void may be of other definitions, and so may what others hold.
+            let user = match void {
+                true => None,
+                false => User::decode(definitions, limits, &bytes),
+            };
+            let broken = user.is_none() && !void && !theirs;
+            if broken && own(*partition).is_some_and(|own| !own.warming()) {
                 self.gauges.unreadable(&slot.id);
                 self.claims.rebuild(*partition, UNREADABLE);
                 return Err(Lost(UNREADABLE.to_owned()));
             }
-            let Some(user) = user.flatten().filter(lives) else {
-                slot.known = Known::Absent;
-                continue;
-            };
-            match self.partitions.get(&user.partition) {
-                Some(own) if own.position.epoch != user.epoch => slot.known = Known::Absent,
-                Some(_) => slot.known = Known::User(Box::new(user)),
-                None => {
-                    elsewhere.entry(user.partition).or_default().push(*index);
-                    slot.known = Known::User(Box::new(user));
+            slot.known = match user.filter(lives) {
+                Some(user) => {
+                    if theirs {
+                        elsewhere.entry(user.partition).or_default().push(*index);
+                    }
+                    Known::User(Box::new(user))
                 }
-            }
+                None => Known::Absent,
+            };
         }
         self.gauges.loaded(missing.len());
         if !elsewhere.is_empty() {

@@ -116,6 +116,20 @@ impl User {
         out.extend_from_slice(&self.scheduled.unwrap_or(i64::MIN).to_le_bytes());
     }
 
+    /// Partition and epoch of what is stored, whatever its definitions are; `None` when no whole stands there.
+    pub fn origin(bytes: &[u8]) -> Option<(i32, u32)> {
+        let mut from = bytes;
+        let ([WHOLE], _length, _marks) = (
+            take::<1>(&mut from)?,
+            take::<4>(&mut from)?,
+            take::<1>(&mut from)?,
+        ) else {
+            return None;
+        };
+        let partition = i32::from_le_bytes(take(&mut from)?);
+        Some((partition, u32::from_le_bytes(take(&mut from)?)))
+    }
+
     /// Reads what was written with the same definitions and limits; `None` when it is something else.
     pub fn decode(definitions: &Definitions, limits: &Limits, bytes: &[u8]) -> Option<Self> {
         let mut from = bytes;
@@ -206,6 +220,8 @@ mod tests {
         user.encode_added(&new, &mut bytes);
         let read = |bytes: &[u8]| User::decode(&definitions, &LIMITS, bytes);
         assert_eq!(read(&bytes), Some(user));
+        assert_eq!(User::origin(&bytes), Some((3, 0xdead_beef)));
+        assert_eq!(User::origin(&bytes[whole..]), None);
         for end in (0..bytes.len()).filter(|end| *end != whole) {
             assert_eq!(read(&bytes[..end]), None);
         }

@@ -184,3 +184,37 @@ fn fields_of_other_definitions_go_with_a_takeover() -> Result<()> {
     assert!(featurizer.terminate()?.success());
     Ok(())
 }
+
+#[test]
+fn a_user_whom_other_definitions_have_left_begins_anew() -> Result<()> {
+    let scene = Scene::new("fz-left", 1)?;
+    let mut featurizer = scene.featurizer("featurizer", &[])?;
+    send(&scene, "left", &["k"; 3])?;
+    until_count(&scene, "left", "3")?;
+    assert!(featurizer.terminate()?.success());
+    // Of what is built anew the log says nothing of this user.
+    delete_before(&scene.brokers, &scene.names.user_events, 0, 3)?;
+    send(&scene, "other", &["k"])?;
+    let file = scene.folder().join("features.toml");
+    let definitions = "[[feature]]\nname = \"events_1h\"\naggregate = \"count\"\nwindow = \"1h\"\n";
+    std::fs::write(&file, definitions)?;
+    let arguments = ["--takeover", "--features", file.to_str().unwrap()];
+    let mut featurizer = scene.featurizer("taker", &arguments)?;
+    until("the new feature", SOON, || {
+        let hash = hash(&scene, "other")?;
+        Ok(hash.contains_key("events_1h").then_some(()))
+    })?;
+    featurizer.wait_ready()?;
+    send(&scene, "left", &["k"])?;
+    until("the user to begin anew", SOON, || {
+        let hash = hash(&scene, "left")?;
+        Ok(hash
+            .get("events_1h")
+            .is_some_and(|count| count == "1")
+            .then_some(()))
+    })?;
+    let said = featurizer.output();
+    assert_eq!(said.matches("building windows").count(), 1, "{said}");
+    assert!(featurizer.terminate()?.success());
+    Ok(())
+}
