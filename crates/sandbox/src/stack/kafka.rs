@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::secure::Listeners;
 use super::server::Server;
-use super::{jars, ports};
+use super::{START_LIMIT, jars, ports};
 use crate::process::Launch;
 
 /// A running broker.
@@ -83,12 +83,22 @@ impl Kafka {
         self.kill()?;
         let properties = self.process.folder().join("server.properties");
         let text = fs::read_to_string(&properties)?;
-        // Of two lines the later counts.
+        let line = |name: &str| text.lines().find(|line| line.starts_with(name));
+        let (listeners, protocols) = line("listeners=")
+            .zip(line("listener.security.protocol.map="))
+            .context("no listeners in the broker's settings")?;
+        // Of two lines the later counts. A client that has heard the address forgets where it heard it, so whether the
+        // broker is there is asked on a listener of our own.
+        let own = self::address(ports::free()?);
         fs::write(
             &properties,
-            format!("{text}advertised.listeners=PLAINTEXT://{address}\n"),
+            format!(
+                "{text}{listeners},OWN://{own}\n{protocols},OWN:PLAINTEXT\n\
+                 advertised.listeners=PLAINTEXT://{address},OWN://{own}\n"
+            ),
         )?;
-        self.start_again()
+        self.process.start_again()?;
+        self.process.wait_until(START_LIMIT, || answers(&own))
     }
 }
 
