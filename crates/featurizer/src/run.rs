@@ -33,6 +33,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let letters = DeadLetters {
         topic: config.dead_letter_topic.clone(),
         source: shared.topic.clone(),
+        group: shared.group.clone(),
         binary: BINARY.name,
         version: BINARY.version,
         max_bytes: cluster.max_message_bytes(&config.dead_letter_topic).await?,

@@ -132,6 +132,7 @@ async fn topics(
     let dead_letters = DeadLetters {
         topic: config.dead_letter_topic.clone(),
         source: shared.topic.clone(),
+        group: shared.group.clone(),
         binary: BINARY.name,
         version: BINARY.version,
         max_bytes,

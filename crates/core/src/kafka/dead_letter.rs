@@ -3,6 +3,7 @@
 use super::producer::add_header;
 use super::{Outgoing, Producer, Record};
 use crate::record::Reject;
+use crate::record::resent::{self, Original};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use sha2::{Digest, Sha256};
@@ -17,6 +18,8 @@ pub struct DeadLetters {
     pub topic: String,
     /// The topic that the rejected records lie in.
     pub source: String,
+    /// The consumer group that rejects them.
+    pub group: String,
     /// The binary that rejects them.
     pub binary: &'static str,
     /// Its version.
@@ -29,6 +32,11 @@ impl DeadLetters {
     /// Queues the dead letter of a record: key, value and headers as they are, and the reject in further headers.
     /// A value too large for the topic is left out and its length and SHA-256 given instead; where key and headers
     /// are too large by themselves, so are they.
+    ///
+    /// The further headers begin with those that name the record: `source.topic`, `source.partition` and
+    /// `source.offset`. The letter of a copy names the original, and not the copy: what the copy's headers say of it
+    /// stays, and `source.group`, `error`, `reason`, `binary` and `version` come behind it. So in every letter the last
+    /// header of a name is the one that counts, and the last `source.topic` the first that is not the record's own.
     pub fn send(
         &self,
         producer: &Producer,
@@ -62,22 +70,15 @@ impl DeadLetters {
     }
 
     fn letter<'a>(&'a self, record: &'a Record<'_>, reject: &Reject, keeps: Keeps) -> Outgoing<'a> {
-        let partition = record.partition().to_string();
-        let offset = record.offset().to_string();
+        let (partition, offset) = (record.partition(), record.offset());
+        let named = Original::of(record.headers(), &self.source, partition, offset);
+        let itself = Original { partition, offset };
         let mut headers = match keeps {
             Keeps::Nothing => OwnedHeaders::new(),
             _ => record.owned_headers(),
         };
-        for (key, value) in [
-            ("error", reject.error.as_str()),
-            ("reason", reject.reason.code()),
-            ("source.topic", &self.source),
-            ("source.partition", &partition),
-            ("source.offset", &offset),
-            ("binary", self.binary),
-            ("version", self.version),
-        ] {
-            headers = add_header(headers, key, value);
+        for (name, value) in self.added(named, itself, reject, keeps) {
+            headers = add_header(headers, name, &value);
         }
         let (key, value) = (record.key(), record.value());
         let (keeps_key, keeps_value) = (keeps != Keeps::Nothing, keeps == Keeps::All);
@@ -96,10 +97,37 @@ impl DeadLetters {
             ..Outgoing::default()
         }
     }
+
+    /// The headers behind what is kept of those of the record, of which these may have `named` an original.
+    fn added(
+        &self,
+        named: Option<Original>,
+        itself: Original,
+        reject: &Reject,
+        keeps: Keeps,
+    ) -> Vec<(&'static str, String)> {
+        let is_kept = named.is_some() && keeps != Keeps::Nothing;
+        let original = (!is_kept).then_some(named.unwrap_or(itself));
+        let original = original.map(|Original { partition, offset }| {
+            [
+                (resent::TOPIC, self.source.clone()),
+                (resent::PARTITION, partition.to_string()),
+                (resent::OFFSET, offset.to_string()),
+            ]
+        });
+        let rest = [
+            ("source.group", self.group.clone()),
+            ("error", reject.error.clone()),
+            ("reason", reject.reason.code().to_owned()),
+            ("binary", self.binary.to_owned()),
+            ("version", self.version.to_owned()),
+        ];
+        original.into_iter().flatten().chain(rest).collect()
+    }
 }
 
 /// How much of a record goes into its dead letter.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keeps {
     All,
     KeyAndHeaders,
@@ -109,4 +137,95 @@ enum Keeps {
 /// Bytes as lower-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Reason;
+
+    fn letters() -> DeadLetters {
+        DeadLetters {
+            topic: "user-events.dead-letter".to_owned(),
+            source: "user-events".to_owned(),
+            group: "feature-compute".to_owned(),
+            binary: "featurizer",
+            version: "1",
+            max_bytes: 1_000_000,
+        }
+    }
+
+    /// The headers of the letter of a record with these headers, at `offset` of partition 3.
+    fn letter(own: &[(&str, String)], offset: i64, keeps: Keeps) -> Vec<(String, String)> {
+        let read = own
+            .iter()
+            .map(|(name, value)| (*name, Some(value.as_bytes())));
+        let named = Original::of(read, "user-events", 3, offset);
+        let itself = Original {
+            partition: 3,
+            offset,
+        };
+        let reject = Reject::new(Reason::WrongType, "amount is a text");
+        let added = letters().added(named, itself, &reject, keeps);
+        let own = if keeps == Keeps::Nothing { &[] } else { own };
+        own.iter()
+            .cloned()
+            .chain(added)
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    fn source(topic: &str, offset: i64) -> [(&'static str, String); 3] {
+        [
+            ("source.topic", topic.to_owned()),
+            ("source.partition", "3".to_owned()),
+            ("source.offset", offset.to_string()),
+        ]
+    }
+
+    #[test]
+    fn a_letter_names_the_original_once() {
+        let own = vec![("error", "own".to_owned())];
+        let ordinary = own.clone();
+        let foreign = [own.clone(), source("another", 7).to_vec()].concat();
+        let copy = [own.clone(), source("user-events", 7).to_vec()].concat();
+        let later = [own.clone(), source("user-events", 50).to_vec()].concat();
+        for (headers, keeps, kept, named, sets) in [
+            (&ordinary, Keeps::All, 1, 50, 1),
+            (&ordinary, Keeps::Nothing, 0, 50, 1),
+            (&foreign, Keeps::All, 4, 50, 2),
+            (&copy, Keeps::All, 4, 7, 1),
+            (&copy, Keeps::KeyAndHeaders, 4, 7, 1),
+            (&copy, Keeps::Nothing, 0, 7, 1),
+            (&later, Keeps::All, 4, 50, 2),
+        ] {
+            let letter = letter(headers, 50, keeps);
+            let read = letter
+                .iter()
+                .map(|(name, value)| (name, Some(value.as_bytes())));
+            let original = Original::of(read, "user-events", 3, i64::MAX);
+            let expected = Original {
+                partition: 3,
+                offset: named,
+            };
+            assert_eq!(original, Some(expected), "{headers:?} {keeps:?}");
+            let count = |wanted: &str| letter.iter().filter(|(name, _)| name == wanted).count();
+            assert_eq!(count("source.topic"), sets, "{headers:?} {keeps:?}");
+            let kept: Vec<_> = headers[..kept]
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect();
+            assert!(letter.starts_with(&kept), "own headers stay: {letter:?}");
+            let last = &letter[letter.len() - 5..];
+            let expected = [
+                ("source.group", "feature-compute"),
+                ("error", "amount is a text"),
+                ("reason", "wrong_type"),
+                ("binary", "featurizer"),
+                ("version", "1"),
+            ];
+            let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(last, expected);
+        }
+    }
 }

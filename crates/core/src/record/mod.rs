@@ -2,6 +2,7 @@
 
 mod fields;
 mod reject;
+pub mod resent;
 pub mod timestamp;
 pub mod user_event;
 

@@ -38,6 +38,8 @@ pub enum Reason {
     ClaimTampered,
     /// The object is larger than allowed.
     ClaimTooLarge,
+    /// A copy of a rejected record lies in another partition than its original.
+    ResentElsewhere,
 }
 
 impl Reason {
@@ -59,6 +61,7 @@ impl Reason {
             Self::ClaimMissing => "claim_missing",
             Self::ClaimTampered => "claim_tampered",
             Self::ClaimTooLarge => "claim_too_large",
+            Self::ResentElsewhere => "resent_elsewhere",
         }
     }
 }

@@ -1,0 +1,204 @@
+//! Copies of rejected records: the original that a copy names, and a count of each original at most once.
+//!
+//! A record that could not be used is a dead letter. Once the cause is mended it is sent again, to the partition that it
+//! came from, and its copy names the original in the headers [`TOPIC`], [`PARTITION`] and [`OFFSET`].
+
+use std::collections::BTreeMap;
+
+use super::{Reason, Reject};
+
+/// Header with the topic of the original.
+pub const TOPIC: &str = "source.topic";
+/// Header with the partition of the original.
+pub const PARTITION: &str = "source.partition";
+/// Header with the offset of the original.
+pub const OFFSET: &str = "source.offset";
+
+/// Most entries of one [`Judged`].
+const MOST_ENTRIES: usize = 1_000_000;
+
+/// Bytes of an entry: nodes of the tree have room for 11, and hold 6 to 11.
+const ENTRY_BYTES: usize = 24;
+
+/// Coordinates of a record that a copy stands for, in the topic of the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// The partition of the original.
+    pub partition: i32,
+    /// The offset of the original.
+    pub offset: i64,
+}
+
+impl Original {
+    /// Reads the original that the record at `offset` of a `partition` of `topic` names; `None` for an ordinary record.
+    ///
+    /// Of several headers with one name the last counts: those before it are the record's own. A copy follows its
+    /// original, so a record that names itself or a later one of its partition is an ordinary record, of which the
+    /// headers tell about another log of this name.
+    pub fn of<'a>(
+        headers: impl Iterator<Item = (impl AsRef<[u8]>, Option<&'a [u8]>)>,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Option<Self> {
+        let [mut its_topic, mut its_partition, mut its_offset] = [None; 3];
+        for (name, value) in headers {
+            match name.as_ref() {
+                name if name == TOPIC.as_bytes() => its_topic = value,
+                name if name == PARTITION.as_bytes() => its_partition = value,
+                name if name == OFFSET.as_bytes() => its_offset = value,
+                _ => {}
+            }
+        }
+        if its_topic? != topic.as_bytes() {
+            return None;
+        }
+        let original = Self {
+            partition: i32::try_from(number(its_partition?)?).ok()?,
+            offset: number(its_offset?)?,
+        };
+        let precedes = original.partition != partition || original.offset < offset;
+        precedes.then_some(original)
+    }
+
+    /// The offset of the original, for a copy that lies in the same partition.
+    ///
+    /// # Errors
+    ///
+    /// A reject for a copy in another partition: whether its original counts is known only where that lies.
+    pub fn within(self, partition: i32) -> Result<i64, Reject> {
+        if self.partition == partition {
+            return Ok(self.offset);
+        }
+        let error = format!(
+            "a copy of partition {} offset {} lies in partition {partition}, where nobody knows whether its original \
+             counts: `sandbox dead-letters --resend` sends it to partition {0}",
+            self.partition, self.offset
+        );
+        Err(Reject::new(Reason::ResentElsewhere, error))
+    }
+}
+
+/// A whole number that is not negative.
+fn number(value: &[u8]) -> Option<i64> {
+    let number: i64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (number >= 0).then_some(number)
+}
+
+/// The state of an original that an entry is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Neither the original nor a copy counts.
+    Rejected,
+    /// A copy counts.
+    Counted,
+}
+
+/// The originals of one partition that the state built from it has rejected, or counts by a copy.
+///
+/// An original counts at most once, by itself or by one copy, whatever order they come in. One that the state has read
+/// and that has no entry was accepted; one before the first offset of the state was not read, so that a copy counts.
+///
+/// There is room for 1,000,000 entries. Beyond it the oldest are forgotten, and copies of originals up to the last
+/// forgotten one count no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// First offset that the state was built from.
+    begin: i64,
+    /// Originals before this offset are forgotten.
+    floor: i64,
+    entries: BTreeMap<i64, Verdict>,
+}
+
+impl Judged {
+    /// Starts without entries, for a state built from `begin` on.
+    pub fn new(begin: i64) -> Self {
+        Self::restore(begin, 0, [])
+    }
+
+    /// Restores what was stored of [`begin`](Self::begin), [`floor`](Self::floor) and [`entries`](Self::entries).
+    pub fn restore(
+        begin: i64,
+        floor: i64,
+        entries: impl IntoIterator<Item = (i64, Verdict)>,
+    ) -> Self {
+        let entries = entries.into_iter().collect();
+        Self {
+            begin,
+            floor,
+            entries,
+        }
+    }
+
+    /// First offset that the state was built from.
+    pub fn begin(&self) -> i64 {
+        self.begin
+    }
+
+    /// First offset whose judgement is remembered.
+    pub fn floor(&self) -> i64 {
+        self.floor
+    }
+
+    /// The entries in the order of their offsets.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (i64, Verdict)> {
+        self.entries
+            .iter()
+            .map(|(offset, verdict)| (*offset, *verdict))
+    }
+
+    /// The memory held by the entries, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.entries.len() * ENTRY_BYTES
+    }
+
+    /// Notes that the record at `offset` was rejected; of an admitted copy that was rejected in turn, `offset` is that
+    /// of its original, which a further copy may then stand for.
+    pub fn reject(&mut self, offset: i64) {
+        self.enter(offset, Verdict::Rejected);
+    }
+
+    /// Decides whether a copy of the record at `original` counts, and notes that it does; `next` is the offset of the
+    /// copy, or any other up to which the partition was read.
+    ///
+    /// A copy counts where the original was rejected or lies before the first offset of the state, and no copy of it
+    /// counts yet. An original at or behind `next` is no record of this log that was copied: its copy is an ordinary
+    /// record.
+    pub fn admit(&mut self, original: i64, next: i64) -> bool {
+        if original >= next {
+            return true;
+        }
+        let counts = original >= self.floor
+            && match self.entries.get(&original) {
+                Some(verdict) => *verdict == Verdict::Rejected,
+                None => original < self.begin,
+            };
+        if counts {
+            self.enter(original, Verdict::Counted);
+        }
+        counts
+    }
+
+    /// Forgets originals before `offset`: their copies count no more.
+    pub fn forget_before(&mut self, offset: i64) {
+        if offset > self.floor {
+            self.floor = offset;
+            self.entries = self.entries.split_off(&offset);
+        }
+    }
+
+    fn enter(&mut self, offset: i64, verdict: Verdict) {
+        if offset < self.floor {
+            return;
+        }
+        self.entries.insert(offset, verdict);
+        if self.entries.len() > MOST_ENTRIES
+            && let Some((oldest, _)) = self.entries.pop_first()
+        {
+            self.floor = oldest + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
