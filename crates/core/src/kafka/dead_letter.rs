@@ -29,12 +29,14 @@ impl DeadLetters {
     /// Queues the dead letter of a record: key, value and headers as they are, and the reject in further headers.
     /// A value too large for the topic is left out and its length and SHA-256 given instead; where key and headers
     /// are too large by themselves, so are they.
+    ///
+    /// Errors: those of [`Producer::send`].
     pub fn send(
         &self,
         producer: &Producer,
         record: &Record<'_>,
         reject: &Reject,
-    ) -> Result<(), KafkaError> {
+    ) -> anyhow::Result<()> {
         let reason = [
             ("topic", self.source.clone()),
             ("reason", reject.reason.code().to_owned()),
@@ -53,7 +55,7 @@ impl DeadLetters {
             if size + FRAMING <= self.max_bytes {
                 match producer.send(self.letter(record, reject, keeps)) {
                     // The producer has a limit of its own.
-                    Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)) => {}
+                    Err(error) if is_too_large(&error) => {}
                     outcome => return outcome,
                 }
             }
@@ -96,6 +98,12 @@ impl DeadLetters {
             ..Outgoing::default()
         }
     }
+}
+
+fn is_too_large(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<KafkaError>();
+    let code = cause.and_then(KafkaError::rdkafka_error_code);
+    code == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
 /// How much of a record goes into its dead letter.
