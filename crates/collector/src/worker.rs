@@ -93,7 +93,7 @@ impl Worker {
                 }
                 Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
                 Polled::OutOfRange => self.return_to_range()?,
-                Polled::Idle => {}
+                Polled::End(_) | Polled::Idle => {}
             }
             if tick.elapsed() >= TICK {
                 tick = Instant::now();
@@ -205,12 +205,13 @@ impl Worker {
             };
             let range = self.consumer.log_range(partition);
             let Ok((oldest, end)) = range else {
-                // Tried again: the consumer keeps saying that it is out of range.
+                // Tried again: the consumer says so again until the partition is sought.
                 continue;
             };
             let start = resume::start(&self.sink, partition, position, oldest, end)?;
+            // Also where the log covers the position again by now: reading has stopped there.
+            self.consumer.seek(partition, start)?;
             if start > position {
-                self.consumer.seek(partition, start)?;
                 self.intake.skip(partition, start);
             }
         }

@@ -125,6 +125,7 @@ impl Worker {
                     consumer.release(&partitions)?;
                 }
                 Polled::OutOfRange => state.interrupt("a position is outside of its log"),
+                Polled::End(_) => {}
                 Polled::Idle => idle = true,
             }
             if state.held.any() {

@@ -181,6 +181,7 @@ impl<'s> Worker<'_, 's> {
             };
             match self.consumer.poll(wait)? {
                 Polled::Record(record) => fetching += self.take(batch, record)?,
+                Polled::End(_) => {}
                 Polled::Idle if self.outlet.is_busy() => {
                     self.settle()?;
                     if self.astray {

@@ -14,6 +14,7 @@ mod positions;
 mod producer;
 mod rebalances;
 mod record;
+mod stopped;
 mod survey;
 
 pub use cluster::Cluster;
