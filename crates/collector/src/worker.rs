@@ -55,9 +55,10 @@ impl Worker {
         sink.health.unready(&name, "joining the group");
         let share = Share::of(config.memory, shared.workers);
         let kafka = shared.kafka.with_prefetch(share.fetched);
+        let writes_to = format!("data set {}", sink.store);
         Ok(Self {
             name,
-            consumer: Consumer::open(&kafka, &shared.group, &shared.topic)?,
+            consumer: Consumer::open(&kafka, &shared.group, &shared.topic, &writes_to)?,
             intake: Intake::new(number, sink.clone(), config.rows, share.buffered),
             sink: sink.clone(),
             max_age,

@@ -98,7 +98,12 @@ impl Worker {
             reported: Instant::now(),
             config: config.clone(),
         };
-        let consumer = Consumer::open(&shared.kafka, &shared.group, &shared.topic)?;
+        let consumer = Consumer::open(
+            &shared.kafka,
+            &shared.group,
+            &shared.topic,
+            &config.writes_to(),
+        )?;
         Ok(Self { consumer, state })
     }
 

@@ -25,6 +25,8 @@ pub struct Consumer {
     pub(super) base: BaseConsumer<Rebalances>,
     pub(super) topic: String,
     pub(super) hints: Hints,
+    /// What the member writes to, as its commits say.
+    pub(super) writes_to: String,
     stopped: Stopped,
     /// Where members note what they read.
     assigned: Option<Arc<Assigned>>,
@@ -55,9 +57,16 @@ impl Drop for Consumer {
 }
 
 impl Consumer {
-    /// Joins `group` on `topic`.
-    pub fn open(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
-        Self::join(kafka, &kafka.consumer(group), topic)
+    /// Joins `group` on `topic`. Every commit carries `writes_to`, which says what the member writes to: members that
+    /// differ in it share the partitions, so that each of their outputs gets only a part. See
+    /// [`Consumer::others_write_to`].
+    pub fn open(
+        kafka: &KafkaConfig,
+        group: &str,
+        topic: &str,
+        writes_to: &str,
+    ) -> anyhow::Result<Self> {
+        Self::join(kafka, &kafka.consumer(group), topic, writes_to)
     }
 
     /// Joins `group` on `topic` under a name that no other member has. Whoever comes back under it has its
@@ -67,19 +76,27 @@ impl Consumer {
         kafka: &KafkaConfig,
         group: &str,
         topic: &str,
+        writes_to: &str,
         name: &str,
     ) -> anyhow::Result<Self> {
         let mut config = kafka.consumer(group);
-        Self::join(kafka, config.set("group.instance.id", name), topic)
+        let config = config.set("group.instance.id", name);
+        Self::join(kafka, config, topic, writes_to)
     }
 
-    fn join(kafka: &KafkaConfig, config: &ClientConfig, topic: &str) -> anyhow::Result<Self> {
+    fn join(
+        kafka: &KafkaConfig,
+        config: &ClientConfig,
+        topic: &str,
+        writes_to: &str,
+    ) -> anyhow::Result<Self> {
         let base: BaseConsumer<Rebalances> = config
             .create_with_context(Rebalances::default())
             .context("creating a Kafka consumer")?;
         base.subscribe(&[topic])
             .with_context(|| format!("subscribing to {topic}"))?;
-        Ok(Self::on(base, topic, Some(kafka.assigned.clone())))
+        let assigned = Some(kafka.assigned.clone());
+        Ok(Self::on(base, topic, writes_to, assigned))
     }
 
     /// Opens a reader that is no member of `group` and sees no rebalance: it reads what [`Consumer::start`] is given,
@@ -99,14 +116,20 @@ impl Consumer {
     fn alone(config: ClientConfig, topic: &str) -> anyhow::Result<Self> {
         let base = config.create_with_context(Rebalances::default());
         let base = base.context("creating a Kafka consumer")?;
-        Ok(Self::on(base, topic, None))
+        Ok(Self::on(base, topic, "", None))
     }
 
-    fn on(base: BaseConsumer<Rebalances>, topic: &str, assigned: Option<Arc<Assigned>>) -> Self {
+    fn on(
+        base: BaseConsumer<Rebalances>,
+        topic: &str,
+        writes_to: &str,
+        assigned: Option<Arc<Assigned>>,
+    ) -> Self {
         Self {
             base,
             topic: topic.to_owned(),
             hints: Hints::default(),
+            writes_to: writes_to.to_owned(),
             stopped: Stopped::default(),
             assigned,
         }
