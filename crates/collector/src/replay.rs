@@ -91,6 +91,7 @@ impl Replay {
                     }
                     self.pauses.records_arrive();
                 }
+                Polled::End(partition) => self.reached(partition)?,
                 Polled::OutOfRange => bail!(
                     "retention has deleted records of {} before they were read: run again, with a later --from",
                     self.consumer.topic()
@@ -115,9 +116,6 @@ impl Replay {
 
     fn tick(&mut self, progress: &Progress) -> anyhow::Result<()> {
         metrics::counter!("tidemill_records_total").increment(std::mem::take(&mut self.records));
-        for partition in self.consumer.ended() {
-            self.reached(partition)?;
-        }
         for event in self.intake.events()? {
             if let Event::Superseded { partition, next } = event {
                 tracing::info!(partition, next, "a peer was first, going on after its file");

@@ -44,7 +44,7 @@ pub(crate) fn read(
                     };
                     return Err(anyhow::anyhow!("start again")).with_context(lost);
                 }
-                _ if consumer.ended().contains(&range.partition) => break,
+                Polled::End(_) => break,
                 _ => {}
             }
         }

@@ -55,9 +55,10 @@ impl Worker {
         sink.health.unready(&name, "joining the group");
         let share = Share::of(config.memory, shared.workers);
         let kafka = shared.kafka.with_prefetch(share.fetched);
+        let writes_to = format!("data set {}", sink.store);
         Ok(Self {
             name,
-            consumer: Consumer::open(&kafka, &shared.group, &shared.topic)?,
+            consumer: Consumer::open(&kafka, &shared.group, &shared.topic, &writes_to)?,
             intake: Intake::new(number, sink.clone(), config.rows, share.buffered),
             sink: sink.clone(),
             max_age,
@@ -93,7 +94,7 @@ impl Worker {
                 }
                 Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
                 Polled::OutOfRange => self.return_to_range()?,
-                Polled::Idle => {}
+                Polled::End(_) | Polled::Idle => {}
             }
             if tick.elapsed() >= TICK {
                 tick = Instant::now();
@@ -205,12 +206,13 @@ impl Worker {
             };
             let range = self.consumer.log_range(partition);
             let Ok((oldest, end)) = range else {
-                // Tried again: the consumer keeps saying that it is out of range.
+                // Tried again: the consumer says so again until the partition is sought.
                 continue;
             };
             let start = resume::start(&self.sink, partition, position, oldest, end)?;
+            // Also where the log covers the position again by now: reading has stopped there.
+            self.consumer.seek(partition, start)?;
             if start > position {
-                self.consumer.seek(partition, start)?;
                 self.intake.skip(partition, start);
             }
         }

@@ -5,7 +5,6 @@ use crate::cache::Known;
 use crate::partition::Turn;
 use crate::position::fingerprint;
 use crate::worker::State;
-use anyhow::Context;
 use tidemill_core::kafka::{Consumer, Record};
 use tidemill_core::record::user_event::{self, UserRecord};
 
@@ -64,8 +63,11 @@ impl State {
             Ok(UserRecord::Erasure { user }) => (user, Change::Erasure),
             Err(reject) => {
                 self.batch.rejected += 1;
-                let sent = self.letters.send(&self.producer, record, &reject);
-                return sent.context("sending a dead letter");
+                // Brokers that are away are waited for: what was gathered comes again.
+                if let Err(error) = self.letters.send(&self.producer, record, &reject) {
+                    self.interrupt(&format!("dead letters: {error:#}"));
+                }
+                return Ok(());
             }
         };
         if ahead && offset < partition.position.reached(&user) {

@@ -132,6 +132,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// What the group's commits say that its members write to: the prefix and the definitions, which members of one
+    /// group must agree on.
+    pub fn writes_to(&self) -> String {
+        let fingerprint = self.definitions.fingerprint();
+        format!("key prefix {:?}, features {fingerprint}", self.key_prefix)
+    }
+
     /// Who owns the key prefix while this featurizer runs on it.
     pub fn owner(&self) -> String {
         let Shared { group, topic, .. } = &self.shared;

@@ -98,7 +98,12 @@ impl Worker {
             reported: Instant::now(),
             config: config.clone(),
         };
-        let consumer = Consumer::open(&shared.kafka, &shared.group, &shared.topic)?;
+        let consumer = Consumer::open(
+            &shared.kafka,
+            &shared.group,
+            &shared.topic,
+            &config.writes_to(),
+        )?;
         Ok(Self { consumer, state })
     }
 
@@ -125,6 +130,7 @@ impl Worker {
                     consumer.release(&partitions)?;
                 }
                 Polled::OutOfRange => state.interrupt("a position is outside of its log"),
+                Polled::End(_) => {}
                 Polled::Idle => idle = true,
             }
             if state.held.any() {

@@ -81,20 +81,22 @@ pub fn replay(
             .collect::<Vec<_>>(),
     )?;
     while !left.is_empty() && !shutdown.is_cancelled() {
-        if let Polled::Record(record) = consumer.poll(Duration::from_millis(100))? {
-            let (partition, offset) = (record.partition(), record.offset());
-            let end = left
-                .iter()
-                .find(|(id, ..)| *id == partition)
-                .map(|(.., end)| *end);
-            if end.is_some_and(|end| offset < end) {
-                comparison.take(&record);
+        match consumer.poll(Duration::from_millis(100))? {
+            Polled::Record(record) => {
+                let (partition, offset) = (record.partition(), record.offset());
+                let end = left
+                    .iter()
+                    .find(|(id, ..)| *id == partition)
+                    .map(|(.., end)| *end);
+                if end.is_some_and(|end| offset < end) {
+                    comparison.take(&record);
+                }
+                left.retain(|(id, _, end)| *id != partition || offset + 1 < *end);
             }
-            left.retain(|(id, _, end)| *id != partition || offset + 1 < *end);
+            // The ends of transactions take offsets at the end of a log, where no record comes.
+            Polled::End(partition) => left.retain(|(id, ..)| *id != partition),
+            _ => {}
         }
-        // The ends of transactions take offsets at the end of a log, where no record comes.
-        let ended = consumer.ended();
-        left.retain(|(id, ..)| !ended.contains(id));
     }
     comparison.score();
     print(&comparison.result, &model, &config.model);

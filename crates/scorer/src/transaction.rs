@@ -18,7 +18,6 @@ use anyhow::{Context, bail};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use rdkafka::util::Timeout;
-use rdkafka::{Offset, TopicPartitionList};
 use tidemill_core::kafka::{Consumer, KafkaConfig, Producer};
 use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
@@ -118,11 +117,7 @@ impl Transactions {
 
     fn try_commit(&self, consumer: &Consumer, positions: &[(i32, i64)]) -> anyhow::Result<()> {
         let started = Instant::now();
-        let mut list = TopicPartitionList::with_capacity(positions.len());
-        for (partition, position) in positions {
-            let position = Offset::Offset(*position);
-            list.add_partition_offset(consumer.topic(), *partition, position)?;
-        }
+        let list = consumer.offsets(positions)?;
         // Fetched anew: it holds the group's generation, which fences a member that was cast out.
         let member = consumer.group_metadata()?;
         let inner = self.producer().inner();

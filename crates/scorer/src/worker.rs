@@ -125,11 +125,12 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
 fn join(config: &Config, number: usize) -> anyhow::Result<Consumer> {
     let common = &config.shared;
     let (kafka, group, topic) = (&common.kafka, &common.group, &common.topic);
+    let writes_to = format!("output topic {}", config.output_topic);
     if config.lasting {
         let name = format!("{}-{number}", config.instance);
-        return Consumer::open_named(kafka, group, topic, &name);
+        return Consumer::open_named(kafka, group, topic, &writes_to, &name);
     }
-    Consumer::open(kafka, group, topic)
+    Consumer::open(kafka, group, topic, &writes_to)
 }
 
 impl<'s> Worker<'_, 's> {
@@ -181,6 +182,7 @@ impl<'s> Worker<'_, 's> {
             };
             match self.consumer.poll(wait)? {
                 Polled::Record(record) => fetching += self.take(batch, record)?,
+                Polled::End(_) => {}
                 Polled::Idle if self.outlet.is_busy() => {
                     self.settle()?;
                     if self.astray {

@@ -68,7 +68,7 @@ pub(crate) fn load(
                 Polled::OutOfRange => {
                     bail!("retention deletes {topic} faster than it is read: run again")
                 }
-                _ if consumer.ended().contains(&range.partition) => break,
+                Polled::End(_) => break,
                 _ => {}
             }
         }

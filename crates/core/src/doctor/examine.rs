@@ -11,6 +11,7 @@ use crate::kafka::lag::{Lag, LagReader};
 use crate::kafka::{Broker, Cluster, Complaints, Consumer, Polled, Record};
 use crate::settings::Shared;
 use anyhow::Context;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -258,22 +259,27 @@ fn sample(
     let starts: Vec<(i32, i64)> = filled
         .map(|lag| (lag.partition, lag.oldest.max(lag.end - each)))
         .collect();
-    let mut open = starts.len();
+    let mut open: BTreeSet<i32> = starts.iter().map(|(partition, _)| *partition).collect();
     consumer.start(&starts)?;
     let mut sample = Sample::default();
     let deadline = Instant::now() + SAMPLE;
-    while open > 0 && Instant::now() < deadline && !shutdown.is_cancelled() {
-        if let Polled::Record(record) = consumer.poll(Duration::from_millis(100))? {
-            let place = (record.partition(), lags.len());
-            let bytes = (record.key(), record.value());
-            let seen = see(&record);
-            sample.take(place, bytes, record.timestamp(), seen);
-            // A topic under load has no end.
-            if sample.records >= 2 * RECORDS as u64 {
-                break;
+    while !open.is_empty() && Instant::now() < deadline && !shutdown.is_cancelled() {
+        match consumer.poll(Duration::from_millis(100))? {
+            Polled::Record(record) => {
+                let place = (record.partition(), lags.len());
+                let bytes = (record.key(), record.value());
+                let seen = see(&record);
+                sample.take(place, bytes, record.timestamp(), seen);
+                // A topic under load has no end.
+                if sample.records >= 2 * RECORDS as u64 {
+                    break;
+                }
             }
+            Polled::End(partition) => {
+                open.remove(&partition);
+            }
+            _ => {}
         }
-        open = open.saturating_sub(consumer.ended().len());
     }
     Ok(sample)
 }

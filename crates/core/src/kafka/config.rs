@@ -128,7 +128,7 @@ impl KafkaConfig {
             ("isolation.level", "read_committed"),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
-            ("enable.partition.eof", "false"),
+            ("enable.partition.eof", "true"),
             ("auto.offset.reset", "error"),
             ("allow.auto.create.topics", "false"),
         ];

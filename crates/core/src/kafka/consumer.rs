@@ -8,13 +8,14 @@
 use super::assigned::Assigned;
 use super::hints::Hints;
 use super::rebalances::{Change, Rebalances};
+use super::stopped::Stopped;
 use super::{KafkaConfig, Polled, Record};
 use anyhow::{Context as _, anyhow};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// How long a question to the brokers may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
@@ -24,8 +25,9 @@ pub struct Consumer {
     pub(super) base: BaseConsumer<Rebalances>,
     pub(super) topic: String,
     pub(super) hints: Hints,
-    /// Partitions of a reader outside its group that have come to their end.
-    ended: Mutex<Vec<i32>>,
+    /// What the member writes to, as its commits say.
+    pub(super) writes_to: String,
+    stopped: Stopped,
     /// Where members note what they read.
     assigned: Option<Arc<Assigned>>,
 }
@@ -55,9 +57,16 @@ impl Drop for Consumer {
 }
 
 impl Consumer {
-    /// Joins `group` on `topic`.
-    pub fn open(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
-        Self::join(kafka, &kafka.consumer(group), topic)
+    /// Joins `group` on `topic`. Every commit carries `writes_to`, which says what the member writes to: members that
+    /// differ in it share the partitions, so that each of their outputs gets only a part. See
+    /// [`Consumer::others_write_to`].
+    pub fn open(
+        kafka: &KafkaConfig,
+        group: &str,
+        topic: &str,
+        writes_to: &str,
+    ) -> anyhow::Result<Self> {
+        Self::join(kafka, &kafka.consumer(group), topic, writes_to)
     }
 
     /// Joins `group` on `topic` under a name that no other member has. Whoever comes back under it has its
@@ -67,23 +76,31 @@ impl Consumer {
         kafka: &KafkaConfig,
         group: &str,
         topic: &str,
+        writes_to: &str,
         name: &str,
     ) -> anyhow::Result<Self> {
         let mut config = kafka.consumer(group);
-        Self::join(kafka, config.set("group.instance.id", name), topic)
+        let config = config.set("group.instance.id", name);
+        Self::join(kafka, config, topic, writes_to)
     }
 
-    fn join(kafka: &KafkaConfig, config: &ClientConfig, topic: &str) -> anyhow::Result<Self> {
+    fn join(
+        kafka: &KafkaConfig,
+        config: &ClientConfig,
+        topic: &str,
+        writes_to: &str,
+    ) -> anyhow::Result<Self> {
         let base: BaseConsumer<Rebalances> = config
             .create_with_context(Rebalances::default())
             .context("creating a Kafka consumer")?;
         base.subscribe(&[topic])
             .with_context(|| format!("subscribing to {topic}"))?;
-        Ok(Self::on(base, topic, Some(kafka.assigned.clone())))
+        let assigned = Some(kafka.assigned.clone());
+        Ok(Self::on(base, topic, writes_to, assigned))
     }
 
     /// Opens a reader that is no member of `group` and sees no rebalance: it reads what [`Consumer::start`] is given,
-    /// [`Consumer::ended`] tells when there is no more, and [`Consumer::commit`] works while the group has no members.
+    /// [`Polled::End`] tells when there is no more, and [`Consumer::commit`] works while the group has no members.
     pub fn outside(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
         Self::alone(kafka.consumer(group), topic)
     }
@@ -96,30 +113,26 @@ impl Consumer {
         Self::alone(config, topic)
     }
 
-    fn alone(mut config: ClientConfig, topic: &str) -> anyhow::Result<Self> {
-        config.set("enable.partition.eof", "true");
+    fn alone(config: ClientConfig, topic: &str) -> anyhow::Result<Self> {
         let base = config.create_with_context(Rebalances::default());
         let base = base.context("creating a Kafka consumer")?;
-        Ok(Self::on(base, topic, None))
+        Ok(Self::on(base, topic, "", None))
     }
 
-    fn on(base: BaseConsumer<Rebalances>, topic: &str, assigned: Option<Arc<Assigned>>) -> Self {
+    fn on(
+        base: BaseConsumer<Rebalances>,
+        topic: &str,
+        writes_to: &str,
+        assigned: Option<Arc<Assigned>>,
+    ) -> Self {
         Self {
             base,
             topic: topic.to_owned(),
             hints: Hints::default(),
-            ended: Mutex::default(),
+            writes_to: writes_to.to_owned(),
+            stopped: Stopped::default(),
             assigned,
         }
-    }
-
-    /// Partitions of a reader outside its group whose last readable record has been passed since the last
-    /// call. It tells what offsets cannot: the last ones of a log may be those of markers and aborted records.
-    pub fn ended(&self) -> Vec<i32> {
-        let ended = self.ended.lock();
-        ended
-            .map(|mut ended| std::mem::take(&mut *ended))
-            .unwrap_or_default()
     }
 
     /// The topic it reads.
@@ -133,6 +146,9 @@ impl Consumer {
     /// Errors: only those after which the client is of no more use.
     pub fn poll(&self, wait: Duration) -> anyhow::Result<Polled<'_>> {
         self.tell_group(self.hints.due());
+        if self.stopped.due() {
+            return Ok(Polled::OutOfRange);
+        }
         match self.base.poll(wait) {
             Some(Ok(message)) => Ok(Polled::Record(Record(message))),
             Some(Err(error)) => self.after(error),
@@ -150,14 +166,13 @@ impl Consumer {
                 Err(anyhow!("the Kafka consumer failed for good: {cause}"))
             }
             KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+                let assigned = self.base.assignment()?;
+                let assigned = assigned.elements().into_iter();
+                let partitions = assigned.map(|element| element.partition());
+                self.stopped.add(partitions, Instant::now());
                 Ok(Polled::OutOfRange)
             }
-            KafkaError::PartitionEOF(partition) => {
-                if let Ok(mut ended) = self.ended.lock() {
-                    ended.push(partition);
-                }
-                Ok(Polled::Idle)
-            }
+            KafkaError::PartitionEOF(partition) => Ok(Polled::End(partition)),
             KafkaError::MessageConsumption(Code::PollExceeded) => {
                 tracing::warn!(
                     "a batch took longer than max.poll.interval.ms, rejoining the group"
@@ -176,6 +191,8 @@ impl Consumer {
         let list = self.list(positions)?;
         let assigned = self.base.incremental_assign(&list);
         assigned.with_context(|| format!("assigning {} {positions:?}", self.topic))?;
+        self.stopped
+            .remove(positions.iter().map(|(partition, _)| *partition));
         if let Some(all) = &self.assigned {
             all.add(positions.iter().map(|(partition, _)| *partition));
         }
@@ -185,6 +202,7 @@ impl Consumer {
     /// Lets revoked partitions go; their next owner finds how far this one was.
     pub fn release(&self, partitions: &[i32]) -> anyhow::Result<()> {
         self.tell_group(self.hints.all());
+        self.stopped.remove(partitions.iter().copied());
         let released = self.base.incremental_unassign(&self.bare(partitions));
         if let Some(all) = &self.assigned {
             all.remove(partitions.iter().copied());
@@ -209,7 +227,9 @@ impl Consumer {
             self.release(&[partition])?;
             return self.start(&[(partition, position)]);
         }
-        sought.with_context(|| format!("seeking {} {partition} to {position}", self.topic))
+        sought.with_context(|| format!("seeking {} {partition} to {position}", self.topic))?;
+        self.stopped.remove([partition].into_iter());
+        Ok(())
     }
 
     /// Stops fetching these partitions; they must still be polled for.

@@ -37,12 +37,14 @@ impl DeadLetters {
     /// `source.offset`. The letter of a copy names the original, and not the copy: what the copy's headers say of it
     /// stays, and `source.group`, `error`, `reason`, `binary` and `version` come behind it. So in every letter the last
     /// header of a name is the one that counts, and the last `source.topic` the first that is not the record's own.
+    ///
+    /// Errors: those of [`Producer::send`].
     pub fn send(
         &self,
         producer: &Producer,
         record: &Record<'_>,
         reject: &Reject,
-    ) -> Result<(), KafkaError> {
+    ) -> anyhow::Result<()> {
         let reason = [
             ("topic", self.source.clone()),
             ("reason", reject.reason.code().to_owned()),
@@ -61,7 +63,7 @@ impl DeadLetters {
             if size + FRAMING <= self.max_bytes {
                 match producer.send(self.letter(record, reject, keeps)) {
                     // The producer has a limit of its own.
-                    Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)) => {}
+                    Err(error) if is_too_large(&error) => {}
                     outcome => return outcome,
                 }
             }
@@ -124,6 +126,12 @@ impl DeadLetters {
         ];
         original.into_iter().flatten().chain(rest).collect()
     }
+}
+
+fn is_too_large(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<KafkaError>();
+    let code = cause.and_then(KafkaError::rdkafka_error_code);
+    code == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
 /// How much of a record goes into its dead letter.

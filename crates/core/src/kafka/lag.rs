@@ -95,25 +95,17 @@ impl LagReader {
         if starts.is_empty() {
             return Ok(());
         }
-        self.0.ended();
         self.0.start(&starts)?;
         let deadline = Instant::now() + RECORDS;
         while !behind.is_empty() && Instant::now() < deadline {
-            let found = match self.0.poll(Duration::from_millis(100))? {
-                Polled::Record(record) => Some((record.partition(), record.timestamp())),
-                _ => None,
+            let (partition, timestamp, at_end) = match self.0.poll(Duration::from_millis(100))? {
+                Polled::Record(record) => (record.partition(), record.timestamp(), false),
+                Polled::End(partition) => (partition, None, true),
+                _ => continue,
             };
-            if let Some((partition, timestamp)) = found
-                && let Some(lag) = behind.remove(&partition)
-            {
-                lag.first_unread = timestamp;
+            if let Some(lag) = behind.remove(&partition) {
+                (lag.first_unread, lag.at_end) = (timestamp, at_end);
                 self.0.release(&[partition])?;
-            }
-            for partition in self.0.ended() {
-                if let Some(lag) = behind.remove(&partition) {
-                    lag.at_end = true;
-                    self.0.release(&[partition])?;
-                }
             }
         }
         let late: Vec<i32> = behind.into_keys().collect();

@@ -12,8 +12,10 @@ pub mod lag;
 mod polled;
 mod positions;
 mod producer;
+mod raw;
 mod rebalances;
 mod record;
+mod stopped;
 mod survey;
 
 pub use cluster::Cluster;

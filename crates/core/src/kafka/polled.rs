@@ -17,8 +17,21 @@ pub enum Polled<'a> {
         /// They may have another owner already: nothing more may be written for them.
         lost: bool,
     },
-    /// The position of some partition is outside its log; the worker compares its positions with
-    /// [`Consumer::log_range`] and seeks.
+    /// All readable records of this partition, up to the present end of its log, have been handed out. Offsets cannot
+    /// tell: the last ones of a log may be those of transaction markers and aborted records, which are never handed
+    /// out.
+    ///
+    /// librdkafka raises it when a broker answers a fetch from the log's end (for readers of committed records: the
+    /// last stable offset, where the oldest open transaction begins), and queues it behind the records before it. So it
+    /// comes once for each end that is reached: also at the start of an empty partition or of one that is read from its
+    /// end, and again after new records, markers alone included. Assigning, seeking and resuming forget that it was
+    /// raised: it comes again for the same end. One that was queued before a seek, pause or release is dropped with the
+    /// records queued there.
+    End(i32),
+    /// The position of some partition is outside of its log, and librdkafka has stopped reading it. It does not tell
+    /// which one: the worker compares its positions with [`Consumer::log_range`], and seeks every partition that it
+    /// goes on with, also where the log covers the position again by then. Comes again each second until each
+    /// partition was started, sought or released.
     OutOfRange,
     /// Nothing arrived in time.
     Idle,

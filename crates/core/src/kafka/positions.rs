@@ -1,11 +1,11 @@
 //! Positions: what a consumer tells its group, and what it asks of group, log and time.
 
-use super::Consumer;
 use super::consumer::ANSWER;
+use super::{Consumer, raw};
 use anyhow::Context as _;
-use rdkafka::Offset;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
 use std::time::Duration;
 
 impl Consumer {
@@ -20,7 +20,7 @@ impl Consumer {
             return;
         }
         let committed = self
-            .list(&positions)
+            .offsets(&positions)
             .and_then(|list| Ok(self.base.commit(&list, CommitMode::Async)?));
         if let Err(error) = committed {
             tracing::debug!("{error:#}");
@@ -29,9 +29,39 @@ impl Consumer {
 
     /// Commits positions to the group and waits for the answer.
     pub fn commit(&self, positions: &[(i32, i64)]) -> anyhow::Result<()> {
-        let list = self.list(positions)?;
+        let list = self.offsets(positions)?;
         let committed = self.base.commit(&list, CommitMode::Sync);
         committed.with_context(|| format!("committing {} {positions:?}", self.topic))
+    }
+
+    /// Positions as they are committed, also in a transaction: each with what the member writes to.
+    pub fn offsets(&self, positions: &[(i32, i64)]) -> anyhow::Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, position) in positions {
+            let mut entry = list.add_partition(&self.topic, *partition);
+            entry.set_offset(Offset::Offset(*position))?;
+            if !self.writes_to.is_empty() {
+                entry.set_metadata(&self.writes_to);
+            }
+        }
+        Ok(list)
+    }
+
+    /// What a commit to the group for one of these partitions says its member writes to, where that is something else
+    /// than `own`. Commits without such a text, as other programs make them, say nothing.
+    ///
+    /// Errors and `wait`: those of [`Consumer::committed`].
+    pub fn others_write_to(
+        &self,
+        partitions: &[i32],
+        own: &str,
+        wait: Duration,
+    ) -> anyhow::Result<Option<String>> {
+        let list = self.committed_list(partitions, wait)?;
+        let mut texts = raw::metadata(&list)
+            .into_iter()
+            .map(String::from_utf8_lossy);
+        Ok(texts.find(|text| text != own).map(Into::into))
     }
 
     /// The positions that the group has committed, `None` where there is none.
@@ -42,19 +72,26 @@ impl Consumer {
         partitions: &[i32],
         wait: Duration,
     ) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
-        let list = self
-            .base
-            .committed_offsets(self.bare(partitions), wait)
-            .with_context(|| format!("reading the committed positions of {}", self.topic))?;
+        let list = self.committed_list(partitions, wait)?;
         let positions = list.elements().into_iter().map(|element| {
-            element.error()?;
-            Ok((
-                element.partition(),
-                element.offset().to_raw().filter(|raw| *raw >= 0),
-            ))
+            let position = element.offset().to_raw().filter(|raw| *raw >= 0);
+            (element.partition(), position)
         });
-        let positions: KafkaResult<Vec<_>> = positions.collect();
-        positions.with_context(|| format!("reading the committed positions of {}", self.topic))
+        Ok(positions.collect())
+    }
+
+    fn committed_list(
+        &self,
+        partitions: &[i32],
+        wait: Duration,
+    ) -> anyhow::Result<TopicPartitionList> {
+        let list = self.base.committed_offsets(self.bare(partitions), wait);
+        let list = list.and_then(|list| {
+            let errors = list.elements().into_iter().map(|element| element.error());
+            errors.collect::<KafkaResult<()>>()?;
+            Ok(list)
+        });
+        list.with_context(|| format!("reading the committed positions of {}", self.topic))
     }
 
     /// The offset of the oldest record of a partition, and the position after its newest.

@@ -1,7 +1,7 @@
 //! An idempotent producer that never drops a record unnoticed.
 
 use super::KafkaConfig;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 
 /// How long to wait for room in a full queue before looking again.
 const FULL_QUEUE: Duration = Duration::from_micros(500);
+
+/// How long to wait for room in all. Brokers that are there make room within milliseconds; the caller must be able to
+/// poll its consumer, and to stop within 10 s.
+const ROOM: Duration = Duration::from_secs(5);
 
 /// A record to be sent.
 #[derive(Clone, Debug, Default)]
@@ -101,7 +105,10 @@ impl Producer {
     }
 
     /// Queues a record, waiting for room where the queue is full.
-    pub fn send(&self, outgoing: Outgoing<'_>) -> Result<(), KafkaError> {
+    ///
+    /// Errors: no room within 5 s, or the client does not take the record; a [`KafkaError`] lies beneath.
+    pub fn send(&self, outgoing: Outgoing<'_>) -> anyhow::Result<()> {
+        let (topic, deadline) = (outgoing.topic, Instant::now() + ROOM);
         let mut record = BaseRecord::<[u8], [u8]>::to(outgoing.topic);
         record.partition = outgoing.partition;
         record.key = outgoing.key;
@@ -111,8 +118,15 @@ impl Producer {
         loop {
             record = match self.inner.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => record,
-                Err((error, _)) => return Err(error),
+                Err((error, record)) if is_full(&error) && Instant::now() < deadline => record,
+                Err((error, _)) if is_full(&error) => {
+                    return Err(anyhow!(error).context(format!(
+                        "no room for a record for {topic} within {ROOM:?}: the brokers do not take what is queued"
+                    )));
+                }
+                Err((error, _)) => {
+                    return Err(anyhow!(error).context(format!("queueing a record for {topic}")));
+                }
             };
             std::thread::sleep(FULL_QUEUE);
         }
@@ -139,5 +153,33 @@ impl Producer {
     /// The first failed delivery since this was last asked.
     pub fn failure(&self) -> Option<String> {
         self.inner.context().failed.lock().ok()?.take()
+    }
+}
+
+fn is_full(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_full_queue_is_an_error_after_a_while() {
+        let small = BTreeMap::from([("queue.buffering.max.messages".to_owned(), "1".to_owned())]);
+        // Nobody listens at port 1.
+        let producer = Producer::open(&KafkaConfig::new("localhost:1", small)).unwrap();
+        let record = || Outgoing {
+            topic: "t",
+            value: Some(b"v"),
+            ..Outgoing::default()
+        };
+        producer.send(record()).unwrap();
+        let begun = Instant::now();
+        let error = producer.send(record()).unwrap_err();
+        assert!((ROOM..2 * ROOM).contains(&begun.elapsed()));
+        assert!(error.to_string().contains("no room"), "{error:#}");
+        assert!(is_full(error.downcast_ref().unwrap()));
     }
 }

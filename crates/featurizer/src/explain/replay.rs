@@ -56,11 +56,13 @@ pub(super) fn replay(
     consumer.start(&starts)?;
     let mut events = Vec::new();
     while !ends.is_empty() {
-        for partition in consumer.ended() {
-            ends.remove(&partition);
-        }
-        let Polled::Record(record) = consumer.poll(Duration::from_millis(100))? else {
-            continue;
+        let record = match consumer.poll(Duration::from_millis(100))? {
+            Polled::Record(record) => record,
+            Polled::End(partition) => {
+                ends.remove(&partition);
+                continue;
+            }
+            _ => continue,
         };
         let (partition, offset) = (record.partition(), record.offset());
         match ends.get(&partition) {

@@ -143,6 +143,8 @@ impl Worker<'_, '_> {
         for (partition, position) in self.positions.all() {
             let (oldest, end) = self.consumer.log_range(partition)?;
             if (oldest..=end).contains(&position) {
+                // It may have stopped too, where the log covers its position again by now.
+                self.consumer.seek(partition, position)?;
                 continue;
             }
             self.consumer.seek(partition, oldest)?;

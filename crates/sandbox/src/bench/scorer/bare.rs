@@ -70,8 +70,7 @@ impl<'s> Copier<'s> {
         partitions: impl Iterator<Item = i32>,
     ) -> Result<Self> {
         let kafka = KafkaConfig::new(&scene.brokers, BTreeMap::new());
-        let mut config = kafka.consumer(target);
-        let consumer: BaseConsumer = config.set("enable.partition.eof", "true").create()?;
+        let consumer: BaseConsumer = kafka.consumer(target).create()?;
         let source = scene.names.transactions.as_str();
         let mut assignment = TopicPartitionList::new();
         for partition in partitions {
