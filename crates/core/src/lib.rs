@@ -8,8 +8,8 @@
 //! - [`claim`], [`location`]: values that stand for larger objects, and where those lie
 //! - [`record`]: decoding of values, timestamps, and the reasons for rejecting a record
 //! - [`features`]: feature definitions, and the windows they are evaluated over
-//! - [`workers`], [`clock`], [`admin`], [`metric`]: the threads of a process, their time, and what it tells about them
-//!   over HTTP
+//! - [`workers`], [`clock`]: the threads of a process, and their time
+//! - [`health`], [`pulse`], [`metric`], [`admin`]: what the process tells about them over HTTP
 //! - [`doctor`]: what is wrong with a set-up, and the remedy
 //!
 //! Errors are [`anyhow::Error`] with context, because nobody branches on them; [`record::Reject`] and
@@ -25,9 +25,11 @@ mod effective;
 pub mod entry;
 pub mod exit;
 pub mod features;
+pub mod health;
 pub mod kafka;
 pub mod location;
 pub mod metric;
+pub mod pulse;
 pub mod record;
 pub mod redis_access;
 pub mod settings;

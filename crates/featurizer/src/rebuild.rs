@@ -43,7 +43,7 @@ pub async fn run(
         let owner = redis.command(&["GET", &keys.owner()])?.concat();
         let owner = String::from_utf8_lossy(&owner);
         if !owner.is_empty() && owner != config.owner() {
-            return Err(crate::run::foreign(config, &owner));
+            return Err(crate::opening::foreign(config, &owner));
         }
         let all = with_mixed(&mut redis, &keys, partitions.clone(), count)?;
         if all.len() > partitions.len() {

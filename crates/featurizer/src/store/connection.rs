@@ -30,6 +30,8 @@ impl From<Lost> for anyhow::Error {
 pub struct Redis {
     client: Client,
     connection: Option<Connection>,
+    /// Longest wait for an answer.
+    answer: Duration,
 }
 
 impl Redis {
@@ -51,15 +53,24 @@ impl Redis {
         Ok(Self {
             client,
             connection: None,
+            answer: ANSWER,
         })
+    }
+
+    /// The same with another longest wait for connecting and for an answer.
+    pub fn answering_within(mut self, answer: Duration) -> Self {
+        self.answer = answer;
+        self
     }
 
     /// Connects anew.
     pub fn connect(&mut self) -> Result<(), Lost> {
         self.connection = None;
-        let connection = self.client.get_connection_with_timeout(CONNECT)?;
-        connection.set_read_timeout(Some(ANSWER))?;
-        connection.set_write_timeout(Some(ANSWER))?;
+        let connection = self
+            .client
+            .get_connection_with_timeout(CONNECT.min(self.answer))?;
+        connection.set_read_timeout(Some(self.answer))?;
+        connection.set_write_timeout(Some(self.answer))?;
         self.connection = Some(connection);
         Ok(())
     }
