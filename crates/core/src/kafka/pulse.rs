@@ -1,12 +1,14 @@
-//! The brokers' part in the health of a process: do the leaders of what it reads answer?
+//! The brokers' part in the health of a process: the leaders of what it reads answer.
 
-use super::Consumer;
+use super::assigned::Assigned;
+use super::complaints::Listener;
 use crate::health::Health;
 use crate::pulse::{self, ANSWER, LIMIT};
 use crate::settings::Shared;
-use rdkafka::Offset;
-use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaResult;
+use anyhow::Context as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -18,36 +20,39 @@ pub fn watch(
     health: &Arc<Health>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let consumer = Consumer::glancing(&shared.kafka, &shared.group, &shared.topic)?;
-    let assigned = shared.kafka.assigned.clone();
+    let client = shared.kafka.consumer(&shared.group);
+    let client = client
+        .create_with_context(Listener::default())
+        .context("creating a Kafka client")?;
+    let (assigned, topic) = (shared.kafka.assigned.clone(), shared.topic.clone());
     let part = health.pulse("brokers", "answer from the brokers", LIMIT);
     pulse::keep(part, shutdown, move || {
-        let held = assigned.partitions();
-        // A process without partitions asks for the first: its topic has one at least.
-        let asked = if held.is_empty() {
-            vec![0]
-        } else {
-            held.into_iter().collect()
-        };
-        let answer = consumer.ask_leaders(&asked);
-        answer.map_err(|error| format!("{error:#}"))
+        let answer = ask(&client, &assigned, &topic);
+        answer.map_err(|error| match error.rdkafka_error_code() {
+            Some(code) => code.to_string(),
+            None => error.to_string(),
+        })
     })
 }
 
-impl Consumer {
-    /// Asks the leader of each partition for the end of its log, with one request a broker.
-    fn ask_leaders(&self, partitions: &[i32]) -> anyhow::Result<()> {
-        let mut list = self.bare(partitions);
-        list.set_all_offsets(Offset::End)?;
-        let answers = self.base.offsets_for_times(list, ANSWER);
-        // The client's complaints come only to who polls, and pile up otherwise.
-        while self.base.poll(Duration::ZERO).is_some() {}
-        let outcomes = answers.map(|list| {
-            let elements = list.elements().into_iter();
-            elements
-                .map(|element| element.error())
-                .collect::<KafkaResult<()>>()
-        });
-        Ok(outcomes??)
+/// Asks the leaders for the ends of the logs of this process's partitions, with one request a broker.
+fn ask(
+    client: &BaseConsumer<Listener>,
+    assigned: &Assigned,
+    topic: &str,
+) -> Result<(), KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for partition in assigned.partitions() {
+        list.add_partition_offset(topic, partition, Offset::End)?;
     }
+    if list.count() == 0 {
+        // A process without partitions asks for the first, which every topic has.
+        list.add_partition_offset(topic, 0, Offset::End)?;
+    }
+    let answers = client.offsets_for_times(list, ANSWER);
+    // What the client complains of comes only to who polls, and piles up otherwise.
+    while client.poll(Duration::ZERO).is_some() {}
+    let answers = answers?;
+    let mut elements = answers.elements().into_iter();
+    elements.try_for_each(|element| element.error())
 }

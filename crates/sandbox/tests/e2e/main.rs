@@ -5,6 +5,7 @@
 //! - `tutorial`: records of the documented shapes give exactly the documented outputs
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
+//! - `outages`: brokers and Redis that stop answering are shown, and do not keep a process from ending
 //! - `collector`, `collector_features`: data sets of bounded runs
 //! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
 //! - `collector_faults`: live collectors under kills, zombies and rebalances
@@ -42,6 +43,7 @@ mod featurizer_features;
 mod featurizer_recovery;
 mod hostile;
 mod operations;
+mod outages;
 mod sandbox_program;
 mod scorer;
 mod scorer_faults;
