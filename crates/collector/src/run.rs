@@ -28,6 +28,13 @@ use tokio_util::sync::CancellationToken;
 /// restart has to heal. After the start, brokers and store may go away and come back.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let shared = &config.shared;
+    for doubt in config
+        .features
+        .iter()
+        .flat_map(|features| features.question.definitions.doubts())
+    {
+        tracing::warn!("--features: {doubt}");
+    }
     let health = Health::starting();
     admin::serve(&BINARY, shared.admin, health.clone(), shutdown.clone()).await?;
     let start = health.part("start");
