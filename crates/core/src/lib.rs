@@ -3,7 +3,8 @@
 //! Layout, in the order a record meets it:
 //!
 //! - [`settings`], `effective`, [`entry`], [`telemetry`]: flags, start and end of a process, logs
-//! - [`redis_access`]: address, password and certificates of a Redis
+//! - [`redis_access`], [`redis_verdict`], [`redis_server`]: address, password and certificates of a Redis, what its
+//!   errors mean, and whether it can keep features
 //! - [`kafka`]: connecting, topics, the consumer of a worker, producers and dead letters
 //! - [`claim`], [`location`]: values that stand for larger objects, and where those lie
 //! - [`record`]: decoding of values, timestamps, and the reasons for rejecting a record
@@ -32,6 +33,8 @@ pub mod metric;
 pub mod pulse;
 pub mod record;
 pub mod redis_access;
+pub mod redis_server;
+pub mod redis_verdict;
 pub mod settings;
 pub mod telemetry;
 pub mod workers;

@@ -1,6 +1,6 @@
 //! Opens what the workers need, starts them, and waits for their end.
 
-use crate::opening::{check_store, watch_store};
+use crate::opening;
 use crate::settings::{BINARY, Config};
 use crate::warm_up::WarmUp;
 use crate::worker::Worker;
@@ -22,9 +22,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let pages = shutdown.child_token();
     admin::serve(&BINARY, config.shared.admin, health.clone(), pages).await?;
     let shared = &config.shared;
+    for doubt in config.definitions.doubts() {
+        tracing::warn!("--features: {doubt}");
+    }
     let start = health.part("start");
     start.unready(format!("waiting for Redis at {}", config.redis));
-    block_in_place(|| check_store(&config, &shutdown))?;
+    if !block_in_place(|| opening::claim_prefix(&config, &shutdown))? {
+        return Ok(());
+    }
     start.unready(format!(
         "waiting for the brokers at {}",
         shared.kafka.brokers()
@@ -49,7 +54,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         let part = health.part(format!("worker {worker}"));
         part.unready("joining the group");
     }
-    watch_store(&config, &health, shutdown.clone())?;
+    opening::watch(&config, &health, shutdown.clone())?;
     pulse::watch(shared, &health, shutdown.clone())?;
     start.ready();
     lag::watch(shared, shutdown.clone())?;
