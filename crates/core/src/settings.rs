@@ -148,7 +148,9 @@ impl SharedFlags {
         problems: &mut Problems,
     ) -> Option<String> {
         let usual = format!("{}.dead-letter", self.topic);
-        problems.take("--dead-letter-topic", given.unwrap_or(&usual), parse_topic)
+        let topic = given.unwrap_or(&usual);
+        problems.differ(("--topic", &self.topic), ("--dead-letter-topic", topic));
+        problems.take("--dead-letter-topic", topic, parse_topic)
     }
 
     /// Validates the shared flags, adding to `problems`; `None` where any was found.

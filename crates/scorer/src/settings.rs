@@ -198,6 +198,11 @@ impl Flags {
         let dead_letter_topic = self
             .shared
             .dead_letter_topic(dead_letter_topic, &mut problems);
+        let output = ("--output-topic", self.output_topic.as_str());
+        problems.differ(("--topic", &self.shared.topic), output);
+        if let Some(topic) = &dead_letter_topic {
+            problems.differ(output, ("--dead-letter-topic", topic));
+        }
         let guarantee = problems.take("--delivery", &self.delivery, parse_guarantee);
         let start = problems.take("--start", &self.start, parse_start);
         let feature_timeout =
