@@ -42,7 +42,10 @@ where
     };
     // A format that cannot be used is among the problems that the command reports.
     let format = flags.as_ref().log_format.parse().unwrap_or_default();
-    telemetry::init(format);
+    if let Err(problem) = telemetry::init(format) {
+        report(&Failure::usage(problem), format);
+        return ExitCode::from(Code::Usage as u8);
+    }
     if flags.as_ref().print_config {
         print!("{settings}");
     } else if runs {

@@ -2,8 +2,10 @@
 
 mod fields;
 mod reject;
+mod shape;
 pub mod timestamp;
 pub mod user_event;
 
 pub use fields::{Fields, Value};
 pub use reject::{Reason, Reject};
+pub use shape::{missing, no_object};

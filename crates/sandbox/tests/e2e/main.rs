@@ -5,6 +5,7 @@
 //! - `tutorial`: records of the documented shapes give exactly the documented outputs
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
+//! - `messages`: what is said of records that newcomers send, and of misspelt flags
 //! - `outages`: brokers and Redis that stop answering are shown, and do not keep a process from ending
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
@@ -43,6 +44,7 @@ mod featurizer_faults;
 mod featurizer_features;
 mod featurizer_recovery;
 mod hostile;
+mod messages;
 mod operations;
 mod outages;
 mod redis_start;
