@@ -15,7 +15,7 @@ use std::time::Duration;
 use tidemill_core::doctor::{Patient, Report, Seen, examine};
 use tidemill_core::kafka::Record;
 use tidemill_core::kafka::lag::Lag;
-use tidemill_core::record::{Reason, Reject};
+use tidemill_core::record::{Reason, no_object};
 use tokio_util::sync::CancellationToken;
 
 /// Prints the findings; the exit code is 1 where there is a problem.
@@ -71,7 +71,10 @@ fn see(record: &Record<'_>) -> Seen {
     let value = record.value().unwrap_or_default();
     match serde_json::from_slice::<HashMap<String, &RawValue>>(value) {
         Ok(_) => Seen::Usable(None),
-        Err(error) => Seen::Rejected(Reject::new(Reason::NotAnObject, error.to_string())),
+        Err(error) => {
+            let reject = no_object(value, Reason::NotAnObject, &error.to_string());
+            Seen::Rejected(reject)
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
-use tidemill_core::admin::Health;
 use tidemill_core::claim::Resolver;
+use tidemill_core::health::{Health, Part};
 use tidemill_core::metric::stage;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -41,8 +41,10 @@ pub(crate) struct Sink {
     pub(crate) history: Option<Arc<History>>,
     /// Bounds how many files are encoded at a time.
     pub(crate) encoders: Arc<Semaphore>,
-    /// Told when the store does not take a file.
+    /// Takes in the workers' states.
     pub(crate) health: Arc<Health>,
+    /// Says when the store does not take a file.
+    pub(crate) store_part: Part,
     /// Runs the lanes.
     pub(crate) runtime: Handle,
 }

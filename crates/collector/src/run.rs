@@ -12,9 +12,10 @@ use crate::store::Store;
 use crate::stretch::{self, Range};
 use crate::worker::Worker;
 use std::sync::{Arc, Mutex};
-use tidemill_core::admin::{self, Health};
+use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
-use tidemill_core::kafka::{Cluster, Consumer, lag};
+use tidemill_core::health::Health;
+use tidemill_core::kafka::{Cluster, Consumer, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -27,15 +28,30 @@ use tokio_util::sync::CancellationToken;
 /// restart has to heal. After the start, brokers and store may go away and come back.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let shared = &config.shared;
+    for doubt in config
+        .features
+        .iter()
+        .flat_map(|features| features.question.definitions.doubts())
+    {
+        tracing::warn!("--features: {doubt}");
+    }
     let health = Health::starting();
     admin::serve(&BINARY, shared.admin, health.clone(), shutdown.clone()).await?;
+    let start = health.part("start");
+    start.unready(format!(
+        "waiting for the brokers at {}",
+        shared.kafka.brokers()
+    ));
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
+    start.unready(format!("waiting for topic {}", shared.topic));
     let Some(partitions) = cluster.wait_for(&shared.topic, &shutdown).await? else {
         return Ok(());
     };
     drop(cluster);
+    start.unready("opening the data set");
     let sink = open_sink(&config, health.clone()).await?;
-    health.ready("start");
+    pulse::watch(shared, &health, shutdown.clone())?;
+    start.ready();
     tracing::info!(topic = shared.topic, out = %sink.store, workers = shared.workers, "collecting");
     match config.extent {
         Extent::Live { max_age } => {
@@ -60,6 +76,8 @@ async fn open_sink(config: &Config, health: Arc<Health>) -> anyhow::Result<Sink>
     };
     let freezer = Freezer::open(store.clone(), wanted).await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let store_part = health.part("store");
+    store_part.ready();
     Ok(Sink {
         topic: config.shared.topic.as_str().into(),
         store,
@@ -70,6 +88,7 @@ async fn open_sink(config: &Config, health: Arc<Health>) -> anyhow::Result<Sink>
         history: None,
         encoders: Arc::new(Semaphore::new(cores)),
         health,
+        store_part,
         runtime: Handle::current(),
     })
 }

@@ -11,7 +11,7 @@ use crate::schema::Schema;
 use crate::store::Location;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-use tidemill_core::settings::{Binary, Problems, SharedFlags, parse_duration, parse_time};
+use tidemill_core::settings::{Binary, Problems, SharedFlags, parse_duration};
 
 /// The collector among the binaries.
 pub const BINARY: Binary = Binary {
@@ -138,7 +138,7 @@ pub struct CollectFlags {
     #[arg(long, env = "TIDEMILL_UNTIL_END", global = true)]
     pub until_end: bool,
 
-    /// Collect from this time on (RFC 3339 or epoch milliseconds), then end
+    /// Collect from this time on (RFC 3339, a date, now, 1h ago, or an epoch number), then end
     #[arg(long, env = "TIDEMILL_FROM", value_name = "TIME", global = true)]
     pub from: Option<String>,
 
@@ -221,7 +221,7 @@ impl Flags {
     /// The stretch to collect, `Some(None)` for a live run.
     fn stretch(&self, problems: &mut Problems) -> Option<Option<Stretch>> {
         let mut time = |flag, text: &Option<String>| match text {
-            Some(text) => problems.take(flag, text, parse_time).map(Some),
+            Some(text) => problems.time(flag, text).map(Some),
             None => Some(None),
         };
         let own = &self.collect;

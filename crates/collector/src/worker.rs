@@ -11,6 +11,7 @@ use crate::resume;
 use crate::settings::Config;
 use std::time::{Duration, Instant};
 use tidemill_core::exit::{Code, Failure};
+use tidemill_core::health::Part;
 use tidemill_core::kafka::{Consumer, Polled};
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// One worker of a live run.
 pub(crate) struct Worker {
-    name: String,
+    part: Part,
     consumer: Consumer,
     intake: Intake,
     sink: Sink,
@@ -51,13 +52,13 @@ impl Worker {
         max_age: Duration,
     ) -> anyhow::Result<Self> {
         let shared = &config.shared;
-        let name = format!("worker {number}");
-        sink.health.unready(&name, "joining the group");
+        let part = sink.health.part(format!("worker {number}"));
+        part.unready("joining the group");
         let share = Share::of(config.memory, shared.workers);
         let kafka = shared.kafka.with_prefetch(share.fetched);
         let writes_to = format!("data set {}", sink.store);
         Ok(Self {
-            name,
+            part,
             consumer: Consumer::open(&kafka, &shared.group, &shared.topic, &writes_to)?,
             intake: Intake::new(number, sink.clone(), config.rows, share.buffered),
             sink: sink.clone(),
@@ -85,12 +86,12 @@ impl Worker {
                     self.pauses.records_arrive();
                 }
                 Polled::Assigned(partitions) if partitions.is_empty() => {
-                    self.sink.health.ready(&self.name);
+                    self.part.ready();
                 }
                 Polled::Assigned(partitions) => {
                     self.waiting.extend(partitions);
                     self.next_try = Instant::now();
-                    self.sink.health.unready(&self.name, "looking up positions");
+                    self.part.unready("looking up positions");
                 }
                 Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
                 Polled::OutOfRange => self.return_to_range()?,
@@ -135,11 +136,11 @@ impl Worker {
             return Ok(());
         }
         match self.start_waiting() {
-            Ok(()) => self.sink.health.ready(&self.name),
+            Ok(()) => self.part.ready(),
             Err(error) if Failure::code(&error) == Code::Usage => return Err(error),
             Err(error) => {
                 tracing::warn!(again_in = ?AGAIN, "cannot start partitions yet: {error:#}");
-                self.sink.health.unready(&self.name, format!("{error:#}"));
+                self.part.unready(format!("{error:#}"));
                 self.next_try = Instant::now() + AGAIN;
             }
         }
@@ -237,7 +238,7 @@ impl Worker {
     }
 
     fn stop(mut self) -> anyhow::Result<()> {
-        self.sink.health.unready(&self.name, "stopping");
+        self.part.unready("stopping");
         let open = self.intake.open_partitions();
         open.iter()
             .for_each(|partition| self.intake.cut(*partition));

@@ -1,6 +1,7 @@
 //! What a process tells over HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for supervisors.
 
 use crate::exit::Failure;
+use crate::health::Health;
 use crate::metric;
 use crate::settings::{AdminAddr, Binary};
 use anyhow::Context;
@@ -8,10 +9,9 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,44 +24,6 @@ const SECONDS: [f64; 16] = [
 
 /// Upper bounds of the histogram of batch sizes.
 const RECORDS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
-
-/// Why a process is not ready; empty when it is.
-#[derive(Debug, Default)]
-pub struct Health(Mutex<BTreeMap<String, String>>);
-
-impl Health {
-    /// Not ready yet: nothing has reported so far.
-    pub fn starting() -> Arc<Self> {
-        let health = Self::default();
-        health.unready("start", "starting");
-        Arc::new(health)
-    }
-
-    /// This part of the process is not ready, and why.
-    pub fn unready(&self, part: impl Into<String>, reason: impl Into<String>) {
-        if let Ok(mut reasons) = self.0.lock() {
-            reasons.insert(part.into(), reason.into());
-        }
-    }
-
-    /// This part of the process is ready again.
-    pub fn ready(&self, part: &str) {
-        if let Ok(mut reasons) = self.0.lock() {
-            reasons.remove(part);
-        }
-    }
-
-    /// The reasons against being ready, one line each; empty when ready.
-    pub fn reasons(&self) -> String {
-        let Ok(reasons) = self.0.lock() else {
-            return "state unknown\n".into();
-        };
-        let lines = reasons
-            .iter()
-            .map(|(part, reason)| format!("{part}: {reason}\n"));
-        lines.collect()
-    }
-}
 
 /// Serves the admin pages of `binary` until the process ends and returns where; without an address it only collects
 /// metrics.
@@ -166,13 +128,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_only_when_every_part_is() {
+    fn the_page_says_what_is_not_ready() {
         let health = Health::starting();
-        health.unready("worker 1", "warming up");
-        assert_eq!(readiness(&health).0, StatusCode::SERVICE_UNAVAILABLE);
-        health.ready("start");
-        assert_eq!(readiness(&health).1, "worker 1: warming up\n");
-        health.ready("worker 1");
+        let unready = (StatusCode::SERVICE_UNAVAILABLE, "start: starting\n".into());
+        assert_eq!(readiness(&health), unready);
+        health.part("start").ready();
         assert_eq!(readiness(&health), (StatusCode::OK, "ready\n".into()));
     }
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 const DEFINITIONS: &str = r#"
 timestamp = "at"
-ttl_s = 172800
+ttl_s = 2592000
 [[feature]]
 name = "n"
 aggregate = "count"

@@ -10,13 +10,14 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A process that was told to stop ends after this time whatever still holds it up.
-const STOP_LIMIT: Duration = Duration::from_millis(9_500);
+/// A process that was told to stop ends after this time whatever still holds it up: it promises 10 s.
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(9);
 
 /// Runs a binary: parses its flags, starts logging, and drives `command` until it ends or a signal stops it.
 ///
 /// `command` is given the flags and a token that SIGTERM or SIGINT cancels; the exit code is its own, or that of
-/// its error. A second signal ends the process at once.
+/// its error. A second signal, or [`STOP_LIMIT`] after the first, ends the process at once and with 0 too: positions lie
+/// with the output, so that the next start goes on where this one has written.
 pub fn start<Flags, Command, Running>(binary: &Binary, command: Command) -> ExitCode
 where
     Flags: CommandFactory + FromArgMatches + AsRef<SharedFlags>,
@@ -41,7 +42,10 @@ where
     };
     // A format that cannot be used is among the problems that the command reports.
     let format = flags.as_ref().log_format.parse().unwrap_or_default();
-    telemetry::init(format);
+    if let Err(problem) = telemetry::init(format) {
+        report(&Failure::usage(problem), format);
+        return ExitCode::from(Code::Usage as u8);
+    }
     if flags.as_ref().print_config {
         print!("{settings}");
     } else if runs {
@@ -87,7 +91,7 @@ fn stop_on_signals(shutdown: CancellationToken) -> anyhow::Result<()> {
             };
             if stopping {
                 tracing::warn!(signal = name, "second signal, not waiting any longer");
-                std::process::exit(Code::Internal as i32);
+                std::process::exit(0);
             }
             stopping = true;
             tracing::info!(signal = name, "stopping");
@@ -95,8 +99,8 @@ fn stop_on_signals(shutdown: CancellationToken) -> anyhow::Result<()> {
             // A thread of its own: it must work even when every task of the runtime is stuck.
             std::thread::spawn(|| {
                 std::thread::sleep(STOP_LIMIT);
-                tracing::error!(limit = ?STOP_LIMIT, "did not stop in time, giving up");
-                std::process::exit(Code::Internal as i32);
+                tracing::warn!(limit = ?STOP_LIMIT, "did not stop in time, ending at once");
+                std::process::exit(0);
             });
         }
     });

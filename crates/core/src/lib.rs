@@ -3,13 +3,14 @@
 //! Layout, in the order a record meets it:
 //!
 //! - [`settings`], `effective`, [`entry`], [`telemetry`]: flags, start and end of a process, logs
-//! - [`redis_access`]: address, password and certificates of a Redis
+//! - [`redis_access`], [`redis_verdict`], [`redis_server`]: address, password and certificates of a Redis, what its
+//!   errors mean, and whether it can keep features
 //! - [`kafka`]: connecting, topics, the consumer of a worker, producers and dead letters
 //! - [`claim`], [`location`]: values that stand for larger objects, and where those lie
 //! - [`record`]: decoding of values, timestamps, and the reasons for rejecting a record
 //! - [`features`]: feature definitions, and the windows they are evaluated over
-//! - [`workers`], [`clock`], [`admin`], [`metric`]: the threads of a process, their time, and what it tells about them
-//!   over HTTP
+//! - [`workers`], [`clock`]: the threads of a process, and their time
+//! - [`health`], [`pulse`], [`metric`], [`admin`]: what the process tells about them over HTTP
 //! - [`doctor`]: what is wrong with a set-up, and the remedy
 //!
 //! Errors are [`anyhow::Error`] with context, because nobody branches on them; [`record::Reject`] and
@@ -25,11 +26,15 @@ mod effective;
 pub mod entry;
 pub mod exit;
 pub mod features;
+pub mod health;
 pub mod kafka;
 pub mod location;
 pub mod metric;
+pub mod pulse;
 pub mod record;
 pub mod redis_access;
+pub mod redis_server;
+pub mod redis_verdict;
 pub mod settings;
 pub mod telemetry;
 pub mod workers;

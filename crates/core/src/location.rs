@@ -25,6 +25,10 @@ impl Location {
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.split_once("://") {
             None if text.is_empty() => Err("give a folder or s3://bucket/prefix".into()),
+            // Taken as a folder, a misspelt URL would be written to for days before anybody misses it.
+            None if has_scheme(text) => Err(format!(
+                "use s3://bucket/prefix with two slashes, or ./{text} for a folder of this name"
+            )),
             None => Ok(Self::Folder(text.into())),
             Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => Url::parse(text)
                 .map(Self::Bucket)
@@ -32,6 +36,12 @@ impl Location {
             Some(_) => Err("use a folder or s3://bucket/prefix".into()),
         }
     }
+}
+
+/// Whether a text begins as URLs do: `s3:`, `file:`; one letter is a drive.
+fn has_scheme(text: &str) -> bool {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 impl fmt::Display for Location {
@@ -58,4 +68,34 @@ pub fn bucket(url: &Url, builder: AmazonS3Builder) -> anyhow::Result<PrefixStore
         .with_disable_bulk_delete(true)
         .build()?;
     Ok(PrefixStore::new(bucket, url.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_urls_are_no_folders() {
+        for bad in [
+            "",
+            "s3:/bucket/x",
+            "s3:bucket",
+            "S3:/bucket",
+            "file:/data",
+            "gs://bucket",
+            "s3:///x",
+            "s3://",
+        ] {
+            assert!(Location::parse(bad).is_err(), "{bad}");
+        }
+        for folder in [
+            "data",
+            "./s3:/bucket",
+            "/data/2026-01-01T10:00",
+            "a b:c",
+            "C:data",
+        ] {
+            assert_eq!(Location::parse(folder), Ok(Location::Folder(folder.into())));
+        }
+    }
 }

@@ -135,24 +135,6 @@ impl RedisAccess {
     pub fn is_tls(&self) -> bool {
         self.url.scheme() == "rediss"
     }
-
-    /// What may be the matter when connecting fails like this.
-    pub fn hint(&self, error: &str) -> &'static str {
-        let says = |parts: &[&str]| parts.iter().any(|part| error.contains(part));
-        if says(&["ertificate"]) {
-            "check --redis-ca and the certificate of Redis"
-        } else if says(&["auth", "WRONGPASS", "NOAUTH", "assword"]) {
-            "check user and password in --redis-url (REDIS_URL) or --redis-password-file"
-        } else if self.is_tls()
-            && says(&["corrupt message", "temporarily unavailable", "timed out"])
-        {
-            "it may speak no TLS: then use redis:// in --redis-url"
-        } else if !self.is_tls() && says(&["end of file", "reset", "closed", "roken pipe"]) {
-            "it hung up at once: use rediss:// in --redis-url if it asks for TLS"
-        } else {
-            "check --redis-url (REDIS_URL) and that a Redis listens there"
-        }
-    }
 }
 
 impl fmt::Display for RedisAccess {

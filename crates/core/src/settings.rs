@@ -4,13 +4,14 @@
 //! each naming flag, value and remedy.
 
 mod problems;
+mod time;
 
 pub use problems::Problems;
+pub use time::{echo, parse_duration, parse_time};
 
 use crate::claim::{ClaimFlags, Claims};
 use crate::kafka::KafkaConfig;
 use crate::metric::Metric;
-use crate::record::timestamp;
 use crate::telemetry::LogFormat;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -148,7 +149,9 @@ impl SharedFlags {
         problems: &mut Problems,
     ) -> Option<String> {
         let usual = format!("{}.dead-letter", self.topic);
-        problems.take("--dead-letter-topic", given.unwrap_or(&usual), parse_topic)
+        let topic = given.unwrap_or(&usual);
+        problems.differ(("--topic", &self.topic), ("--dead-letter-topic", topic));
+        problems.take("--dead-letter-topic", topic, parse_topic)
     }
 
     /// Validates the shared flags, adding to `problems`; `None` where any was found.
@@ -201,19 +204,6 @@ impl SharedFlags {
             claims: claims?,
         })
     }
-}
-
-/// A duration such as `300ms`, `20s`, `5m`, `24h` or `7d`.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| "use a number with a unit, such as 300ms, 20s, 5m, 24h or 7d".into())
-}
-
-/// A time as RFC 3339 or epoch milliseconds, in milliseconds since the epoch.
-pub fn parse_time(text: &str) -> Result<i64, String> {
-    text.parse()
-        .or_else(|_| timestamp::from_text(text))
-        .map_err(|_| "use a time such as 2026-02-15T10:30:00Z, or epoch milliseconds".into())
 }
 
 /// A topic name as Kafka allows it.
@@ -306,14 +296,5 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part} is not in: {told}");
         }
-    }
-
-    #[test]
-    fn times_and_durations() {
-        assert_eq!(parse_time("2026-02-15T10:30:00Z"), Ok(1_771_151_400_000));
-        assert_eq!(parse_time("1771151400000"), Ok(1_771_151_400_000));
-        assert!(parse_time("yesterday").is_err());
-        assert_eq!(parse_duration("300ms"), Ok(Duration::from_millis(300)));
-        assert!(parse_duration("5").is_err());
     }
 }

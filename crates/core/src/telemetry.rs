@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, stderr};
 use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,20 +27,75 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Starts logging for the whole process. `RUST_LOG` selects levels, `info` without it.
-pub fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Starts logging for the whole process. `RUST_LOG` selects levels, `info` without it and where it is wrong; the error
+/// says what is wrong with it.
+pub fn init(format: LogFormat) -> Result<(), String> {
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let (filter, outcome) = match levels(&wanted) {
+        Ok(filter) => (filter, Ok(())),
+        Err(problem) => (EnvFilter::new("info"), Err(problem)),
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal())
         .with_target(false);
     // Failing means that a subscriber is set already, as in tests that start several binaries in one process.
-    let outcome = match format {
+    let started = match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    if outcome.is_err() {
+    if started.is_err() {
         tracing::debug!("logging was started before");
+    }
+    outcome
+}
+
+/// The levels in the text of `RUST_LOG`. A bare word is a level: the name of a target would switch everything else off,
+/// and a misspelt level is one.
+fn levels(text: &str) -> Result<EnvFilter, String> {
+    let remedy = "use error, warn, info, debug or trace, or target=level, separated by commas";
+    let words = text
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty());
+    let bare = |word: &&str| !word.contains(['=', '[']);
+    if let Some(word) = words
+        .clone()
+        .filter(bare)
+        .find(|word| word.parse::<LevelFilter>().is_err())
+    {
+        return Err(format!("RUST_LOG {text:?}: {word} is no level; {remedy}"));
+    }
+    if words.count() == 0 {
+        return Ok(EnvFilter::new("info"));
+    }
+    EnvFilter::try_new(text).map_err(|error| format!("RUST_LOG {text:?}: {error}; {remedy}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_understood_or_refused() {
+        for (text, expected) in [
+            ("", "info"),
+            (" ", "info"),
+            ("debug", "debug"),
+            ("WARN", "warn"),
+            ("info,rdkafka=debug", "rdkafka=debug,info"),
+            ("off", "off"),
+            ("tidemill_core::kafka=trace", "tidemill_core::kafka=trace"),
+        ] {
+            assert_eq!(levels(text).unwrap().to_string(), expected, "{text}");
+        }
+        for text in ["inof", "rdkafka", "info,rdkafka=lots", "=", "info,debgu"] {
+            let problem = levels(text).unwrap_err();
+            assert!(
+                problem.contains("RUST_LOG") && problem.contains("target=level"),
+                "{problem}"
+            );
+        }
     }
 }

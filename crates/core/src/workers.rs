@@ -1,10 +1,16 @@
 //! The worker threads of a process: the first that fails stops the others.
 
+use crate::entry::STOP_LIMIT;
 use anyhow::{Context, anyhow};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// Time after a stop until the workers that still work are named: just before the process ends without them.
+const LATE: Duration = STOP_LIMIT.saturating_sub(Duration::from_secs(1));
 
 /// Runs `work` on `count` threads, numbered from 0, until all have ended.
 ///
@@ -25,13 +31,31 @@ where
                     .unwrap_or_else(|panic| Err(anyhow!("worker panicked: {}", text(&*panic))))
                     .with_context(|| format!("worker {worker}"));
                 // Nobody listens any more only when the process is ending anyway.
-                ended.send(outcome).ok();
+                ended.send((worker, outcome)).ok();
             })
             .context("starting a worker thread")?;
     }
     drop(ended);
+    let mut running: BTreeSet<usize> = (0..count).collect();
     let mut first = Ok(());
-    while let Some(outcome) = endings.recv().await {
+    let mut late = std::pin::pin!(async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(LATE).await;
+    });
+    let mut told = false;
+    loop {
+        let ending = tokio::select! {
+            ending = endings.recv() => ending,
+            () = &mut late, if !told => {
+                tracing::warn!(workers = ?running, "told to stop, and still at work");
+                told = true;
+                continue;
+            }
+        };
+        let Some((worker, outcome)) = ending else {
+            return first;
+        };
+        running.remove(&worker);
         if let Err(error) = outcome {
             shutdown.cancel();
             if first.is_ok() {
@@ -41,7 +65,6 @@ where
             }
         }
     }
-    first
 }
 
 fn text(panic: &(dyn std::any::Any + Send)) -> &str {

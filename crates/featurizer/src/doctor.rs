@@ -1,14 +1,15 @@
 //! `featurizer doctor`: what is wrong with brokers, topic, records, group or Redis, and the remedy.
 
+use crate::opening;
 use crate::settings::Config;
 use crate::store::{Keys, Lost, Redis};
-use anyhow::anyhow;
 use std::process::ExitCode;
 use std::time::Duration;
 use tidemill_core::claim::is_claim;
 use tidemill_core::doctor::{Patient, Report, Seen, examine, redis};
 use tidemill_core::kafka::Record;
 use tidemill_core::record::user_event::{self, UserRecord};
+use tidemill_core::redis_server::Unfit;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
@@ -48,31 +49,43 @@ pub async fn run(
         again: "featurizer rebuild has the windows' stretch read again",
     };
     let mut report = Report::default();
+    for doubt in definitions.doubts() {
+        report.warning(
+            "features",
+            doubt,
+            "change --features, unless it is meant so",
+        );
+    }
     examine(&patient, see, &shutdown, &mut report).await;
     block_in_place(|| store(config, &mut report));
     report.print(json)
 }
 
 fn store(config: &Config, report: &mut Report) {
-    if let Err(error) = ask(config, report) {
-        report.problem(
-            "redis",
-            format!("{error:#}"),
-            "check --redis-url (REDIS_URL), and that a Redis listens there",
-        );
+    if let Err(Lost(error)) = ask(config, report) {
+        let remedy = config.redis.verdict(&error).remedy;
+        report.problem("redis", format!("{}: {error}", config.redis), remedy);
     }
 }
 
-fn ask(config: &Config, report: &mut Report) -> anyhow::Result<()> {
-    let mut store = Redis::new(&config.redis)?;
+fn ask(config: &Config, report: &mut Report) -> Result<(), Lost> {
+    let mut store = Redis::new(&config.redis).map_err(|error| Lost(format!("{error:#}")))?;
     let address = config.redis.to_string();
-    let lost = |Lost(error)| anyhow!("no Redis at {address} answers: {error}");
     let text = |answer: Vec<Vec<u8>>| String::from_utf8_lossy(&answer.concat()).into_owned();
-    store.connect().map_err(lost)?;
-    let info = store.command(&["INFO"]).map_err(lost)?;
-    redis::judge(&address, &text(info), report);
+    store.connect()?;
+    match store.command(&["INFO"]) {
+        Ok(info) => redis::judge(&address, &text(info), report),
+        Err(Lost(error)) if error.starts_with("NOPERM") => {
+            store.connect()?;
+            untold(&mut store, config, report)?;
+        }
+        Err(lost) => return Err(lost),
+    }
+    if let Some(gap) = opening::clock_gap(&mut store)? {
+        report.warning("clock", gap, "have both set by NTP");
+    }
     let keys = Keys::new(&config.key_prefix, &config.shared.topic);
-    let found = text(store.command(&["GET", &keys.owner()]).map_err(lost)?);
+    let found = text(store.command(&["GET", &keys.owner()])?);
     let own = config.owner();
     let prefix = &config.key_prefix;
     if found.is_empty() {
@@ -85,6 +98,21 @@ fn ask(config: &Config, report: &mut Report) -> anyhow::Result<()> {
             format!("key prefix {prefix:?} belongs to {found}, and this is {own}"),
             "another --key-prefix, or --takeover",
         );
+    }
+    Ok(())
+}
+
+/// A Redis that may not be asked what it is.
+fn untold(store: &mut Redis, config: &Config, report: &mut Report) -> Result<(), Lost> {
+    match opening::try_out(store, config)? {
+        Some(Unfit { reason, remedy }) => {
+            report.problem("redis", format!("{}: {reason}", config.redis), remedy);
+        }
+        None => report.warning(
+            "redis",
+            format!("{} answers and can keep features; it does not tell its memory limit and eviction policy", config.redis),
+            "let the user of --redis-url use INFO, or make sure that maxmemory-policy is noeviction",
+        ),
     }
     Ok(())
 }

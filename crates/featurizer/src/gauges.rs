@@ -7,14 +7,13 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidemill_core::admin::Health;
+use tidemill_core::health::{Health, Part};
 use tidemill_core::metric::stage;
 
 /// Handles of the metrics, which are updated once for each batch.
 pub(crate) struct Gauges {
     number: usize,
-    part: String,
-    health: Arc<Health>,
+    part: Part,
     warm_up: Arc<WarmUp>,
     records: Counter,
     users: Counter,
@@ -35,12 +34,11 @@ pub(crate) struct Gauges {
 
 impl Gauges {
     /// Those of worker `number`.
-    pub(crate) fn new(number: usize, health: Arc<Health>, warm_up: Arc<WarmUp>) -> Self {
+    pub(crate) fn new(number: usize, health: &Arc<Health>, warm_up: Arc<WarmUp>) -> Self {
         let worker = number.to_string();
         Self {
             number,
-            part: format!("worker {number}"),
-            health,
+            part: health.part(format!("worker {number}")),
             warm_up,
             records: counter!("tidemill_records_total"),
             users: counter!("tidemill_user_writes_total"),
@@ -118,7 +116,7 @@ impl Gauges {
     pub(crate) fn interrupted(&mut self, reason: &str) {
         self.oldest = None;
         self.interrupted.increment(1);
-        self.health.unready(self.part.as_str(), reason);
+        self.part.unready(reason);
     }
 
     /// Records are gone that were never applied.
@@ -141,12 +139,10 @@ impl Gauges {
     pub(crate) fn progress(&mut self, partitions: &BTreeMap<i32, Partition>, waiting: usize) {
         let settling = partitions.values().filter(|own| !own.settled()).count();
         if waiting > 0 {
-            self.health.unready(
-                self.part.as_str(),
-                "waiting for the positions of its partitions",
-            );
+            self.part
+                .unready("waiting for the positions of its partitions");
         } else if settling == 0 {
-            self.health.ready(&self.part);
+            self.part.ready();
             self.warm_up.done(self.number);
         } else {
             let (mut done, mut all) = (0, 0);
@@ -158,7 +154,7 @@ impl Gauges {
             }
             let percent = if all == 0 { 100 } else { done * 100 / all };
             let text = format!("warming up {settling} partitions, {percent} %");
-            self.health.unready(self.part.as_str(), text);
+            self.part.unready(text);
             if all > 0 {
                 let (done, all) = (done.unsigned_abs(), all.unsigned_abs());
                 self.warm_up.report(self.number, done, all);

@@ -2,7 +2,7 @@
 //!
 //! Layout, in the way of an event from Kafka to Redis:
 //!
-//! - [`settings`], [`run`]: flags, and the threads of a process
+//! - [`settings`], [`run`], `opening`: flags, the threads of a process, and Redis at its start
 //! - [`worker`]: the loop of a thread; begin here
 //! - `claim`, `plan`, `partition`, [`position`]: which partitions a worker holds, and where it goes on
 //! - `recover`: how it gives them up
@@ -35,6 +35,7 @@ mod gather;
 mod gauges;
 mod load;
 pub mod metrics;
+mod opening;
 mod partition;
 mod plan;
 pub mod position;

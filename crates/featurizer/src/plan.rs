@@ -29,7 +29,7 @@ impl State {
         let seen = self.store.look(waiting)?;
         let ownerless = seen.owner.is_none();
         if let Some(owner) = seen.owner.filter(|owner| owner != self.store.owner()) {
-            return Err(crate::run::foreign(&self.config, &owner));
+            return Err(crate::opening::foreign(&self.config, &owner));
         }
         self.token.count += 1;
         let mut plans = BTreeMap::new();

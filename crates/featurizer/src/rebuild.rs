@@ -1,5 +1,6 @@
 //! `featurizer rebuild`: has the stored windows built anew from the topic.
 
+use crate::opening;
 use crate::position::Position;
 use crate::settings::Config;
 use crate::store::{Keys, Lost, Redis};
@@ -37,22 +38,25 @@ pub async fn run(
         None => 0..count,
     };
     block_in_place(|| {
-        let mut redis = Redis::new(&config.redis)?;
-        redis.connect_within(shared.connect_timeout, || shutdown.is_cancelled())?;
+        let Some(mut redis) = opening::open(config, &shutdown)? else {
+            return Ok(());
+        };
+        let failure = |Lost(error)| config.redis.failure(&error);
         let keys = Keys::new(&config.key_prefix, &shared.topic);
-        let owner = redis.command(&["GET", &keys.owner()])?.concat();
+        let owner = redis.command(&["GET", &keys.owner()]).map_err(failure)?;
+        let owner = owner.concat();
         let owner = String::from_utf8_lossy(&owner);
         if !owner.is_empty() && owner != config.owner() {
-            return Err(crate::run::foreign(config, &owner));
+            return Err(opening::foreign(config, &owner));
         }
-        let all = with_mixed(&mut redis, &keys, partitions.clone(), count)?;
+        let all = with_mixed(&mut redis, &keys, partitions.clone(), count).map_err(failure)?;
         if all.len() > partitions.len() {
             println!("partitions share users, which cannot be built anew from one of them alone");
         }
         // All at once: a user found in two partitions must not be built from the one on top of the other's old state.
         let mut words = vec!["DEL".to_owned()];
         words.extend(all.iter().map(|partition| keys.position(*partition)));
-        redis.command(&words)?;
+        redis.command(&words).map_err(failure)?;
         for partition in all {
             println!(
                 "partition {partition} of {} will be built anew",

@@ -1,14 +1,14 @@
 //! Opens what the workers need, starts them, and waits for their end.
 
+use crate::opening;
 use crate::settings::{BINARY, Config};
-use crate::store::{Keys, Ownership, Redis, own};
 use crate::warm_up::WarmUp;
 use crate::worker::Worker;
 use std::sync::Arc;
-use tidemill_core::admin::{self, Health};
+use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
-use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, DeadLetters, lag};
+use tidemill_core::health::Health;
+use tidemill_core::kafka::{Cluster, DeadLetters, lag, pulse};
 use tidemill_core::workers;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,20 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let pages = shutdown.child_token();
     admin::serve(&BINARY, config.shared.admin, health.clone(), pages).await?;
     let shared = &config.shared;
-    block_in_place(|| check_store(&config, &shutdown))?;
+    for doubt in config.definitions.doubts() {
+        tracing::warn!("--features: {doubt}");
+    }
+    let start = health.part("start");
+    start.unready(format!("waiting for Redis at {}", config.redis));
+    if !block_in_place(|| opening::claim_prefix(&config, &shutdown))? {
+        return Ok(());
+    }
+    start.unready(format!(
+        "waiting for the brokers at {}",
+        shared.kafka.brokers()
+    ));
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
+    start.unready(format!("waiting for topic {}", shared.topic));
     let Some(partitions) = cluster.wait_for(&shared.topic, &shutdown).await? else {
         return Ok(());
     };
@@ -40,9 +52,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     };
     drop(cluster);
     for worker in 0..shared.workers {
-        health.unready(format!("worker {worker}"), "joining the group");
+        let part = health.part(format!("worker {worker}"));
+        part.unready("joining the group");
     }
-    health.ready("start");
+    opening::watch(&config, &health, shutdown.clone())?;
+    pulse::watch(shared, &health, shutdown.clone())?;
+    start.ready();
     lag::watch(shared, shutdown.clone())?;
     tracing::info!(
         topic = shared.topic,
@@ -63,37 +78,4 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     .await;
     tracing::info!("featurizer stopped");
     outcome
-}
-
-/// Waits for Redis, and makes sure that the key prefix is ours.
-fn check_store(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let mut redis = Redis::new(&config.redis)?;
-    let timeout = config.shared.connect_timeout;
-    let stopped = || shutdown.is_cancelled();
-    redis.connect_within(timeout, stopped).map_err(|error| {
-        let (error, address) = (error.0, &config.redis);
-        let hint = address.hint(&error);
-        Failure::unreachable(format!(
-            "no Redis at {address} answered within {timeout:?}: {error}; {hint}"
-        ))
-    })?;
-    let keys = Keys::new(&config.key_prefix, &config.shared.topic);
-    match own(&mut redis, &keys, &config.owner(), config.takeover)? {
-        Ownership::Ours => Ok(()),
-        Ownership::Taken { from } => {
-            tracing::warn!(from, "took the key prefix over");
-            Ok(())
-        }
-        Ownership::Foreign(owner) => Err(foreign(config, &owner)),
-    }
-}
-
-/// The prefix belongs to somebody else.
-pub(crate) fn foreign(config: &Config, owner: &str) -> anyhow::Error {
-    Failure::usage(format!(
-        "--key-prefix {:?} belongs to {owner}, and this is {}: use another --key-prefix, or --takeover to take \
-         this one over",
-        config.key_prefix,
-        config.owner()
-    ))
 }

@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use tidemill_core::features::{Definitions, Limits};
 use tidemill_core::redis_access::{RedisAccess, RedisFlags};
-use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_time};
+use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags};
 
 /// The featurizer among the binaries.
 pub const BINARY: Binary = Binary {
@@ -86,7 +86,7 @@ pub enum Command {
     Explain {
         /// The user's id
         user: String,
-        /// The time to evaluate at, RFC 3339 or epoch milliseconds [default: the stored hash's own]
+        /// The time to evaluate at: RFC 3339, a date, now, 1h ago, or an epoch number [default: the stored hash's own]
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
     },
@@ -210,7 +210,7 @@ impl Flags {
             Some(Command::Doctor { json }) => Some(Task::Doctor { json }),
             Some(Command::Explain { user, at: None }) => Some(Task::Explain { user, at: None }),
             Some(Command::Explain { user, at: Some(at) }) => {
-                let at = problems.take("--at", &at, parse_time);
+                let at = problems.time("--at", &at);
                 at.map(|at| Task::Explain { user, at: Some(at) })
             }
         };

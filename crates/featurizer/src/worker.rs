@@ -14,8 +14,8 @@ use anyhow::Context;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidemill_core::admin::Health;
 use tidemill_core::claim::{Held, Resolver};
+use tidemill_core::health::Health;
 use tidemill_core::kafka::{Consumer, DeadLetters, Polled, Producer};
 use tokio_util::sync::CancellationToken;
 
@@ -90,7 +90,7 @@ impl Worker {
             resolver: resolver.clone(),
             token: Token { instance, count: 0 },
             disturbed: BTreeMap::new(),
-            gauges: Gauges::new(number, health.clone(), warm_up.clone()),
+            gauges: Gauges::new(number, health, warm_up.clone()),
             decay: crate::decay::Decay::default(),
             letters: letters.clone(),
             producer: Producer::open(&shared.kafka)?,

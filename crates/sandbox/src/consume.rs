@@ -11,6 +11,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{self, Stored};
+use crate::visible::visible;
 
 /// What to read and how.
 #[derive(clap::Args, Debug)]
@@ -133,7 +134,7 @@ fn everything(flags: &Flags, partitions: i32) -> Result<TopicPartitionList> {
 /// One record, one line.
 fn print(record: &Stored) -> Result<()> {
     let text = |bytes: &Option<Vec<u8>>| match bytes {
-        Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Some(bytes) => visible(bytes),
         None => "null".to_owned(),
     };
     let mut line = format!(
@@ -143,7 +144,7 @@ fn print(record: &Stored) -> Result<()> {
         text(&record.key)
     );
     for (name, value) in &record.headers {
-        line.push_str(&format!(" {name}={}", String::from_utf8_lossy(value)));
+        line.push_str(&format!(" {}={}", visible(name.as_bytes()), visible(value)));
     }
     // Whoever reads us may have seen enough: that is an end, not a failure.
     match writeln!(std::io::stdout(), "{line} {}", text(&record.value)) {

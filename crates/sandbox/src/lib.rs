@@ -11,7 +11,7 @@
 //! - [`bench`]: how fast, beside the limit and a plain loop
 //! - [`harness`]: real executables as child processes, for tests and the demo
 //! - [`kafka`], [`oracle`]: topics read, and outputs computed again from the log, apart from core's code
-//! - [`process`], [`progress`]: child processes; spinners and bars
+//! - [`process`], [`progress`], `visible`: child processes; spinners and bars; bytes as text
 //!
 //! What checks a binary here shares no code with it: a mistake must not be able to confirm itself.
 
@@ -28,3 +28,4 @@ pub mod produce;
 pub mod progress;
 pub mod simulate;
 pub mod stack;
+mod visible;

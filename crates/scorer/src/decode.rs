@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tidemill_core::record::{Fields, Reason, Reject, Value, timestamp};
+use tidemill_core::record::{Fields, Reason, Reject, Value, missing, timestamp};
 
 use crate::model::{Input, Manifest, Source};
 use crate::status::Status;
@@ -86,12 +86,12 @@ impl Decoder {
         rows: &mut Rows,
     ) -> Result<Transaction<'a>, Reject> {
         let values = self.fields.decode(value)?;
-        let transaction = self.identify(&values, record_timestamp)?;
+        let transaction = self.identify(value, &values, record_timestamp)?;
         let start = rows.inputs.len();
         rows.inputs.resize(start + self.width, 0.0);
         rows.statuses.resize(start + self.width, Status::Ok);
         for wanted in &self.inputs {
-            match wanted.read(&values[wanted.field]) {
+            match wanted.read(value, &values[wanted.field]) {
                 Ok((number, status)) => {
                     rows.inputs[start + wanted.column] = number;
                     rows.statuses[start + wanted.column] = status;
@@ -108,17 +108,18 @@ impl Decoder {
 
     fn identify<'a>(
         &self,
+        value: Option<&[u8]>,
         values: &[Value<'a>],
         record_timestamp: Option<i64>,
     ) -> Result<Transaction<'a>, Reject> {
         let id = values[ID]
             .id("transaction_id")?
-            .ok_or_else(|| missing("transaction_id"))?;
+            .ok_or_else(|| missing(value, "transaction_id"))?;
         let mut user = None;
         if self.reads_features {
             let id = values[USER]
                 .id("user_id")?
-                .ok_or_else(|| missing("user_id"))?;
+                .ok_or_else(|| missing(value, "user_id"))?;
             let own = timestamp::decode(&values[TIME], "timestamp")?;
             let time = own.or(record_timestamp).ok_or_else(|| {
                 let error = "neither timestamp nor the record has a time";
@@ -131,18 +132,14 @@ impl Decoder {
 }
 
 impl Wanted {
-    fn read(&self, value: &Value<'_>) -> Result<(f64, Status), Reject> {
+    fn read(&self, whole: Option<&[u8]>, value: &Value<'_>) -> Result<(f64, Status), Reject> {
         let name = &self.input.name;
         match (value.number_or_bool(name)?, self.input.default) {
             (Some(number), _) => Ok((number, Status::Ok)),
             (None, Some(default)) => Ok((default, Status::Default)),
-            (None, None) => Err(missing(name)),
+            (None, None) => Err(missing(whole, name)),
         }
     }
-}
-
-fn missing(field: &str) -> Reject {
-    Reject::new(Reason::MissingField, format!("{field} is missing"))
 }
 
 /// The rows of a batch, one after the other: the model's inputs, and how each was come by.

@@ -113,8 +113,8 @@ async fn store(config: &Config, report: &mut Report) {
         Err(error) => {
             report.problem(
                 "redis",
-                format!("{error:#}: all features are defaults"),
-                "check --redis-url (REDIS_URL), and that a Redis listens there",
+                format!("{}: {error}: all features are defaults", config.redis),
+                config.redis.verdict(&error).remedy,
             );
             return;
         }

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Pipeline, RedisError, RedisResult,
@@ -165,15 +164,23 @@ async fn connect(client: Client, access: RedisAccess) -> MultiplexedConnection {
     loop {
         let error = match timeout(CONNECT, greet(&client)).await {
             Ok(Ok(connection)) => return connection,
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => said(&error),
             Err(_) => "timed out".to_owned(),
         };
         if error != told {
-            let hint = access.hint(&error);
+            let hint = access.verdict(&error).remedy;
             tracing::warn!(redis = %access, "cannot connect to the feature store: {error}; {hint}");
             told = error;
         }
         sleep(RETRY).await;
+    }
+}
+
+/// An error as Redis writes it, which is what people look for.
+fn said(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
     }
 }
 
@@ -203,9 +210,9 @@ pub struct Survey {
 ///
 /// # Errors
 ///
-/// It does not answer.
-pub async fn survey(access: &RedisAccess, prefix: &str) -> anyhow::Result<Survey> {
-    let client = client(access)?;
+/// It does not answer, or refuses; the text is that of the error alone.
+pub async fn survey(access: &RedisAccess, prefix: &str) -> Result<Survey, String> {
+    let client = client(access).map_err(|error| error.to_string())?;
     let address = access.to_string();
     let ask = async {
         let mut connection = greet(&client).await?;
@@ -219,8 +226,8 @@ pub async fn survey(access: &RedisAccess, prefix: &str) -> anyhow::Result<Survey
     };
     let answer = timeout(SURVEY, ask).await;
     let (info, owner) = answer
-        .with_context(|| format!("no Redis at {address} answered within {SURVEY:?}"))?
-        .with_context(|| format!("no Redis at {address} answered"))?;
+        .map_err(|_| format!("timed out after {SURVEY:?}"))?
+        .map_err(|error| said(&error))?;
     Ok(Survey {
         address,
         info,

@@ -65,7 +65,7 @@ mod any_bytes;
 use std::process::ExitCode;
 
 use settings::{Command, Flags};
-use tidemill_core::settings::{Problems, parse_time};
+use tidemill_core::settings::Problems;
 use tokio_util::sync::CancellationToken;
 
 /// Runs the command that the flags ask for.
@@ -89,8 +89,8 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<
         }
         Some(Command::Replay { ref from, ref to }) => {
             let mut problems = Problems::default();
-            let from = problems.take("--from", from, parse_time);
-            let to = to.as_ref().map(|to| problems.take("--to", to, parse_time));
+            let from = problems.time("--from", from);
+            let to = to.as_ref().map(|to| problems.time("--to", to));
             problems.finish()?;
             let (Some(from), to) = (from, to.flatten()) else {
                 return Ok(ExitCode::FAILURE);

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tidemill_core::admin::{self, Health};
+use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, DeadLetters, lag};
+use tidemill_core::health::{Health, Part};
+use tidemill_core::kafka::{Cluster, DeadLetters, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -47,7 +48,8 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         shutdown.clone(),
     )
     .await?;
-    let Some((partitions, dead_letters)) = topics(&mut config, &shutdown).await? else {
+    let start = health.part("start");
+    let Some((partitions, dead_letters)) = topics(&mut config, &start, &shutdown).await? else {
         return Ok(());
     };
     if let Some(agreed) = config.reset
@@ -63,9 +65,10 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     ));
     let workers = config.shared.workers;
     for number in 0..workers {
-        health.unready(format!("worker {number}"), "starting");
+        health.part(format!("worker {number}"));
     }
-    health.ready("start");
+    pulse::watch(&config.shared, &health, shutdown.clone())?;
+    start.ready();
     lag::watch(&config.shared, shutdown.clone())?;
     tracing::info!(
         topic = config.shared.topic,
@@ -114,10 +117,16 @@ pub async fn replay(
 /// Waits for the input topic and creates missing output topics; `None` when told to stop meanwhile.
 async fn topics(
     config: &mut Config,
+    start: &Part,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<(usize, DeadLetters)>> {
     let shared = &config.shared;
+    start.unready(format!(
+        "waiting for the brokers at {}",
+        shared.kafka.brokers()
+    ));
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
+    start.unready(format!("waiting for topic {}", shared.topic));
     let awaited = matches!(cluster.partitions(&shared.topic), Ok(None));
     let Some(partitions) = cluster.wait_for(&shared.topic, shutdown).await? else {
         return Ok(None);

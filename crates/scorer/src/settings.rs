@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
 use tidemill_core::redis_access::{RedisAccess, RedisFlags};
-use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_duration, parse_topic};
+use tidemill_core::settings::{
+    Binary, Problems, Shared, SharedFlags, echo, parse_duration, parse_topic,
+};
 
 pub use choices::{Guarantee, Start};
 use choices::{parse_guarantee, parse_start};
@@ -198,8 +200,16 @@ impl Flags {
         let dead_letter_topic = self
             .shared
             .dead_letter_topic(dead_letter_topic, &mut problems);
+        let output = ("--output-topic", self.output_topic.as_str());
+        problems.differ(("--topic", &self.shared.topic), output);
+        if let Some(topic) = &dead_letter_topic {
+            problems.differ(output, ("--dead-letter-topic", topic));
+        }
         let guarantee = problems.take("--delivery", &self.delivery, parse_guarantee);
         let start = problems.take("--start", &self.start, parse_start);
+        if let Some(Start::Time(millis)) = start {
+            echo("--start", &self.start, millis);
+        }
         let feature_timeout =
             problems.take("--feature-timeout", &self.feature_timeout, parse_duration);
         let redis = self.redis.validate(&mut problems);

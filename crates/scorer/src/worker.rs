@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use tidemill_core::admin::Health;
 use tidemill_core::claim::{self, Content, Held, Resolver};
+use tidemill_core::health::{Health, Part};
 use tidemill_core::kafka::{Consumer, DeadLetters, Polled, Record};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -71,7 +71,7 @@ enum Event {
 /// One worker's state.
 struct Worker<'w, 's> {
     shared: &'s Shared,
-    part: String,
+    part: Part,
     consumer: &'s Consumer,
     scope: &'w Scope<'w, 's>,
     /// Assigned partitions whose positions are not known yet.
@@ -97,15 +97,15 @@ struct Worker<'w, 's> {
 /// Those after which the process ends.
 pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = &shared.config;
-    let part = format!("worker {number}");
-    shared.health.unready(&part, "joining the group");
+    let part = shared.health.part(format!("worker {number}"));
+    part.unready("joining the group");
     let delivery = Delivery::open(config, number, &shutdown)?;
     let consumer = join(config, number)?;
     let scoring = Scoring::new(shared)?;
     thread::scope(|scope| {
         let worker = Worker {
             shared,
-            held: Held::new(&shared.health, &part),
+            held: Held::new(&shared.health, part.name()),
             part,
             consumer: &consumer,
             scope,

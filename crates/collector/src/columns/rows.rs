@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hashbrown::HashMap;
 use std::sync::Arc;
-use tidemill_core::record::{Reason, Reject};
+use tidemill_core::record::{Reason, Reject, no_object};
 
 /// Among so few members equal keys are found by comparing all.
 const FEW: usize = 64;
@@ -115,7 +115,7 @@ impl Rows {
                 Malformed::OtherType => Reason::NotAnObject,
                 Malformed::Syntax { .. } => Reason::InvalidJson,
             };
-            Reject::new(reason, malformed.to_string())
+            no_object(text.as_bytes(), reason, &malformed.to_string())
         })?;
         self.scratch.clear();
         self.push_members(&members, list_cells(text.len()));
@@ -220,11 +220,8 @@ fn decode(value: Option<&[u8]>) -> Result<&str, Reject> {
         return Err(Reject::new(Reason::EmptyValue, "the value is empty"));
     }
     std::str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        Reject::new(
-            Reason::NotUtf8,
-            format!("the value is not UTF-8 at byte {at}"),
-        )
+        let at = format!("at byte {}", error.valid_up_to());
+        no_object(bytes, Reason::NotUtf8, &at)
     })
 }
 

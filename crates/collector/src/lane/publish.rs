@@ -109,12 +109,12 @@ where
         match attempt().await {
             Ok(done) => {
                 if wait > BACKOFF.0 {
-                    sink.health.ready("store");
+                    sink.store_part.succeeded();
                 }
                 return done;
             }
             Err(error) => {
-                sink.health.unready("store", format!("{what}: {error:#}"));
+                sink.store_part.failed(format!("{what}: {error:#}"));
                 metrics::counter!("tidemill_store_failures_total").increment(1);
                 tracing::warn!(again_in = ?wait, "{what} failed: {error:#}");
                 tokio::time::sleep(wait).await;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tempfile::TempDir;
-use tidemill_core::admin::Health;
 use tidemill_core::claim::{Claims, Resolver};
+use tidemill_core::health::Health;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,9 @@ async fn sink(store: Store) -> Sink {
     let freezer = Freezer::open(store.clone(), Wanted::default())
         .await
         .unwrap();
+    let health = Health::starting();
+    let store_part = health.part("store");
+    store_part.ready();
     Sink {
         topic: "t".into(),
         store,
@@ -35,7 +38,8 @@ async fn sink(store: Store) -> Sink {
         codec: Codec::Zstd,
         history: None,
         encoders: Arc::new(Semaphore::new(2)),
-        health: Health::starting(),
+        health,
+        store_part,
         runtime: Handle::current(),
     }
 }

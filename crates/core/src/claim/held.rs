@@ -1,7 +1,7 @@
 //! Partitions that stand still until the store of a claimed object answers, while the others go on.
 
 use super::Unavailable;
-use crate::admin::Health;
+use crate::health::{Health, Part};
 use crate::kafka::Consumer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +14,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Held {
     partitions: BTreeMap<i32, State>,
-    health: Arc<Health>,
-    /// What the health knows us by.
-    part: String,
+    part: Part,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,10 +28,11 @@ enum State {
 impl Held {
     /// None of those of `worker`, which tells a process's workers apart.
     pub fn new(health: &Arc<Health>, worker: &str) -> Self {
+        let part = health.part(format!("claims of {worker}"));
+        part.ready();
         Self {
             partitions: BTreeMap::new(),
-            health: health.clone(),
-            part: format!("claims of {worker}"),
+            part,
         }
     }
 
@@ -57,7 +56,7 @@ impl Held {
         let pause = error.took.max(PAUSE);
         tracing::warn!(partition, again_in = ?pause, "{error}");
         let reason = format!("partition {partition} waits: {error}");
-        self.health.unready(self.part.as_str(), reason);
+        self.part.unready(reason);
         self.set(partition, State::Paused(Instant::now() + pause));
         consumer.pause(&[partition])
     }
@@ -110,7 +109,7 @@ impl Held {
 
     fn remove(&mut self, partition: i32) {
         if self.partitions.remove(&partition).is_some() && self.partitions.is_empty() {
-            self.health.ready(&self.part);
+            self.part.ready();
         }
     }
 }

@@ -1,26 +1,20 @@
 //! Asks brokers, topics, records and group, within bounded time, and has the answers judged.
 
 use super::Report;
+use super::brokers::connect;
 use super::group::Group;
-use super::listeners::reachable;
 use super::sample::{Sample, Seen};
 use super::sizes::{self, Sizes};
 use super::topics;
 use crate::clock::now_ms;
 use crate::kafka::lag::{Lag, LagReader};
-use crate::kafka::{Broker, Cluster, Complaints, Consumer, Polled, Record};
+use crate::kafka::{Cluster, Consumer, Polled, Record};
 use crate::settings::Shared;
 use anyhow::Context;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
-
-/// How long brokers may take to answer at first, if --connect-timeout is not shorter.
-const CONNECT: Duration = Duration::from_secs(10);
-
-/// How long a client that gets no answer is listened to.
-const COMPLAINTS: Duration = Duration::from_secs(3);
 
 /// How long the sample may take to arrive.
 const SAMPLE: Duration = Duration::from_secs(5);
@@ -62,93 +56,76 @@ pub async fn examine(
     shutdown: &CancellationToken,
     report: &mut Report,
 ) -> Vec<Lag> {
-    ask(patient, see, shutdown, report)
-        .await
-        .unwrap_or_else(|error| {
-            report.problem(
-                "brokers",
-                format!("they answered at first, but then: {error:#}"),
-                "see the brokers' log, and what this client may do (ACLs)",
-            );
-            Vec::new()
-        })
+    let shared = patient.shared;
+    let (mut sample, mut lags) = (Sample::default(), Vec::new());
+    if let Some(cluster) = connect(shared, shutdown, report).await
+        && let Some((partitions, settings)) = topic(patient, &cluster, report).await
+    {
+        let outcome = LagReader::open(&shared.kafka, &shared.group, &shared.topic);
+        let outcome = outcome.and_then(|reader| {
+            let before = block_in_place(|| first_look(&reader, &partitions))?;
+            Ok((reader, before))
+        });
+        if let Some((reader, before)) = told("position", outcome, report) {
+            let looked = Instant::now();
+            let found = block_in_place(|| take_sample(shared, &before, see, shutdown));
+            sample = told("records", found, report).unwrap_or_default();
+            judge_sample(patient, &sample, &settings, &cluster, report).await;
+            lags = judge_group(patient, &cluster, (&reader, looked), before, report).await;
+        }
+    }
+    sample.claims.judge(&shared.claims, shutdown, report).await;
+    lags
 }
 
-async fn ask(
+/// Judges topics; the partitions and settings of the one that is read, where it is there.
+async fn topic(
     patient: &Patient<'_>,
-    see: impl FnMut(&Record<'_>) -> Seen,
-    shutdown: &CancellationToken,
+    cluster: &Cluster,
     report: &mut Report,
-) -> anyhow::Result<Vec<Lag>> {
-    let Patient { shared, .. } = patient;
-    let limit = shared.connect_timeout.min(CONNECT);
-    let cluster = match Cluster::open(&shared.kafka) {
-        Ok(cluster) => cluster,
-        Err(error) => {
-            report.problem(
-                "brokers",
-                format!("{error:#}"),
-                "mend the file of --kafka-config",
-            );
-            return Ok(Vec::new());
-        }
-    };
-    let reached = cluster.reach(limit, shutdown).await;
-    let brokers = match reached.and_then(|()| cluster.brokers()) {
-        Ok(brokers) => brokers,
-        Err(error) => {
-            unanswered(&cluster, shared, &error, report).await;
-            return Ok(Vec::new());
-        }
-    };
-    let given = shared.kafka.brokers();
-    if !reachable(&brokers, given, report).await {
-        return Ok(Vec::new());
-    }
-    let place = |one: &Broker| format!("{}:{}", one.host, one.port);
-    let places: Vec<String> = brokers.iter().map(place).collect();
-    report.ok(
-        "brokers",
-        format!(
-            "{given} answers; {} can be reached as advertised",
-            places.join(", ")
-        ),
-    );
-    let layout = cluster.layout(&shared.topic)?;
+) -> Option<(Vec<i32>, BTreeMap<String, String>)> {
+    let shared = patient.shared;
+    let brokers = told("brokers", cluster.brokers(), report)?.len();
+    let layout = told("topic", cluster.layout(&shared.topic), report)?;
     if layout.is_empty() {
         report.problem(
             "topic",
             format!("receives nothing: there is no topic {}", shared.topic),
             "check --topic and --brokers, or create it",
         );
-        return Ok(Vec::new());
+        return None;
     }
-    let settings = cluster
-        .topic_settings(&shared.topic)
-        .await
-        .unwrap_or_default();
-    topics::layout(
-        &shared.topic,
-        &layout,
-        brokers.len(),
-        shared.workers,
-        report,
-    );
+    let settings = cluster.topic_settings(&shared.topic).await;
+    let settings = settings.unwrap_or_default();
+    topics::layout(&shared.topic, &layout, brokers, shared.workers, report);
     for topic in patient.output.into_iter().chain(patient.dead_letters) {
-        outputs(&cluster, topic, layout.len(), brokers.len(), report)?;
+        match told("topic", cluster.layout(topic), report) {
+            None => {}
+            Some(found) if found.is_empty() => {
+                let count = layout.len();
+                let text =
+                    format!("{topic}: not there yet, will be created with {count} partitions");
+                report.ok("topic", text);
+            }
+            Some(found) => topics::layout(topic, &found, brokers, 0, report),
+        }
     }
     topics::retention(&shared.topic, &settings, patient.window, report);
+    Some((layout.iter().map(|one| one.partition).collect(), settings))
+}
 
-    let partitions: Vec<i32> = layout.iter().map(|one| one.partition).collect();
-    let reader = LagReader::open(&shared.kafka, &shared.group, &shared.topic)?;
-    let looked = Instant::now();
-    let before = block_in_place(|| first_look(&reader, &partitions))?;
-    let sample = block_in_place(|| sample(shared, &before, see, shutdown))?;
+async fn judge_sample(
+    patient: &Patient<'_>,
+    sample: &Sample,
+    settings: &BTreeMap<String, String>,
+    cluster: &Cluster,
+    report: &mut Report,
+) {
+    let shared = patient.shared;
     sample.judge(&shared.topic, report);
     let stamped = settings.get("message.timestamp.type");
     let by_brokers = stamped.is_some_and(|by| by == "LogAppendTime");
     sample.judge_clock(by_brokers, now_ms(), report);
-    sample.claims.judge(&shared.claims, shutdown, report).await;
     if patient.by_user {
         sample.judge_keys(report);
     }
@@ -157,16 +134,30 @@ async fn ask(
         None => None,
     };
     let sizes = Sizes {
-        input: sizes::max_message(&settings),
+        input: sizes::max_message(settings),
         letters: letters.as_ref().and_then(sizes::max_message),
         sent: shared.kafka.largest_sent(),
         largest: sample.largest,
     };
     sizes::sizes(&shared.topic, &sizes, report);
+}
 
+/// Judges members, positions and lag by two looks; returns the last.
+async fn judge_group(
+    patient: &Patient<'_>,
+    cluster: &Cluster,
+    (reader, looked): (&LagReader, Instant),
+    before: Vec<Lag>,
+    report: &mut Report,
+) -> Vec<Lag> {
+    let shared = patient.shared;
     tokio::time::sleep(BETWEEN.saturating_sub(looked.elapsed())).await;
     let between = looked.elapsed();
-    let after = block_in_place(|| reader.look(&partitions))?;
+    let partitions: Vec<i32> = before.iter().map(|lag| lag.partition).collect();
+    let after = block_in_place(|| reader.look(&partitions));
+    let Some(after) = told("lag", after, report) else {
+        return before;
+    };
     let members = cluster.members(&shared.group);
     let group = Group {
         name: &shared.group,
@@ -191,26 +182,20 @@ async fn ask(
     }
     group.judge_positions(report);
     group.judge_lag(now_ms(), report);
-    Ok(after)
+    after
 }
 
-/// Says why nothing is answered: nobody is there, or only at an address that is not the one advertised.
-async fn unanswered(
-    cluster: &Cluster,
-    shared: &Shared,
-    error: &anyhow::Error,
-    report: &mut Report,
-) {
-    let Complaints { brokers, first } = block_in_place(|| cluster.complaints(COMPLAINTS));
-    if !reachable(&brokers, shared.kafka.brokers(), report).await {
-        return;
-    }
-    let first = first.map_or_else(String::new, |first| format!(" ({first})"));
-    report.problem(
-        "brokers",
-        format!("no brokers available: {error:#}{first}"),
-        "see whether the brokers run, and whether their port can be reached from here",
-    );
+/// What was asked for, or nothing and a problem: the other checks go on.
+fn told<T>(check: &'static str, outcome: anyhow::Result<T>, report: &mut Report) -> Option<T> {
+    let tell = |error: anyhow::Error| {
+        let remedy = "see the brokers' log, and what this client may do (ACLs)";
+        report.problem(
+            check,
+            format!("the brokers did not tell: {error:#}"),
+            remedy,
+        );
+    };
+    outcome.map_err(tell).ok()
 }
 
 /// The first look, tried for a while: a coordinator that was elected a moment ago, for the first group of a cluster, says
@@ -226,27 +211,8 @@ fn first_look(reader: &LagReader, partitions: &[i32]) -> anyhow::Result<Vec<Lag>
     }
 }
 
-fn outputs(
-    cluster: &Cluster,
-    topic: &str,
-    partitions: usize,
-    brokers: usize,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let layout = cluster.layout(topic)?;
-    if layout.is_empty() {
-        report.ok(
-            "topic",
-            format!("{topic}: not there yet, will be created with {partitions} partitions"),
-        );
-    } else {
-        topics::layout(topic, &layout, brokers, 0, report);
-    }
-    Ok(())
-}
-
 /// The newest records of all partitions, as many as arrive in time.
-fn sample(
+fn take_sample(
     shared: &Shared,
     lags: &[Lag],
     mut see: impl FnMut(&Record<'_>) -> Seen,

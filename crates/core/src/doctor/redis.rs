@@ -1,26 +1,25 @@
 //! What a Redis tells of itself (`INFO`), judged as a feature store.
 
 use super::Report;
+use crate::redis_server::{Unfit, field, name, unfit};
 
 /// Above this share of its limit a Redis is nearly full.
 const FULL: f64 = 0.8;
 
 /// Judges the text that `INFO` answers.
 pub fn judge(address: &str, info: &str, report: &mut Report) {
-    let find = |name: &str| {
-        let mut lines = info.lines().filter_map(|line| line.trim().split_once(':'));
-        lines.find(|(key, _)| *key == name).map(|(_, value)| value)
-    };
+    let find = |name: &str| field(info, name);
     let number = |name: &str| find(name).and_then(|value| value.parse::<f64>().ok());
-    let version = find("redis_version").unwrap_or("of unknown version");
     if find("role").is_some_and(|role| role != "master") {
         report.problem(
             "redis",
             format!("{address} is a replica: it refuses writes, and what it serves is late"),
             "give the primary's address in --redis-url",
         );
+    } else if let Some(Unfit { reason, remedy }) = unfit(info) {
+        report.problem("redis", format!("{address}: {reason}"), remedy);
     } else {
-        report.ok("redis", format!("Redis {version} answers at {address}"));
+        report.ok("redis", format!("{} answers at {address}", name(info)));
     }
     let limit = number("maxmemory").filter(|limit| *limit > 0.0);
     match (find("maxmemory_policy"), limit) {
@@ -96,6 +95,12 @@ mod tests {
         assert!(judged(&bounded).contains(&("memory", Level::Warning)));
         let replica = sound.replace("role:master", "role:slave");
         assert_eq!(judged(&replica)[0], ("redis", Level::Problem));
+        for unfit in [
+            sound.replace("7.0.15", "6.0.16"),
+            format!("{sound}cluster_enabled:1\r\n"),
+        ] {
+            assert_eq!(judged(&unfit)[0], ("redis", Level::Problem));
+        }
         let fleeting = sound.replace("aof_enabled:1", "aof_enabled:0");
         assert!(judged(&fleeting).contains(&("persistence", Level::Warning)));
     }

@@ -4,11 +4,15 @@ use super::Report;
 use super::claims::Sampled;
 use super::partitioner::{crc32, murmur2};
 use crate::record::Reject;
+use crate::record::timestamp::date;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Timestamps may be this much ahead of the clock here, in milliseconds.
 const AHEAD_MS: i64 = 60_000;
+
+/// Timestamps this far from the clock here, 10 years, are of another unit.
+const STRANGE_MS: i64 = 10 * 365 * 86_400_000;
 
 /// What a binary makes of a record of the sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +30,8 @@ pub(super) struct Sample {
     /// The largest key and value together, in bytes.
     pub(super) largest: usize,
     pub(super) claims: Sampled,
-    newest: Option<i64>,
+    /// Kafka timestamps.
+    times: Vec<i64>,
     rejected: BTreeMap<&'static str, (u64, String)>,
     unkeyed: u64,
     /// Keys that are not the user's id.
@@ -49,7 +54,7 @@ impl Sample {
         self.records += 1;
         let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
         self.largest = self.largest.max(length(key) + length(value));
-        self.newest = self.newest.max(timestamp);
+        self.times.extend(timestamp);
         self.claims.take(value);
         match key {
             None => self.unkeyed += 1,
@@ -106,7 +111,22 @@ impl Sample {
         } else {
             "timestamps are"
         };
-        match self.newest.map(|newest| newest - now) {
+        let strange = |time: &&i64| (**time - now).abs() > STRANGE_MS;
+        if let Some(example) = self.times.iter().find(strange) {
+            let count = self.times.iter().filter(strange).count();
+            report.warning(
+                "clock",
+                format!(
+                    "{count} of {} sampled records have a Kafka timestamp decades away, such as {}: retention and \
+                     windows go by it",
+                    self.records,
+                    date(*example)
+                ),
+                "have producers give milliseconds, neither seconds nor microseconds, or none",
+            );
+            return;
+        }
+        match self.times.iter().max().map(|newest| newest - now) {
             Some(ahead) if ahead > AHEAD_MS => report.warning(
                 "clock",
                 format!("{whose} up to {} s ahead of the clock here", ahead / 1000),
@@ -235,5 +255,25 @@ mod tests {
         );
         sample.judge_clock(true, 100_000, &mut report);
         assert!(report.findings[2].message.contains("brokers' clock"));
+    }
+
+    #[test]
+    fn times_of_another_unit_are_strange() {
+        let now = 1_771_151_400_000;
+        for (time, strange) in [
+            (now, false),
+            (now - 9 * 365 * 86_400_000, false),
+            (now / 1000, true),
+            (now * 1000, true),
+        ] {
+            let mut sample = Sample::default();
+            for time in [now, time] {
+                sample.take((0, 1), (None, None), Some(time), Seen::Usable(None));
+            }
+            let mut report = Report::default();
+            sample.judge_clock(false, now, &mut report);
+            let message = &report.findings[0].message;
+            assert_eq!(message.contains("1 of 2 sampled"), strange, "{message}");
+        }
     }
 }

@@ -60,6 +60,11 @@ impl Aggregate {
         !matches!(self, Self::Count | Self::LastTime)
     }
 
+    /// Whether the field it aggregates must be a number.
+    pub fn takes_numbers(self) -> bool {
+        self.takes_field() && self != Self::Distinct
+    }
+
     /// Whether it may go without a window.
     pub fn may_go_without_window(self) -> bool {
         matches!(self, Self::Last | Self::LastTime)

@@ -1,5 +1,6 @@
 //! The definitions: features and plan in one, as everything else takes them.
 
+use super::conditions;
 use super::definition::Feature;
 use super::parse;
 use super::plan::{ACTION_FIELD, AMOUNT_FIELD, FILTERS, Plan, USER_FIELD};
@@ -75,6 +76,14 @@ impl Definitions {
         &self.features
     }
 
+    /// Conditions of features that are hardly meant as they stand, one sentence each.
+    pub fn doubts(&self) -> Vec<String> {
+        self.features
+            .iter()
+            .flat_map(conditions::doubtful)
+            .collect()
+    }
+
     /// The event's field that holds its time.
     pub fn timestamp(&self) -> &str {
         &self.timestamp
@@ -112,13 +121,30 @@ mod tests {
         let fingerprint = |text: &str| Definitions::parse(text).unwrap().fingerprint().to_owned();
         let own = fingerprint(text);
         assert_eq!(own.len(), 16);
-        assert_eq!(own, fingerprint(&text.replace("172800", "60")));
+        assert_eq!(own, fingerprint(&text.replace("172800", "86400")));
         for (from, to) in [
             ("24h\"", "23h\""),
             ("total", "sum"),
             ("purchase\" }", "buy\" }"),
         ] {
             assert_ne!(own, fingerprint(&text.replace(from, to)), "{from}");
+        }
+    }
+
+    #[test]
+    fn texts_that_look_like_something_else_are_doubted() {
+        let doubts = |value: &str| {
+            let feature = "[[feature]]\nname = 'a'\naggregate = 'count'\nwindow = '1m'\nwhere = ";
+            let file = format!("{feature}{{ band = {value} }}");
+            Definitions::parse(&file).unwrap().doubts()
+        };
+        for doubtful in [
+            "\">100\"", "\"<= 5\"", "\"!=x\"", "\"==x\"", "\" x\"", "\"x \"",
+        ] {
+            assert_eq!(doubts(doubtful).len(), 1, "{doubtful}");
+        }
+        for plain in ["\"x\"", "\"100\"", "5", "true", "\"a > b\""] {
+            assert_eq!(doubts(plain), Vec::<String>::new(), "{plain}");
         }
     }
 

@@ -12,6 +12,7 @@
 //! - [`number`]: values as decimal text.
 
 mod codec;
+mod conditions;
 mod definition;
 mod definitions;
 mod entry;
@@ -19,6 +20,7 @@ mod evaluate;
 pub mod number;
 mod parse;
 mod plan;
+mod problems;
 mod stats;
 mod tile;
 mod window;

@@ -12,6 +12,7 @@ pub mod lag;
 mod polled;
 mod positions;
 mod producer;
+pub mod pulse;
 mod raw;
 mod rebalances;
 mod record;

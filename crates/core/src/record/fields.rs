@@ -1,6 +1,7 @@
 //! One pass over a JSON object that picks named top-level fields, borrowing their texts.
 
 use super::reject::{Reason, Reject};
+use super::shape::no_object;
 use serde::Deserializer;
 use serde::de::{Deserialize, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -8,6 +9,9 @@ use std::fmt;
 
 /// Ids are at most this many bytes.
 const ID_BYTES: usize = 512;
+
+/// Whole numbers from here on are not all kept exactly by a float: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The names of the fields to pick; their values come back in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,35 +57,32 @@ impl Fields {
             return Err(Reject::new(Reason::EmptyValue, "the value is empty"));
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
-            let at = error.valid_up_to();
-            Reject::new(
-                Reason::NotUtf8,
-                format!("the value is not UTF-8 at byte {at}"),
-            )
+            let at = format!("at byte {}", error.valid_up_to());
+            no_object(bytes, Reason::NotUtf8, &at)
         })?;
         let mut json = serde_json::Deserializer::from_str(text);
-        let values = json.deserialize_map(Picking(self)).map_err(rejected)?;
-        json.end().map_err(rejected)?;
-        Ok(values)
+        let read = json.deserialize_map(Picking(self));
+        let read = read.and_then(|values| json.end().map(|()| values));
+        read.map_err(|error| {
+            let reason = match error.classify() {
+                serde_json::error::Category::Data => Reason::NotAnObject,
+                _ => Reason::InvalidJson,
+            };
+            no_object(bytes, reason, &error.to_string())
+        })
     }
 }
 
-fn rejected(error: serde_json::Error) -> Reject {
-    let reason = match error.classify() {
-        serde_json::error::Category::Data => Reason::NotAnObject,
-        _ => Reason::InvalidJson,
-    };
-    Reject::new(reason, error.to_string())
-}
-
 impl<'a> Value<'a> {
-    /// An id: a text of 1 to 512 bytes, or a whole number as its decimal text.
+    /// An id: a text of 1 to 512 bytes, or an integer as its decimal text. Numbers with a decimal point or exponent are
+    /// none, also where nothing follows the point: what they were before they became floats cannot be told.
     pub fn id(&self, field: &str) -> Result<Option<Cow<'a, str>>, Reject> {
         let id = match self {
             Self::Absent => return Ok(None),
             Self::Text(text) => text.clone(),
             Self::Integer(number) => number.to_string().into(),
-            other => return Err(other.wrong(field, "a text or a whole number")),
+            Self::Float(number) => return Err(no_id(*number, field)),
+            other => return Err(other.wrong(field, "a text or an integer")),
         };
         if id.is_empty() || id.len() > ID_BYTES {
             let error = format!(
@@ -134,6 +135,20 @@ impl<'a> Value<'a> {
             format!("{field} is {found}, expected {expected}"),
         )
     }
+}
+
+/// The reject of a number that is no integer as an id.
+fn no_id(number: f64, field: &str) -> Reject {
+    let error = if number.abs() >= EXACT {
+        format!(
+            "{field} is a number of too many digits to be kept exactly, about {number:e}: write it as a text"
+        )
+    } else if number.fract() == 0.0 {
+        format!("{field} is {number:.1}, written as a fraction: write {number} or \"{number}\"")
+    } else {
+        format!("{field} is {number}, expected a text or an integer")
+    };
+    Reject::new(Reason::WrongType, error)
 }
 
 /// Reads the object, keeping what [`Fields`] names.
@@ -307,9 +322,25 @@ mod tests {
     fn ids_and_numbers_take_what_their_contract_says() {
         assert_eq!(Value::Integer(42).id("u").unwrap().unwrap(), "42");
         assert_eq!(Value::Absent.id("u").unwrap(), None);
-        for bad in [Value::Float(1.5), Value::Bool(true), Value::Nested] {
-            assert_eq!(bad.id("u").unwrap_err().reason, Reason::WrongType);
+        for (bad, told) in [
+            (Value::Float(1.5), "u is 1.5, expected a text or an integer"),
+            (
+                Value::Float(42.0),
+                "u is 42.0, written as a fraction: write 42 or \"42\"",
+            ),
+            (
+                Value::Float(1.234e22),
+                "too many digits to be kept exactly, about 1.234e22: write it as a text",
+            ),
+            (Value::Bool(true), "u is a bool"),
+            (Value::Nested, "u is an object"),
+        ] {
+            let reject = bad.id("u").unwrap_err();
+            assert_eq!(reject.reason, Reason::WrongType);
+            assert!(reject.error.contains(told), "{}", reject.error);
         }
+        let digits = decode(r#"{"a":12345678901234567890123}"#).unwrap();
+        assert!(digits[0].id("u").unwrap_err().error.contains("as a text"));
         for text in [String::new(), "x".repeat(513)] {
             assert_eq!(
                 Value::Text(text.into()).id("u").unwrap_err().reason,

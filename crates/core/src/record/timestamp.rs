@@ -7,6 +7,9 @@ use super::reject::{Reason, Reject};
 /// milliseconds 1973.
 const SECONDS_BELOW: f64 = 1e11;
 
+/// Times of the years 2000 to 2099 in milliseconds: what a number is likely to mean.
+const LIKELY_MS: std::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
+
 /// An event may be at most this long after its record's own timestamp: 5 minutes, in milliseconds.
 pub const FUTURE_LIMIT_MS: i64 = 5 * 60 * 1000;
 
@@ -33,8 +36,7 @@ pub fn event_time(
 ) -> Result<i64, Reject> {
     match (decode(value, field)?, record_timestamp) {
         (Some(own), Some(record)) if own > record.saturating_add(FUTURE_LIMIT_MS) => {
-            let ahead = own - record;
-            let error = format!("{field} is {ahead} ms after the record's own timestamp");
+            let error = format!("{field} {}", ahead(own, record));
             Err(Reject::new(Reason::FutureTimestamp, error))
         }
         (Some(own), _) => Ok(own),
@@ -54,16 +56,46 @@ pub fn from_text(text: &str) -> Result<i64, String> {
     Ok((time.as_nanosecond() + 500_000).div_euclid(1_000_000) as i64)
 }
 
-fn from_number(number: f64) -> Result<i64, String> {
+/// An epoch number: seconds below 1e11, else milliseconds.
+pub fn from_number(number: f64) -> Result<i64, String> {
     let scale = if number.abs() < SECONDS_BELOW {
         1000.0
     } else {
         1.0
     };
     let millis = (number * scale).round();
-    jiff::Timestamp::from_millisecond(millis as i64)
-        .map(|_| millis as i64)
-        .map_err(|_| format!("{number} is outside the years -9999 to 9999"))
+    if number.is_finite() && jiff::Timestamp::from_millisecond(millis as i64).is_ok() {
+        return Ok(millis as i64);
+    }
+    let finer = [("microseconds", 1e3), ("nanoseconds", 1e6)].into_iter();
+    let guess = finer
+        .map(|(unit, parts)| (unit, (number / parts) as i64))
+        .find(|(_, millis)| LIKELY_MS.contains(millis));
+    Err(match guess {
+        Some((unit, millis)) => format!(
+            "{number} looks like {unit} ({}): write seconds or milliseconds",
+            date(millis)
+        ),
+        None => format!("{number} is outside the years -9999 to 9999"),
+    })
+}
+
+/// A time as people write it, to the second.
+pub fn date(millis: i64) -> String {
+    let time = jiff::Timestamp::from_second(millis.div_euclid(1000));
+    time.map_or_else(|_| format!("{millis} ms"), |time| time.to_string())
+}
+
+/// Why an event's time that is so much after its record's own is not taken.
+fn ahead(own: i64, record: i64) -> String {
+    let (event, stamp) = (date(own), date(record));
+    if !LIKELY_MS.contains(&record) && LIKELY_MS.contains(&record.saturating_mul(1000)) {
+        return format!(
+            "is {event}, while the record's own timestamp is {stamp}: the producer gives Kafka seconds, which takes \
+             milliseconds"
+        );
+    }
+    format!("is {event}, more than 5 minutes after the record's own timestamp, {stamp}")
 }
 
 #[cfg(test)]
@@ -106,6 +138,33 @@ mod tests {
         assert_eq!(
             decode(&Value::Bool(true), "t").unwrap_err().reason,
             Reason::WrongType
+        );
+    }
+
+    #[test]
+    fn units_that_are_no_ones_contract_are_named() {
+        let told = |number: i128| decode(&Value::Integer(number), "t").unwrap_err().error;
+        for (number, unit) in [
+            (1_771_151_400_000_000, "microseconds (2026-02-15T10:30:00Z)"),
+            (
+                1_771_151_400_000_000_000,
+                "nanoseconds (2026-02-15T10:30:00Z)",
+            ),
+            (i128::from(u64::MAX), "outside the years"),
+        ] {
+            assert!(told(number).contains(unit), "{}", told(number));
+        }
+        let own = Value::Integer(1_771_151_400_000);
+        let told = |record| event_time(&own, "t", Some(record)).unwrap_err().error;
+        let seconds = told(1_771_151_400);
+        assert!(
+            seconds.contains("1970-01-21") && seconds.contains("Kafka seconds"),
+            "{seconds}"
+        );
+        let old = told(1_371_151_400_000);
+        assert!(
+            old.contains("2026-02-15T10:30:00Z") && old.contains("2013-06-13"),
+            "{old}"
         );
     }
 

@@ -1,6 +1,6 @@
 //! Records of `user-events`: an event of a user, or the wish to forget one.
 
-use super::{Reason, Reject, Value, timestamp};
+use super::{Reason, Reject, Value, missing, timestamp};
 use crate::features::{Definitions, field};
 use std::borrow::Cow;
 
@@ -38,11 +38,14 @@ pub fn decode<'a>(
                 "the key of an erasure is not UTF-8, and so no user's",
             )
         })?;
-        let user = id(&Value::Text(Cow::Borrowed(user)), "the key of an erasure")?;
+        let key = "the key of an erasure";
+        let user = Value::Text(Cow::Borrowed(user)).id(key)?;
+        let user = user.ok_or_else(|| missing(None, key))?;
         return Ok(UserRecord::Erasure { user });
     }
     let mut values = definitions.fields().decode(value)?;
-    let user = id(&values[field::USER], "user_id")?;
+    let user = values[field::USER].id("user_id")?;
+    let user = user.ok_or_else(|| missing(value, "user_id"))?;
     if values[field::ACTION].text("action")?.is_none() {
         values[field::ACTION] = Value::Text(Cow::Borrowed("purchase"));
     }
@@ -53,11 +56,6 @@ pub fn decode<'a>(
     let time = timestamp::event_time(&values[field::TIME], name, record_timestamp)?;
     definitions.entry(time, &values, entry)?;
     Ok(UserRecord::Event { user, time })
-}
-
-fn id<'a>(value: &Value<'a>, field: &str) -> Result<Cow<'a, str>, Reject> {
-    let missing = || Reject::new(Reason::MissingField, format!("{field} is missing"));
-    value.id(field)?.ok_or_else(missing)
 }
 
 #[cfg(test)]

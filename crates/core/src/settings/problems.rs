@@ -24,6 +24,17 @@ impl Problems {
             .ok()
     }
 
+    /// Notes where two flags name one topic. A program that reads what it writes never ends, and nobody can tell apart
+    /// two kinds of records in one topic.
+    pub fn differ(&mut self, one: (&str, &str), other: (&str, &str)) {
+        let ((first, topic), (second, same)) = (one, other);
+        if topic == same && !topic.is_empty() {
+            self.add(format!(
+                "{first} and {second} are both {topic}: give each a topic of its own"
+            ));
+        }
+    }
+
     /// Ends the start where there are problems.
     pub fn finish(self) -> anyhow::Result<()> {
         match self.0.as_slice() {

@@ -3,8 +3,9 @@
 mod replay;
 mod report;
 
+use crate::opening;
 use crate::settings::Config;
-use crate::store::{Keys, Redis, peek};
+use crate::store::{Keys, Lost, Redis, peek};
 use crate::user::User;
 use std::process::ExitCode;
 use tidemill_core::claim::Resolver;
@@ -48,29 +49,27 @@ pub async fn run(
     };
     let resolver = Resolver::open(&shared.claims, &shutdown)?;
     block_in_place(|| {
-        let found = find(config, &resolver, user, at, i32::try_from(partitions)?)?;
+        let Some(mut redis) = opening::open(config, &shutdown)? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let partitions = i32::try_from(partitions)?;
+        let found = find(config, &mut redis, &resolver, user, at, partitions)?;
         Ok(report::print(&config.definitions, user, &found))
     })
 }
 
 fn find(
     config: &Config,
+    redis: &mut Redis,
     resolver: &Resolver,
     user: &str,
     at: Option<i64>,
     partitions: i32,
 ) -> anyhow::Result<Found> {
     let definitions = &config.definitions;
-    let mut redis = Redis::new(&config.redis)?;
-    redis
-        .connect_within(config.shared.connect_timeout, || false)
-        .map_err(|error| {
-            let (error, address) = (error.0, &config.redis);
-            let hint = address.hint(&error);
-            Failure::unreachable(format!("no Redis at {address} answered: {error}; {hint}"))
-        })?;
     let keys = Keys::new(&config.key_prefix, &config.shared.topic);
-    let peek = peek(&mut redis, &keys, user, partitions)?;
+    let peek = peek(redis, &keys, user, partitions);
+    let peek = peek.map_err(|Lost(error)| config.redis.failure(&error))?;
     let own = peek.hash.iter().find(|(name, _)| name == "_as_of");
     let own = own.and_then(|(_, value)| value.parse().ok());
     let at = at.or(own).unwrap_or_else(now_ms);

@@ -2,7 +2,7 @@
 
 use super::pack::Pack;
 use redis::{Client, ClientTlsConfig, Connection, TlsCertificates, Value};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidemill_core::redis_access::RedisAccess;
 
 /// How long Redis may take to answer before it is given up: far beyond any step, below the limit of a stop.
@@ -16,7 +16,11 @@ pub struct Lost(pub String);
 
 impl From<redis::RedisError> for Lost {
     fn from(error: redis::RedisError) -> Self {
-        Self(error.to_string())
+        // As Redis writes it, which is what people look for.
+        match (error.code(), error.detail()) {
+            (Some(code), Some(detail)) => Self(format!("{code} {detail}")),
+            _ => Self(error.to_string()),
+        }
     }
 }
 
@@ -30,6 +34,8 @@ impl From<Lost> for anyhow::Error {
 pub struct Redis {
     client: Client,
     connection: Option<Connection>,
+    /// Longest wait for an answer.
+    answer: Duration,
 }
 
 impl Redis {
@@ -51,34 +57,26 @@ impl Redis {
         Ok(Self {
             client,
             connection: None,
+            answer: ANSWER,
         })
+    }
+
+    /// The same with another longest wait for connecting and for an answer.
+    pub fn answering_within(mut self, answer: Duration) -> Self {
+        self.answer = answer;
+        self
     }
 
     /// Connects anew.
     pub fn connect(&mut self) -> Result<(), Lost> {
         self.connection = None;
-        let connection = self.client.get_connection_with_timeout(CONNECT)?;
-        connection.set_read_timeout(Some(ANSWER))?;
-        connection.set_write_timeout(Some(ANSWER))?;
+        let connection = self
+            .client
+            .get_connection_with_timeout(CONNECT.min(self.answer))?;
+        connection.set_read_timeout(Some(self.answer))?;
+        connection.set_write_timeout(Some(self.answer))?;
         self.connection = Some(connection);
         Ok(())
-    }
-
-    /// Connects, trying for `timeout`; `stopped` ends the wait earlier.
-    pub fn connect_within(
-        &mut self,
-        timeout: Duration,
-        stopped: impl Fn() -> bool,
-    ) -> Result<(), Lost> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            match self.connect() {
-                Err(_) if Instant::now() < deadline && !stopped() => {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                outcome => return outcome,
-            }
-        }
     }
 
     /// Whether there is a connection; it may turn out to be dead at its next use.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::visible::visible;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 
 /// What the binaries add to a record's own headers, always after them.
@@ -124,7 +125,7 @@ impl fmt::Display for Letter {
             part("error")
         )?;
         let text = |bytes: &Option<Vec<u8>>| match bytes {
-            Some(bytes) => String::from_utf8_lossy(bytes).chars().take(SHOWN).collect(),
+            Some(bytes) => visible(bytes).chars().take(SHOWN).collect(),
             None => "null".to_owned(),
         };
         write!(f, "key {} value {}", text(&self.key), text(&self.value))

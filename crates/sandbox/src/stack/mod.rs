@@ -9,6 +9,7 @@ mod detached;
 mod jars;
 mod kafka;
 mod mock;
+mod other_redis;
 pub(crate) mod ports;
 mod redis;
 pub(crate) mod scratch;
@@ -191,7 +192,36 @@ impl Stack {
 
     /// A Redis for one test alone, to be killed, paused and started again.
     pub fn own_redis() -> Result<Redis> {
-        Redis::start(&scratch::folder(&state_folder())?, None, false)
+        Stack::own_redis_with(&[])
+    }
+
+    /// The same with more arguments of `redis-server`.
+    pub fn own_redis_with(arguments: &[&str]) -> Result<Redis> {
+        Redis::start_with(&scratch::folder(&state_folder())?, arguments)
+    }
+
+    /// A Redis 6.0 for one test alone: older than what tidemill needs. There is one for Linux on x86_64.
+    pub fn old_redis() -> Result<Redis> {
+        let program = other_redis::old()?;
+        Redis::start_program(
+            program,
+            &scratch::folder(&state_folder())?,
+            None,
+            false,
+            &[],
+        )
+    }
+
+    /// A Valkey for one test alone.
+    pub fn valkey() -> Result<Redis> {
+        let program = other_redis::valkey()?;
+        Redis::start_program(
+            program,
+            &scratch::folder(&state_folder())?,
+            None,
+            false,
+            &[],
+        )
     }
 }
 

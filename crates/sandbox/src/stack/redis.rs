@@ -26,7 +26,22 @@ pub struct Redis {
 impl Redis {
     /// Starts one with its data in `folder`, on `port` if that is free, and waits until it answers.
     pub(crate) fn start(folder: &Path, port: Option<u16>, detached: bool) -> Result<Redis> {
-        let (program, origin) = program()?;
+        Redis::start_program(program()?, folder, port, detached, &[])
+    }
+
+    /// Starts one for a test with more arguments; of two of one name the later counts.
+    pub(super) fn start_with(folder: &Path, more: &[&str]) -> Result<Redis> {
+        Redis::start_program(program()?, folder, None, false, more)
+    }
+
+    /// The same with the server of another origin.
+    pub(super) fn start_program(
+        (program, origin): (PathBuf, String),
+        folder: &Path,
+        port: Option<u16>,
+        detached: bool,
+        more: &[&str],
+    ) -> Result<Redis> {
         let port = port.map_or_else(ports::free, ports::free_or)?;
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
@@ -46,7 +61,12 @@ impl Redis {
         let launch = Launch {
             name: "redis".to_owned(),
             program,
-            arguments: arguments.iter().flatten().map(Into::into).collect(),
+            arguments: arguments
+                .iter()
+                .flatten()
+                .chain(more)
+                .map(Into::into)
+                .collect(),
             environment: Vec::new(),
             folder: folder.to_owned(),
             detached,
@@ -169,27 +189,39 @@ fn embedded() -> Result<PathBuf> {
     jars::available().map_err(anyhow::Error::msg)?;
     let jars = jars::folder()?;
     let folder = cache::provide("redis-6.2", |staging| {
-        unpack(&jars, wanted, &staging.join("redis-server"))
+        let is_wanted = |name: &str| name.starts_with("redis-server") && name.ends_with(wanted);
+        unpack(
+            &jars,
+            "embedded-redis",
+            is_wanted,
+            &staging.join("redis-server"),
+        )
     })?;
     Ok(folder.join("redis-server"))
 }
 
-fn unpack(jars: &Path, wanted: &str, target: &Path) -> Result<()> {
-    let jar_path = fs::read_dir(jars)?
+/// Unpacks one program out of the archive in `folder` whose name begins with `archive`.
+pub(super) fn unpack(
+    folder: &Path,
+    archive: &str,
+    is_wanted: impl Fn(&str) -> bool,
+    target: &Path,
+) -> Result<()> {
+    let path = fs::read_dir(folder)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| {
             path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("embedded-redis"))
+                .is_some_and(|name| name.to_string_lossy().starts_with(archive))
         })
-        .context("the jar that carries redis-server is missing")?;
-    let mut jar = zip::ZipArchive::new(File::open(&jar_path)?)?;
-    let name = jar
+        .with_context(|| format!("no {archive} in {}", folder.display()))?;
+    let mut packed = zip::ZipArchive::new(File::open(&path)?)?;
+    let name = packed
         .file_names()
         .filter_map(Result::ok)
-        .find(|name| name.starts_with("redis-server") && name.ends_with(wanted))
-        .with_context(|| format!("no redis-server for {wanted} in {}", jar_path.display()))?
+        .find(|name| is_wanted(name))
+        .with_context(|| format!("no server for this system in {}", path.display()))?
         .into_owned();
-    let mut packed = jar.by_name(&name)?;
+    let mut packed = packed.by_name(&name)?;
     let mut unpacked = File::create(target)?;
     io::copy(&mut packed, &mut unpacked)?;
     fs::set_permissions(target, fs::Permissions::from_mode(0o755))?;

@@ -103,7 +103,8 @@ fn no_brokers_available() -> Result<()> {
         &format!("redis://{nobody}"),
         Names::unique("nobody"),
     )?;
-    let flags = ["doctor", "--connect-timeout", "1s"];
+    let claims = scene.folder().to_str().context("a path in UTF-8")?;
+    let flags = ["doctor", "--connect-timeout", "1s", "--claims", claims];
     for doctor in [
         scene.featurizer("featurizer", &flags)?,
         scene.scorer("scorer", &flags)?,
@@ -115,8 +116,17 @@ fn no_brokers_available() -> Result<()> {
             &report,
             "problem",
             "brokers",
-            &["no brokers available", nobody, "--brokers"],
+            &[
+                "no brokers available",
+                nobody,
+                "Connection refused",
+                "--brokers",
+            ],
         );
+        assert_eq!(report.matches("Connect to").count(), 1, "{report}");
+        assert!(!report.contains("suppressed"), "{report}");
+        // The other checks go on.
+        assert_found(&report, "ok", "claims", &[]);
     }
     Ok(())
 }

@@ -5,6 +5,9 @@
 //! - `tutorial`: records of the documented shapes give exactly the documented outputs
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
+//! - `messages`: what is said of records that newcomers send, and of misspelt flags
+//! - `outages`: brokers and Redis that stop answering are shown, and do not keep a process from ending
+//! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
 //! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
 //! - `collector_faults`: live collectors under kills, zombies and rebalances
@@ -41,7 +44,10 @@ mod featurizer_faults;
 mod featurizer_features;
 mod featurizer_recovery;
 mod hostile;
+mod messages;
 mod operations;
+mod outages;
+mod redis_start;
 mod sandbox_program;
 mod scorer;
 mod scorer_faults;

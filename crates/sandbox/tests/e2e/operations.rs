@@ -151,6 +151,78 @@ fn metrics_are_described_documented_and_enough_for_the_alerts() -> Result<()> {
     Ok(())
 }
 
+/// What the series of a metric with this label add up to; 0 where there are none.
+fn sum(page: &str, name: &str, label: &str) -> f64 {
+    let own = page.lines().filter_map(|line| line.strip_prefix(name));
+    let own = own.filter(|rest| rest.starts_with([' ', '{']) && rest.contains(label));
+    own.filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .sum()
+}
+
+#[test]
+fn the_metrics_of_all_three_have_their_true_values() -> Result<()> {
+    let scene = Scene::new("truth", 1)?;
+    let names = &scene.names;
+    let claim = r#"{"$claim":{"path":"no/such","length":1,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}"#;
+    let topics = [
+        (&names.user_events, EVENT),
+        (&names.transactions, PAYMENT),
+        (&names.labeled_events, PAYMENT),
+    ];
+    for (topic, good) in topics {
+        let values = [good, good, "no JSON", good, claim];
+        let records = values.map(|value| (Some("u_1"), Some(value)));
+        scene.send(topic, &records)?;
+    }
+    let claims = scene.folder().join("claims");
+    std::fs::create_dir(&claims)?;
+    let flags = ["--workers", "1", "--claims", claims.to_str().unwrap()];
+    let begun = std::time::Instant::now();
+    let mut all = [
+        scene.featurizer("featurizer", &flags)?,
+        scene.scorer("scorer", &flags)?,
+        scene.collector("collector", &[&flags[..], &["--max-age", "200ms"]].concat())?,
+    ];
+    for program in &mut all {
+        program.wait_ready()?;
+        // The whole page at once, so that no number is from before another.
+        let page = until("all records, and no lag", SOON, || {
+            let (_, page) = program.page("/metrics")?;
+            let done = sum(&page, "tidemill_records_total", "") >= 5.0
+                && page.contains("tidemill_lag_records{")
+                && sum(&page, "tidemill_lag_records", "") == 0.0;
+            Ok(done.then_some(page))
+        })?;
+        let truths = [
+            ("tidemill_build_info", "version", 1.0),
+            ("tidemill_ready", "", 1.0),
+            ("tidemill_lag_records", "partition=\"0\"", 0.0),
+            ("tidemill_lag_seconds", "partition=\"0\"", 0.0),
+            ("tidemill_rebalances_total", "", 1.0),
+            ("tidemill_records_total", "", 5.0),
+            ("tidemill_claims_total", "result=\"unusable\"", 1.0),
+            ("tidemill_claims_total", "", 1.0),
+            ("tidemill_lost_records_total", "", 0.0),
+        ];
+        for (name, label, truth) in truths {
+            assert_eq!(sum(&page, name, label), truth, "{name} {label} in {page}");
+        }
+        assert!(
+            sum(&page, "tidemill_stage_seconds_count", "") > 0.0,
+            "{page}"
+        );
+        for line in page
+            .lines()
+            .filter(|line| line.starts_with("tidemill_stage_seconds_sum"))
+        {
+            let took: f64 = line.rsplit_once(' ').context("a value")?.1.parse()?;
+            assert!(took <= begun.elapsed().as_secs_f64(), "{line}");
+        }
+        assert!(program.terminate()?.success());
+    }
+    Ok(())
+}
+
 #[test]
 fn the_configuration_in_effect_is_shown_without_secrets() -> Result<()> {
     let nobody = "localhost:1";

@@ -62,6 +62,37 @@ fn all_bad_values_are_named_at_once() -> Result<()> {
 }
 
 #[test]
+fn topics_that_would_make_a_loop_are_refused() -> Result<()> {
+    let scene = nowhere()?;
+    let (events, payments) = (&scene.names.user_events, &scene.names.transactions);
+    let letters = ["--dead-letter-topic", events];
+    let says = ["--topic and --dead-letter-topic are both", events];
+    assert_ends(scene.featurizer("featurizer", &letters)?, 64, &says)?;
+    for command in ["rebuild", "doctor"] {
+        let flags = [&[command][..], &letters].concat();
+        assert_ends(scene.featurizer(command, &flags)?, 64, &says)?;
+    }
+    let letters = ["--dead-letter-topic", payments];
+    let says = ["--topic and --dead-letter-topic are both", payments];
+    assert_ends(scene.scorer("letters", &letters)?, 64, &says)?;
+    let output = ["--output-topic", payments];
+    let says = ["--topic and --output-topic are both", payments];
+    assert_ends(scene.scorer("output", &output)?, 64, &says)?;
+    let usual = format!("{payments}.dead-letter");
+    for (label, flags) in [
+        (
+            "one",
+            ["--output-topic", "both", "--dead-letter-topic", "both"].to_vec(),
+        ),
+        ("usual", ["--output-topic", &usual].to_vec()),
+    ] {
+        let says = ["--output-topic and --dead-letter-topic are both"];
+        assert_ends(scene.scorer(label, &flags)?, 64, &says)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn unreachable_brokers_are_named_with_the_remedy() -> Result<()> {
     let scene = nowhere()?;
     let soon = ["--connect-timeout", "1s"];

@@ -32,7 +32,7 @@ impl Worker<'_, '_> {
     /// Takes note of assigned partitions, and looks up where they are to be read from. None at all is an assignment too.
     pub(super) fn assigned(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
         if partitions.is_empty() {
-            tracing::info!(worker = self.part, "no partition for this worker");
+            tracing::info!(worker = self.part.name(), "no partition for this worker");
             self.tell_health();
             return Ok(());
         }
@@ -61,16 +61,15 @@ impl Worker<'_, '_> {
 
     /// Says on the readiness page what keeps this worker from its work.
     pub(super) fn tell_health(&self) {
-        let health = &self.shared.health;
         let searched = self.searches.iter().flat_map(|search| &search.partitions);
         let searched: Vec<i32> = searched.copied().collect();
         if !searched.is_empty() {
             let reason = format!("looking up where to read partitions {searched:?}");
-            health.unready(&self.part, reason);
+            self.part.unready(reason);
         } else if self.undone {
-            health.unready(&self.part, "the last batch could not be written");
+            self.part.unready("the last batch could not be written");
         } else {
-            health.ready(&self.part);
+            self.part.ready();
         }
     }
 
@@ -82,7 +81,7 @@ impl Worker<'_, '_> {
             let found = search.thread.join();
             let found = found.map_err(|_| anyhow!("looking up positions panicked"))?;
             let Some(positions) = found else { continue };
-            tracing::info!(worker = self.part, ?positions, "partitions assigned");
+            tracing::info!(worker = self.part.name(), ?positions, "partitions assigned");
             for (partition, position) in &positions {
                 self.positions.set(*partition, *position);
             }
@@ -94,7 +93,12 @@ impl Worker<'_, '_> {
 
     /// Lets partitions go; what was taken from them is published or dropped by now.
     pub(super) fn revoked(&mut self, partitions: &[i32], lost: bool) -> anyhow::Result<()> {
-        tracing::info!(worker = self.part, ?partitions, lost, "partitions revoked");
+        tracing::info!(
+            worker = self.part.name(),
+            ?partitions,
+            lost,
+            "partitions revoked"
+        );
         // A look-up may commit a first start: it must end before there can be another owner.
         let searched: Vec<Vec<i32>> = self.searches.drain(..).map(Search::stop).collect();
         self.stop_reading(partitions)?;

@@ -10,7 +10,7 @@ const MINUTE: i64 = 60_000;
 const START: i64 = 1_771_000_000_000;
 
 const DEFINITIONS: &str = r#"
-    ttl_s = 3600
+    ttl_s = 7200
     [[feature]]
     name = "n"
     aggregate = "count"
@@ -121,8 +121,8 @@ fn expected(log: &[Told], asked: u8, as_of: i64) -> [Option<f64>; 4] {
             _ => {}
         }
     }
-    // The hash lives for an hour after the newest event.
-    if events.iter().all(|(time, ..)| as_of >= time + 60 * MINUTE) {
+    // The hash lives for two hours after the newest event.
+    if events.iter().all(|(time, ..)| as_of >= time + 120 * MINUTE) {
         events.clear();
     }
     let within = |minutes: i64| {

@@ -1,0 +1,252 @@
+//! Readiness of a process, derived in one place from what its parts have reported and from the time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The parts of a process by name. The process is ready when every part is.
+#[derive(Debug)]
+pub struct Health(Mutex<BTreeMap<String, State>>);
+
+/// A part that says itself how it is. Clones report for the same part.
+#[derive(Clone, Debug)]
+pub struct Part {
+    health: Arc<Health>,
+    name: String,
+}
+
+/// A part that is ready as long as it beats: silence alone makes it unready.
+#[derive(Debug)]
+pub struct Pulse {
+    health: Arc<Health>,
+    name: String,
+}
+
+/// The last reports of a part.
+#[derive(Debug)]
+enum State {
+    /// Reports of a [`Part`].
+    Reported {
+        /// Reason for not working yet, or not now.
+        waiting: Option<String>,
+        /// Failure of the last work; only work that succeeds takes it back.
+        failure: Option<String>,
+    },
+    /// Reports of a [`Pulse`].
+    Beating {
+        /// Name of a beat, such as "answer from the brokers".
+        beat: &'static str,
+        /// Age of the last beat from which on the part is unready.
+        limit: Duration,
+        /// Time of the last beat.
+        last: Instant,
+        /// Reason for the last missed beat.
+        error: Option<String>,
+    },
+}
+
+impl Health {
+    /// A process that is not ready until its part `start` says so.
+    pub fn starting() -> Arc<Self> {
+        let health = Arc::new(Self(Mutex::default()));
+        health.part("start");
+        health
+    }
+
+    /// Adds a part, unready until its first report; the handle of the same part where the name is known.
+    pub fn part(self: &Arc<Self>, name: impl Into<String>) -> Part {
+        let name = name.into();
+        let state = State::Reported {
+            waiting: Some("starting".into()),
+            failure: None,
+        };
+        self.lock().entry(name.clone()).or_insert(state);
+        let health = self.clone();
+        Part { health, name }
+    }
+
+    /// Adds a part that has to beat at least every `limit`, from now on.
+    pub fn pulse(
+        self: &Arc<Self>,
+        name: impl Into<String>,
+        beat: &'static str,
+        limit: Duration,
+    ) -> Pulse {
+        let name = name.into();
+        let state = State::Beating {
+            beat,
+            limit,
+            last: Instant::now(),
+            error: None,
+        };
+        self.lock().insert(name.clone(), state);
+        let health = self.clone();
+        Pulse { health, name }
+    }
+
+    /// The reasons against being ready now, one line each; empty when ready.
+    pub fn reasons(&self) -> String {
+        let (now, parts) = (Instant::now(), self.lock());
+        let lines = parts.iter().filter_map(|(part, state)| {
+            let reason = state.reason(now)?;
+            Some(format!("{part}: {reason}\n"))
+        });
+        lines.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Part {
+    /// The part's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The part waits for nothing; a failure stands until work succeeds.
+    pub fn ready(&self) {
+        self.report(|waiting, _| *waiting = None);
+    }
+
+    /// The part does not work now; `reason` names what it waits for.
+    pub fn unready(&self, reason: impl Into<String>) {
+        self.report(|waiting, _| *waiting = Some(reason.into()));
+    }
+
+    /// Work failed. The part is unready until [`Part::succeeded`], however often it is tried again.
+    pub fn failed(&self, reason: impl Into<String>) {
+        self.report(|_, failure| *failure = Some(reason.into()));
+    }
+
+    /// Work succeeded, or what had failed is no longer this part's.
+    pub fn succeeded(&self) {
+        self.report(|_, failure| *failure = None);
+    }
+
+    fn report(&self, change: impl FnOnce(&mut Option<String>, &mut Option<String>)) {
+        if let Some(State::Reported { waiting, failure }) = self.health.lock().get_mut(&self.name) {
+            change(waiting, failure);
+        }
+    }
+}
+
+impl Pulse {
+    /// The part is well.
+    pub fn beat(&self) {
+        self.report(|last, error| {
+            *last = Instant::now();
+            *error = None;
+        });
+    }
+
+    /// The part tried to beat and could not; `error` says why.
+    pub fn missed(&self, error: impl Into<String>) {
+        self.report(|_, last_error| *last_error = Some(error.into()));
+    }
+
+    /// The part's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The reason against being ready now.
+    pub fn reason(&self) -> Option<String> {
+        self.health.lock().get(&self.name)?.reason(Instant::now())
+    }
+
+    fn report(&self, change: impl FnOnce(&mut Instant, &mut Option<String>)) {
+        if let Some(State::Beating { last, error, .. }) = self.health.lock().get_mut(&self.name) {
+            change(last, error);
+        }
+    }
+}
+
+impl State {
+    /// The reason against being ready at `now`.
+    fn reason(&self, now: Instant) -> Option<String> {
+        match self {
+            Self::Reported { waiting, failure } => failure.as_ref().or(waiting.as_ref()).cloned(),
+            Self::Beating {
+                beat,
+                limit,
+                last,
+                error,
+            } => {
+                let silence = now.saturating_duration_since(*last);
+                let why = error
+                    .as_ref()
+                    .map_or_else(String::new, |error| format!(": {error}"));
+                (silence >= *limit).then(|| format!("no {beat} for {} s{why}", silence.as_secs()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_only_when_every_part_is() {
+        let health = Health::starting();
+        let worker = health.part("worker 1");
+        worker.unready("warming up");
+        assert_eq!(health.reasons(), "start: starting\nworker 1: warming up\n");
+        health.part("start").ready();
+        assert_eq!(health.reasons(), "worker 1: warming up\n");
+        worker.ready();
+        assert_eq!(health.reasons(), "");
+    }
+
+    #[test]
+    fn a_part_that_failed_is_unready_until_work_succeeds() {
+        let health = Health::starting();
+        let part = health.part("start");
+        part.failed("no write");
+        let retried = [Part::ready as fn(&Part), |part| part.unready("again")];
+        for report in retried {
+            report(&part);
+            assert_eq!(health.reasons(), "start: no write\n");
+        }
+        part.succeeded();
+        assert_eq!(health.reasons(), "start: again\n");
+        part.ready();
+        assert_eq!(health.reasons(), "");
+    }
+
+    #[test]
+    fn silence_is_unready_from_the_limit_on() {
+        let begun = Instant::now();
+        let state = |error: Option<&str>| State::Beating {
+            beat: "answer",
+            limit: Duration::from_secs(4),
+            last: begun,
+            error: error.map(Into::into),
+        };
+        let table = [
+            (0, None, None),
+            (3_999, Some("hung up"), None),
+            (4_000, None, Some("no answer for 4 s")),
+            (75_500, Some("hung up"), Some("no answer for 75 s: hung up")),
+        ];
+        for (passed, error, expected) in table {
+            let now = begun + Duration::from_millis(passed);
+            assert_eq!(state(error).reason(now).as_deref(), expected, "{passed}");
+        }
+    }
+
+    #[test]
+    fn a_beat_takes_silence_and_error_back() {
+        let health = Health::starting();
+        health.part("start").ready();
+        let pulse = health.pulse("brokers", "answer", Duration::ZERO);
+        pulse.missed("hung up");
+        assert_eq!(health.reasons(), "brokers: no answer for 0 s: hung up\n");
+        pulse.beat();
+        assert_eq!(health.reasons(), "brokers: no answer for 0 s\n");
+        let pulse = health.pulse("brokers", "answer", Duration::from_secs(3_600));
+        assert_eq!((pulse.reason(), health.reasons()), (None, String::new()));
+    }
+}

@@ -1,0 +1,58 @@
+//! The brokers' part in the health of a process: the leaders of what it reads answer.
+
+use super::assigned::Assigned;
+use super::complaints::Listener;
+use crate::health::Health;
+use crate::pulse::{self, ANSWER, LIMIT};
+use crate::settings::Shared;
+use anyhow::Context as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Keeps the part `brokers` of `health` until `shutdown`: unready while any leader of the process's partitions has not
+/// answered for a while.
+pub fn watch(
+    shared: &Shared,
+    health: &Arc<Health>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let client = shared.kafka.consumer(&shared.group);
+    let client = client
+        .create_with_context(Listener::default())
+        .context("creating a Kafka client")?;
+    let (assigned, topic) = (shared.kafka.assigned.clone(), shared.topic.clone());
+    let part = health.pulse("brokers", "answer from the brokers", LIMIT);
+    pulse::keep(part, shutdown, move || {
+        let answer = ask(&client, &assigned, &topic);
+        answer.map_err(|error| match error.rdkafka_error_code() {
+            Some(code) => code.to_string(),
+            None => error.to_string(),
+        })
+    })
+}
+
+/// Asks the leaders for the ends of the logs of this process's partitions, with one request a broker.
+fn ask(
+    client: &BaseConsumer<Listener>,
+    assigned: &Assigned,
+    topic: &str,
+) -> Result<(), KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for partition in assigned.partitions() {
+        list.add_partition_offset(topic, partition, Offset::End)?;
+    }
+    if list.count() == 0 {
+        // A process without partitions asks for the first, which every topic has.
+        list.add_partition_offset(topic, 0, Offset::End)?;
+    }
+    let answers = client.offsets_for_times(list, ANSWER);
+    // What the client complains of comes only to who polls, and piles up otherwise.
+    while client.poll(Duration::ZERO).is_some() {}
+    let answers = answers?;
+    let mut elements = answers.elements().into_iter();
+    elements.try_for_each(|element| element.error())
+}

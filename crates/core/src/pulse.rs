@@ -1,0 +1,47 @@
+//! A thread that asks a server again and again whether it is there, for the health of the process.
+
+use crate::health::Pulse;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Age of the last answer from which on the process is unready: an outage shows within 5 s.
+pub const LIMIT: Duration = Duration::from_secs(4);
+
+/// Longest wait for one answer: two questions fit into [`LIMIT`], so that one lost answer is no outage.
+pub const ANSWER: Duration = Duration::from_millis(1_500);
+
+/// Time between the beginnings of two questions.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Asks until `shutdown`, on a thread of its own, and logs when the server goes away and when it is back. `ask` must
+/// give up after [`ANSWER`].
+pub fn keep(
+    pulse: Pulse,
+    shutdown: CancellationToken,
+    mut ask: impl FnMut() -> Result<(), String> + Send + 'static,
+) -> anyhow::Result<()> {
+    let thread = std::thread::Builder::new().name(pulse.name().into());
+    thread.spawn(move || {
+        let mut away = false;
+        let mut next = Instant::now();
+        while !shutdown.is_cancelled() {
+            if Instant::now() < next {
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+            next = Instant::now() + EVERY;
+            match ask() {
+                Ok(()) => pulse.beat(),
+                Err(error) => pulse.missed(error),
+            }
+            let (part, reason) = (pulse.name(), pulse.reason());
+            match &reason {
+                Some(reason) if !away => tracing::warn!(part, reason, "not ready"),
+                None if away => tracing::info!(part, "ready again"),
+                _ => {}
+            }
+            away = reason.is_some();
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Redis before and beside the work: waited for, examined, made ours, and watched from then on.
+
+use crate::settings::Config;
+use crate::store::{Keys, Lost, Ownership, Redis, own};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidemill_core::clock::now_ms;
+use tidemill_core::exit::Failure;
+use tidemill_core::health::Health;
+use tidemill_core::pulse::{self, ANSWER, LIMIT};
+use tidemill_core::redis_server::{self, Unfit};
+use tidemill_core::redis_verdict::Meaning;
+use tokio_util::sync::CancellationToken;
+
+/// Time between two tries to reach Redis.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Age of a wait from which on the log says what is waited for.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// Connects to a Redis that can keep features, waiting for it for the connect timeout; `None` when told to stop before.
+pub(crate) fn open(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<Option<Redis>> {
+    let (access, timeout) = (&config.redis, config.shared.connect_timeout);
+    let mut redis = Redis::new(access)?;
+    let begun = Instant::now();
+    let mut told = String::new();
+    while let Err(Lost(error)) = greet(&mut redis, config) {
+        let passing = access.verdict(&error).meaning == Meaning::Passing;
+        if shutdown.is_cancelled() {
+            return Ok(None);
+        }
+        if !passing {
+            return Err(access.failure(&error));
+        }
+        if begun.elapsed() >= timeout {
+            return Err(access.failure(&format!("{error} (tried for {timeout:?})")));
+        }
+        if begun.elapsed() >= SILENT && error != told {
+            tracing::info!(redis = %access, error, limit = ?timeout, "waiting for Redis");
+            told = error;
+        }
+        std::thread::sleep(RETRY);
+    }
+    let failure = |Lost(error)| access.failure(&error);
+    if let Some(Unfit { reason, remedy }) = examine(&mut redis, config).map_err(failure)? {
+        return Err(Failure::unreachable(format!(
+            "Redis at {access}: {reason}; {remedy}"
+        )));
+    }
+    if let Some(gap) = clock_gap(&mut redis).map_err(failure)? {
+        tracing::warn!(redis = %access, "{gap}: set both by NTP");
+    }
+    Ok(Some(redis))
+}
+
+/// Connects, and reads the one key that every use of the prefix needs.
+fn greet(redis: &mut Redis, config: &Config) -> Result<(), Lost> {
+    let owner = keys(config).owner();
+    redis.connect()?;
+    redis.command(&["GET", &owner]).map(drop)
+}
+
+/// The reason why this Redis cannot keep features, if there is one. It is tried out where it may not be asked.
+pub(crate) fn examine(redis: &mut Redis, config: &Config) -> Result<Option<Unfit>, Lost> {
+    match redis.command(&["INFO"]) {
+        Ok(info) => Ok(redis_server::unfit(&String::from_utf8_lossy(
+            &info.concat(),
+        ))),
+        Err(Lost(error)) if error.starts_with("NOPERM") => {
+            redis.connect()?;
+            try_out(redis, config)
+        }
+        Err(lost) => Err(lost),
+    }
+}
+
+/// Does on keys of our own what every step does: two writes with a time to live in one transaction. In cluster mode the
+/// keys lie in two slots, which Redis refuses.
+pub(crate) fn try_out(redis: &mut Redis, config: &Config) -> Result<Option<Unfit>, Lost> {
+    let [one, two] = ["probe:1", "probe:2"].map(|name| format!("{}{name}", config.key_prefix));
+    let in_an_hour = (now_ms() + 3_600_000).to_string();
+    redis.command(&["MULTI"])?;
+    for key in [&one, &two] {
+        redis.command(&["SET", key, "", "PXAT", &in_an_hour])?;
+    }
+    let done = redis.command(&["EXEC"])?;
+    redis.command(&["DEL", &one, &two])?;
+    let done = done.iter().filter(|answer| *answer == b"OK").count();
+    Ok((done < 2).then(|| redis_server::too_old("it")))
+}
+
+/// How far this machine's clock is from that of Redis, where that is too far. It is unknown where it may not be asked.
+pub(crate) fn clock_gap(redis: &mut Redis) -> Result<Option<String>, Lost> {
+    let asked = now_ms();
+    let time = match redis.command(&["TIME"]) {
+        Err(Lost(error)) if error.starts_with("NOPERM") => return redis.connect().map(|()| None),
+        time => time?,
+    };
+    let number = |text: &Vec<u8>| String::from_utf8_lossy(text).parse::<i64>().ok();
+    let seconds = time.first().and_then(number);
+    Ok(seconds.and_then(|seconds| redis_server::clock_gap(seconds * 1000, asked, now_ms())))
+}
+
+/// Waits for Redis, and makes the key prefix ours; `false` when told to stop before.
+pub(crate) fn claim_prefix(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+    let Some(mut redis) = open(config, shutdown)? else {
+        return Ok(false);
+    };
+    let owned = own(&mut redis, &keys(config), &config.owner(), config.takeover);
+    match owned.map_err(|Lost(error)| config.redis.failure(&error))? {
+        Ownership::Ours => {}
+        Ownership::Taken { from } => tracing::warn!(from, "took the key prefix over"),
+        Ownership::Foreign(owner) => return Err(foreign(config, &owner)),
+    }
+    Ok(true)
+}
+
+/// The prefix belongs to somebody else.
+pub(crate) fn foreign(config: &Config, owner: &str) -> anyhow::Error {
+    Failure::usage(format!(
+        "--key-prefix {:?} belongs to {owner}, and this is {}: use another --key-prefix, or --takeover to take \
+         this one over",
+        config.key_prefix,
+        config.owner()
+    ))
+}
+
+/// Keeps the part `redis` of `health` until `shutdown`: unready while Redis has not answered for a while.
+pub(crate) fn watch(
+    config: &Config,
+    health: &Arc<Health>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut redis = Redis::new(&config.redis)?.answering_within(ANSWER);
+    let owner = keys(config).owner();
+    let part = health.pulse("redis", "answer from Redis", LIMIT);
+    pulse::keep(part, shutdown, move || {
+        let connected = if redis.connected() {
+            Ok(())
+        } else {
+            redis.connect()
+        };
+        let answered = connected.and_then(|()| redis.command(&["GET", &owner]));
+        answered.map(drop).map_err(|Lost(error)| error)
+    })
+}
+
+fn keys(config: &Config) -> Keys {
+    Keys::new(&config.key_prefix, &config.shared.topic)
+}
