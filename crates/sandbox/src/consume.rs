@@ -143,7 +143,11 @@ fn print(record: &Stored) -> Result<()> {
         text(&record.key)
     );
     for (name, value) in &record.headers {
-        line.push_str(&format!(" {name}={}", String::from_utf8_lossy(value)));
+        let (name, value) = (
+            String::from_utf8_lossy(name),
+            String::from_utf8_lossy(value),
+        );
+        line.push_str(&format!(" {name}={value}"));
     }
     // Whoever reads us may have seen enough: that is an end, not a failure.
     match writeln!(std::io::stdout(), "{line} {}", text(&record.value)) {

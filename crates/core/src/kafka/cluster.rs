@@ -1,5 +1,6 @@
 //! The cluster before the first record: is it there, are the topics, and which have to be made.
 
+use super::broker::ANSWER;
 use super::complaints::{Cause, Listener};
 use super::{Complaints, KafkaConfig, certificate};
 use crate::exit::Failure;
@@ -11,9 +12,6 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
-
-/// How long one question to the brokers may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// What a broker without a setting of its own accepts, in bytes.
 const DEFAULT_MAX_MESSAGE: usize = 1_048_588;

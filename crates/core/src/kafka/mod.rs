@@ -1,6 +1,7 @@
 //! Everything that speaks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
 
 mod assigned;
+mod broker;
 mod certificate;
 mod cluster;
 mod complaints;
@@ -18,6 +19,7 @@ mod record;
 mod stopped;
 mod survey;
 
+pub use broker::Broker;
 pub use cluster::Cluster;
 pub(crate) use complaints::Complaints;
 pub use config::{KafkaConfig, read_properties};
@@ -25,5 +27,6 @@ pub use consumer::Consumer;
 pub use dead_letter::DeadLetters;
 pub use polled::Polled;
 pub use producer::{Outgoing, Producer, one_header};
+pub use raw::{add_header, headers};
 pub use record::Record;
-pub use survey::{Broker, Layout, Member};
+pub use survey::{Layout, Member};
