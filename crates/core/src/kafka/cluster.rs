@@ -2,7 +2,7 @@
 
 use super::broker::ANSWER;
 use super::complaints::{Cause, Listener};
-use super::{Complaints, KafkaConfig, certificate};
+use super::{Complaints, KafkaConfig, TopicId, certificate, topic_id};
 use crate::exit::Failure;
 use anyhow::{Context, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -125,6 +125,13 @@ impl Cluster {
             ) => Ok(None),
             Some(code) => bail!("topic {topic}: {code}"),
         }
+    }
+
+    /// The id of a topic; `None` where the brokers are too old to have any.
+    ///
+    /// Errors: there is no such topic, or no answer within 5 s.
+    pub fn topic_id(&self, topic: &str) -> anyhow::Result<Option<TopicId>> {
+        block_in_place(|| topic_id::ask(self.client(), topic, ANSWER))
     }
 
     /// Waits for an input topic and says so; `None` when told to stop before it is there.

@@ -1,10 +1,10 @@
-//! What rdkafka hides: bytes that others have written, and that it takes for text, and panics.
+//! What rdkafka hides: bytes that others have written, which it takes for text, and panics; and the ids of topics.
 //!
 //! The only file with unsafe code: it calls librdkafka itself, and reads memory that the library owns, for no longer
 //! than its owner is borrowed.
 #![expect(
     unsafe_code,
-    reason = "rdkafka has no safe way to header names and committed metadata"
+    reason = "rdkafka has no safe way to header names, committed metadata and topic ids"
 )]
 
 use rdkafka::TopicPartitionList;
@@ -148,6 +148,68 @@ unsafe fn text(start: *const c_char) -> String {
     unsafe { CStr::from_ptr(start) }
         .to_string_lossy()
         .into_owned()
+}
+
+/// The id of a topic as a broker tells it; 0 from brokers that are too old to have any. Creates no topic.
+///
+/// Errors: there is no such topic, or no answer within `wait`.
+pub(super) fn topic_id<C: ClientContext>(
+    client: &Client<C>,
+    topic: &CStr,
+    wait: Duration,
+) -> Result<u128, RDKafkaErrorCode> {
+    let client = client.native_ptr();
+    let wait = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+    let mut names = [topic.as_ptr()];
+    // SAFETY: the client is borrowed. What is made here is destroyed here, each once and after its last use; the
+    // answer's parts live in its event. The library answers in any case, with an error when the time is over.
+    unsafe {
+        let queue = rd_kafka_queue_new(client);
+        let kind = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = rd_kafka_AdminOptions_new(client, kind);
+        rd_kafka_AdminOptions_set_request_timeout(options, wait, ptr::null_mut(), 0);
+        let topics = rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        rd_kafka_DescribeTopics(client, topics, options, queue);
+        let event = rd_kafka_queue_poll(queue, -1);
+        let id = described(event);
+        rd_kafka_event_destroy(event);
+        rd_kafka_TopicCollection_destroy(topics);
+        rd_kafka_AdminOptions_destroy(options);
+        rd_kafka_queue_destroy(queue);
+        id
+    }
+}
+
+/// The id of the one topic that an answer describes.
+///
+/// # Safety
+///
+/// The event is an answer of `rd_kafka_DescribeTopics`.
+unsafe fn described(event: *mut rd_kafka_event_t) -> Result<u128, RDKafkaErrorCode> {
+    // SAFETY: the event lives as long as this call, and its parts as long as it.
+    unsafe {
+        let error = rd_kafka_event_error(event);
+        if error != DONE {
+            return Err(error.into());
+        }
+        let result = rd_kafka_event_DescribeTopics_result(event);
+        let mut count = 0;
+        let topics = rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        if count == 0 {
+            return Err(RDKafkaErrorCode::UnknownTopicOrPartition);
+        }
+        let error = rd_kafka_error_code(rd_kafka_TopicDescription_error(*topics));
+        if error != DONE {
+            return Err(error.into());
+        }
+        let id = rd_kafka_TopicDescription_topic_id(*topics);
+        let halves = [
+            rd_kafka_Uuid_most_significant_bits(id),
+            rd_kafka_Uuid_least_significant_bits(id),
+        ];
+        let [high, low] = halves.map(|half| u128::from(half.cast_unsigned()));
+        Ok(high << 64 | low)
+    }
 }
 
 #[cfg(test)]

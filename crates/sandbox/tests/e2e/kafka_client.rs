@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use sandbox::harness::{Scene, until};
+use sandbox::kafka::make_anew;
 use tidemill_core::kafka::{Consumer, KafkaConfig, Polled};
 
 use crate::SOON;
@@ -144,5 +145,36 @@ fn commits_say_what_their_member_writes_to() -> Result<()> {
         ensure!(matches!(next(&consumer, QUIET)?, None | Some(Event::End)));
         others("prefix a")
     })?;
+    Ok(())
+}
+
+#[test]
+fn a_topic_made_anew_has_another_id() -> Result<()> {
+    let scene = Scene::new("topic-id", 1)?;
+    let names = &scene.names;
+    let (group, topic) = (&names.featurizer_group, &names.user_events);
+    let consumer = Consumer::outside(&kafka(&scene), group, topic)?;
+    let first = consumer.topic_id()?.context("no id")?;
+    assert_eq!(consumer.topic_id()?, Some(first));
+    assert_eq!(first.to_string().parse(), Ok(first));
+    make_anew(&scene.brokers, topic, 1)?;
+    let second = consumer.topic_id()?.context("no id")?;
+    assert_ne!(second, first);
+
+    let absent = Consumer::outside(&kafka(&scene), group, &format!("{topic}-absent"))?;
+    let error = absent.topic_id().unwrap_err();
+    assert!(format!("{error:#}").contains("Unknown topic"), "{error:#}");
+    let away = Consumer::outside(
+        &KafkaConfig::new("localhost:1", BTreeMap::new()),
+        group,
+        topic,
+    )?;
+    let begun = Instant::now();
+    away.topic_id().unwrap_err();
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begun.elapsed()
+    );
     Ok(())
 }
