@@ -199,6 +199,9 @@ impl Flags {
             .shared
             .dead_letter_topic(dead_letter_topic, &mut problems);
         let guarantee = problems.take("--delivery", &self.delivery, parse_guarantee);
+        if guarantee == Some(Guarantee::ExactlyOnce) {
+            self.shared.check_transactions(&mut problems);
+        }
         let start = problems.take("--start", &self.start, parse_start);
         let feature_timeout =
             problems.take("--feature-timeout", &self.feature_timeout, parse_duration);

@@ -1,11 +1,13 @@
 //! Everything that speaks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
 
+mod addresses;
 mod assigned;
 mod broker;
 mod certificate;
 mod cluster;
 mod complaints;
 mod config;
+mod config_check;
 mod consumer;
 mod dead_letter;
 mod hints;
@@ -14,6 +16,7 @@ mod log_fit;
 mod polled;
 mod positions;
 mod producer;
+mod properties;
 mod raw;
 mod rebalances;
 mod record;
@@ -21,15 +24,17 @@ mod stopped;
 mod survey;
 mod topic_id;
 
+pub(crate) use addresses::parse_brokers;
 pub use broker::Broker;
 pub use cluster::Cluster;
 pub(crate) use complaints::Complaints;
-pub use config::{KafkaConfig, read_properties};
+pub use config::KafkaConfig;
 pub use consumer::Consumer;
 pub use dead_letter::DeadLetters;
 pub use log_fit::{Log, LogFit, StoredPosition};
 pub use polled::Polled;
 pub use producer::{Outgoing, Producer, one_header};
+pub use properties::read_properties;
 pub use raw::{add_header, headers};
 pub use record::Record;
 pub use survey::{Layout, Member};
