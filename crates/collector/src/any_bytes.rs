@@ -32,7 +32,7 @@ fn frozen() -> Frozen {
 fn batch(values: &[Vec<u8>]) -> Batch {
     let mut batch = Batch::at(0);
     for (value, offset) in values.iter().zip(0..) {
-        let headers = [("h", Some(value.as_slice())), ("none", None)];
+        let headers = [(value.as_slice(), Some(value.as_slice())), (b"none", None)];
         batch.push(
             offset,
             Some(offset),

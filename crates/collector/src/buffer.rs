@@ -90,7 +90,7 @@ impl Batch {
         timestamp: Option<i64>,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
+        headers: impl Iterator<Item = (&'h [u8], Option<&'h [u8]>)>,
     ) -> bool {
         if offset < self.next {
             return false;
@@ -112,7 +112,7 @@ impl Batch {
         let value = self.append(value);
         let headers_start = self.bytes.len();
         for (name, value) in headers {
-            for part in [Some(name.as_bytes()), value] {
+            for part in [Some(name), value] {
                 let length = part.map_or(NULL, |part| part.len() as u32);
                 self.bytes.extend_from_slice(&length.to_le_bytes());
                 self.bytes.extend_from_slice(part.unwrap_or_default());
@@ -210,8 +210,8 @@ impl<'a> Raw<'a> {
             .map_or(Ok(self.value), |content| content.of(self.value))
     }
 
-    /// Its headers, in their order; a value may be null.
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+    /// Its headers, in their order: a name, any bytes, and a value, which may be null.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
         let mut rest = self.headers;
         let mut take = move || -> Option<Option<&'a [u8]>> {
             let (size, after) = rest.split_first_chunk()?;
@@ -220,10 +220,7 @@ impl<'a> Raw<'a> {
             rest = after;
             Some((size != NULL).then_some(part))
         };
-        std::iter::from_fn(move || {
-            let name = std::str::from_utf8(take()??).ok()?;
-            Some((name, take()?))
-        })
+        std::iter::from_fn(move || Some((take()??, take()?)))
     }
 }
 
@@ -237,12 +234,12 @@ mod tests {
         Option<i64>,
         Option<Vec<u8>>,
         Option<Vec<u8>>,
-        Vec<(String, Option<Vec<u8>>)>,
+        Vec<(Vec<u8>, Option<Vec<u8>>)>,
     );
 
     fn record() -> impl Strategy<Value = Owned> {
         let bytes = || prop::option::of(prop::collection::vec(any::<u8>(), 0..20));
-        let name = prop::collection::vec(any::<char>(), 0..4).prop_map(String::from_iter);
+        let name = prop::collection::vec(any::<u8>(), 0..4);
         let headers = prop::collection::vec((name, bytes()), 0..3);
         (
             1..4_i64,
@@ -256,7 +253,7 @@ mod tests {
     fn push(batch: &mut Batch, offset: i64, (_, timestamp, key, value, headers): &Owned) -> bool {
         let headers = headers
             .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()));
+            .map(|(name, value)| (name.as_slice(), value.as_deref()));
         batch.push(
             offset,
             *timestamp,
@@ -291,7 +288,7 @@ mod tests {
                 prop_assert_eq!(pair[0].records().count(), rows);
             }
             let found: Vec<(i64, Owned)> = batches.iter().flat_map(Batch::records).map(|raw| {
-                let headers = raw.headers().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)));
+                let headers = raw.headers().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)));
                 let owned = (0, raw.timestamp, raw.key.map(<[u8]>::to_vec), raw.value.map(<[u8]>::to_vec), headers.collect());
                 (raw.offset, owned)
             }).collect();

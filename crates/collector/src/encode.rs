@@ -112,7 +112,7 @@ pub(crate) fn encode(
 
 fn coordinates<'a>(
     record: &Raw<'a>,
-) -> Coordinates<'a, impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a>> {
+) -> Coordinates<'a, impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a>> {
     Coordinates {
         offset: record.offset,
         timestamp: record.timestamp,

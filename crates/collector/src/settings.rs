@@ -120,7 +120,7 @@ pub struct CollectFlags {
     #[arg(long, env = "TIDEMILL_SCHEMA", value_name = "FILE", global = true)]
     pub schema: Option<PathBuf>,
 
-    /// Keep record headers, in a column _headers
+    /// Keep record headers, in a column _headers; of their names, U+FFFD stands for bytes that are not UTF-8
     #[arg(long, env = "TIDEMILL_HEADERS", global = true)]
     pub headers: bool,
 

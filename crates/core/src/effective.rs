@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 
 /// What stands in the place of a secret.
-const HIDDEN: &str = "***";
+pub(crate) const HIDDEN: &str = "***";
 
 /// Names of settings with these in them hold secrets.
 const SECRETS: [&str; 6] = ["password", "secret", "token", "jaas", ".pem", "credential"];
@@ -72,17 +72,12 @@ impl Settings {
             });
             if let Some(path) = given.filter(|_| name == "kafka-config") {
                 // What cannot be read is told by the validation.
-                let properties = crate::kafka::read_properties(Path::new(&path));
-                settings.extend(
-                    properties
-                        .unwrap_or_default()
-                        .into_iter()
-                        .map(|(name, value)| Setting {
-                            value: hidden_property(&name, &value),
-                            name,
-                            source: "kafka-config",
-                        }),
-                );
+                let (properties, _) = crate::kafka::read_properties(Path::new(&path));
+                settings.extend(properties.into_iter().map(|(name, value)| Setting {
+                    value: hidden_property(&name, &value),
+                    name,
+                    source: "kafka-config",
+                }));
             }
         }
         Self(settings)
@@ -141,7 +136,7 @@ fn hidden(name: &str, value: &str) -> String {
 }
 
 /// The value of one of the Kafka client's properties, unless it may be a secret.
-fn hidden_property(name: &str, value: &str) -> String {
+pub(crate) fn hidden_property(name: &str, value: &str) -> String {
     let login = ["sasl", "ssl", "oauth"]
         .iter()
         .any(|part| name.contains(part));

@@ -10,7 +10,7 @@ pub use problems::Problems;
 pub use time::{echo, parse_duration, parse_time};
 
 use crate::claim::{ClaimFlags, Claims};
-use crate::kafka::KafkaConfig;
+use crate::kafka::{KafkaConfig, parse_brokers, read_properties};
 use crate::metric::Metric;
 use crate::telemetry::LogFormat;
 use std::net::SocketAddr;
@@ -154,21 +154,30 @@ impl SharedFlags {
         problems.take("--dead-letter-topic", topic, parse_topic)
     }
 
+    /// How to reach the brokers, and what is wrong with that.
+    fn kafka(&self) -> (KafkaConfig, Vec<String>) {
+        let file = self.kafka_config.as_ref();
+        let (properties, mut problems) =
+            file.map_or_else(Default::default, |path| read_properties(path));
+        let protocol = properties.get("security.protocol");
+        let protocol = protocol.map_or("plaintext", String::as_str);
+        let (brokers, found) = parse_brokers(&self.brokers, protocol);
+        problems.extend(found);
+        let kafka = KafkaConfig::new(brokers, properties);
+        problems.extend(kafka.problems());
+        (kafka, problems)
+    }
+
+    /// Adds to `problems` what speaks against the Kafka properties in a producer of transactions alone.
+    pub fn check_transactions(&self, problems: &mut Problems) {
+        problems.0.extend(self.kafka().0.transactional_problems());
+    }
+
     /// Validates the shared flags, adding to `problems`; `None` where any was found.
     pub fn validate(&self, binary: &Binary, problems: &mut Problems) -> Option<Shared> {
         let before = problems.0.len();
-        let properties = match &self.kafka_config {
-            Some(path) => crate::kafka::read_properties(path).unwrap_or_else(|found| {
-                problems.0.extend(found);
-                Default::default()
-            }),
-            None => Default::default(),
-        };
-        if self.brokers.trim().is_empty() {
-            problems.add("--brokers is empty: give host:port, separated by commas");
-        }
-        let kafka = KafkaConfig::new(self.brokers.trim(), properties);
-        problems.0.extend(kafka.problems());
+        let (kafka, found) = self.kafka();
+        problems.0.extend(found);
         if self.group.is_empty() {
             problems.add("--group is empty: give the consumer group a name");
         }
@@ -284,10 +293,14 @@ mod tests {
             "x",
             "--kafka-config",
             "/no/such",
+            "--brokers",
+            "a:1,http://b:2,c:99999",
         ];
         let told = validate(&bad).unwrap_err();
         for part in [
-            "5 problems",
+            "7 problems",
+            "--brokers \"http://b:2\"",
+            "--brokers \"c:99999\"",
             "--workers \"0\"",
             "--topic \"a b\"",
             "--connect-timeout \"5\"",

@@ -144,7 +144,7 @@ fn print(record: &Stored) -> Result<()> {
         text(&record.key)
     );
     for (name, value) in &record.headers {
-        line.push_str(&format!(" {}={}", visible(name.as_bytes()), visible(value)));
+        line.push_str(&format!(" {}={}", visible(name), visible(value)));
     }
     // Whoever reads us may have seen enough: that is an end, not a failure.
     match writeln!(std::io::stdout(), "{line} {}", text(&record.value)) {

@@ -143,7 +143,9 @@ impl<'m> Comparing<'m> {
     }
 
     fn take(&mut self, record: &Record<'_>) {
-        let receipt = record.headers().find(|(name, _)| *name == RECEIPT_HEADER);
+        let receipt = record
+            .headers()
+            .find(|(name, _)| *name == RECEIPT_HEADER.as_bytes());
         let receipt = receipt.and_then(|(_, text)| text);
         self.add(
             record.value().unwrap_or_default(),

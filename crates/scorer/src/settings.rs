@@ -206,6 +206,9 @@ impl Flags {
             problems.differ(output, ("--dead-letter-topic", topic));
         }
         let guarantee = problems.take("--delivery", &self.delivery, parse_guarantee);
+        if guarantee == Some(Guarantee::ExactlyOnce) {
+            self.shared.check_transactions(&mut problems);
+        }
         let start = problems.take("--start", &self.start, parse_start);
         if let Some(Start::Time(millis)) = start {
             echo("--start", &self.start, millis);

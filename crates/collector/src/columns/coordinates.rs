@@ -66,10 +66,10 @@ impl CoordinateColumns {
         self.offsets.len()
     }
 
-    /// Adds those of a record. A key that is not UTF-8 becomes null.
+    /// Adds those of a record. A key that is not UTF-8 becomes null; of a header's name, U+FFFD stands for what is not.
     pub(super) fn push<'a>(
         &mut self,
-        at: Coordinates<'a, impl Iterator<Item = (&'a str, Option<&'a [u8]>)>>,
+        at: Coordinates<'a, impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>>,
     ) {
         let text = at.key.filter(|key| std::str::from_utf8(key).is_ok());
         self.keys.push(text);
@@ -77,8 +77,8 @@ impl CoordinateColumns {
         self.timestamps.push(at.timestamp.unwrap_or_default());
         self.timed.push(at.timestamp.is_some());
         if let Some(lists) = &mut self.headers {
-            for (key, value) in at.headers {
-                lists.keys.push(key.as_bytes());
+            for (name, value) in at.headers {
+                lists.keys.push(String::from_utf8_lossy(name).as_bytes());
                 lists.values.push(value.unwrap_or_default());
                 lists.valid.push(value.is_some());
             }

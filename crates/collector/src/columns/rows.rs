@@ -105,7 +105,7 @@ impl Rows {
     /// more memory than its text stays text, in `_extra`.
     pub(crate) fn push<'a>(
         &mut self,
-        at: Coordinates<'a, impl Iterator<Item = (&'a str, Option<&'a [u8]>)>>,
+        at: Coordinates<'a, impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>>,
         value: Option<&[u8]>,
     ) -> Result<(), Reject> {
         let text = decode(value)?;
@@ -188,7 +188,7 @@ impl Rows {
 
     fn push_coordinates<'a>(
         &mut self,
-        at: Coordinates<'a, impl Iterator<Item = (&'a str, Option<&'a [u8]>)>>,
+        at: Coordinates<'a, impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>>,
     ) {
         if let Some(key) = at.key
             && std::str::from_utf8(key).is_err()

@@ -59,7 +59,7 @@ impl<'a> Table<'a> {
     /// Adds a record as a row, or says why it cannot become one; then nothing was added.
     pub(super) fn push<'r>(
         &mut self,
-        at: Coordinates<'r, impl Iterator<Item = (&'r str, Option<&'r [u8]>)>>,
+        at: Coordinates<'r, impl Iterator<Item = (&'r [u8], Option<&'r [u8]>)>>,
         value: Option<&[u8]>,
     ) -> Result<(), Reject> {
         self.rows.push(at, value)?;

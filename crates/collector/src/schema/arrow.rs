@@ -49,7 +49,8 @@ impl Kind {
     }
 }
 
-/// A header: its key, and its value, which may be null and need not be text.
+/// A header: its name as text, with U+FFFD in the place of bytes that are not UTF-8, and its value, which may be null
+/// and need not be text.
 pub(crate) fn header_fields() -> Fields {
     let key = Field::new("key", DataType::Utf8, false);
     vec![key, nullable("value", DataType::Binary)].into()

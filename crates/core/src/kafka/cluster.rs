@@ -1,7 +1,8 @@
 //! The cluster before the first record: is it there, are the topics, and which have to be made.
 
+use super::broker::ANSWER;
 use super::complaints::{Cause, Listener};
-use super::{Complaints, KafkaConfig, certificate};
+use super::{Complaints, KafkaConfig, TopicId, certificate, topic_id};
 use crate::exit::Failure;
 use anyhow::{Context, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -11,9 +12,6 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
-
-/// How long one question to the brokers may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// What a broker without a setting of its own accepts, in bytes.
 const DEFAULT_MAX_MESSAGE: usize = 1_048_588;
@@ -127,6 +125,13 @@ impl Cluster {
             ) => Ok(None),
             Some(code) => bail!("topic {topic}: {code}"),
         }
+    }
+
+    /// The id of a topic; `None` where the brokers are too old to have any.
+    ///
+    /// Errors: there is no such topic, or no answer within 5 s.
+    pub fn topic_id(&self, topic: &str) -> anyhow::Result<Option<TopicId>> {
+        block_in_place(|| topic_id::ask(self.client(), topic, ANSWER))
     }
 
     /// Waits for an input topic and says so; `None` when told to stop before it is there.

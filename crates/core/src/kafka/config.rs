@@ -1,32 +1,12 @@
 //! librdkafka properties: our defaults, the user's file over them, and over both what the guarantees rest on.
 
 use super::assigned::Assigned;
+use super::properties::Properties;
 use rdkafka::ClientConfig;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Properties that a configuration file may not set, each with what to do instead.
-const OURS: [(&str, &str); 11] = [
-    ("bootstrap.servers", "use --brokers"),
-    ("metadata.broker.list", "use --brokers"),
-    ("group.id", "use --group"),
-    (
-        "isolation.level",
-        "readers always see committed records only",
-    ),
-    ("enable.auto.commit", "the output store holds the position"),
-    (
-        "enable.auto.offset.store",
-        "the output store holds the position",
-    ),
-    ("auto.offset.reset", "positions are never reset silently"),
-    ("enable.idempotence", "always on"),
-    ("acks", "always all"),
-    ("transactional.id", "it follows from --group and --instance"),
-    ("partitioner", "always murmur2, as Java clients do"),
-];
 
 /// What every consumer starts from. `fetch.queue.backoff.ms`: with its default of 1 s a full queue is refilled
 /// once a second. Classic group protocol with a short session: a killed process's partitions move within 6 s.
@@ -53,12 +33,16 @@ const PRODUCER: [(&str, &str); 6] = [
     ("retry.backoff.ms", "10"),
 ];
 
+/// The brokers abort a transaction that is open for longer. Readers of committed records wait that long for a process
+/// that died in one and does not come back under its name.
+const TRANSACTION_TIMEOUT_MS: &str = "10000";
+
 /// How to reach the brokers: their addresses and the user's own librdkafka properties, which may be secret and are
 /// never shown.
 #[derive(Clone, Default)]
 pub struct KafkaConfig {
     brokers: String,
-    properties: BTreeMap<String, String>,
+    pub(super) properties: Properties,
     /// What the members that are opened with this read.
     pub(super) assigned: Arc<Assigned>,
 }
@@ -74,7 +58,7 @@ impl fmt::Debug for KafkaConfig {
 }
 
 impl KafkaConfig {
-    /// Brokers as `host:port,host:port`, and properties as read by [`read_properties`].
+    /// Brokers as `host:port,host:port`, and properties as read by [`super::read_properties`].
     pub fn new(brokers: impl Into<String>, properties: BTreeMap<String, String>) -> Self {
         let brokers = brokers.into();
         Self {
@@ -116,9 +100,10 @@ impl KafkaConfig {
         self.producer().get("message.max.bytes")?.parse().ok()
     }
 
-    /// A client that neither consumes nor produces.
+    /// A client that neither consumes nor produces. It starts from what consumers do, since the user's properties must
+    /// fit into it as they fit into those.
     pub fn client(&self) -> ClientConfig {
-        self.build(&[], &[])
+        self.build(&CONSUMER, &[])
     }
 
     /// A consumer in `group` that reads committed records from positions given to it.
@@ -145,6 +130,16 @@ impl KafkaConfig {
         self.build(&PRODUCER, &guarantees)
     }
 
+    /// The same in transactions under `id`.
+    pub fn transactional_producer(&self, id: &str) -> ClientConfig {
+        let mut config = self.producer();
+        config.set("transactional.id", id);
+        config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
+        // A record that is not delivered by then is not in time for its transaction.
+        config.set("message.timeout.ms", TRANSACTION_TIMEOUT_MS);
+        config
+    }
+
     fn build(&self, defaults: &[(&str, &str)], guarantees: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", "tidemill");
@@ -160,81 +155,11 @@ impl KafkaConfig {
         config.set("bootstrap.servers", &self.brokers);
         config
     }
-
-    /// What librdkafka itself says against the properties, one sentence each; it stops at the first.
-    pub fn problems(&self) -> Vec<String> {
-        [self.consumer("check"), self.producer()]
-            .iter()
-            .filter_map(|config| config.create_native_config().err())
-            .map(|error| match error {
-                // Without the value: it may be a password under a misspelt name.
-                rdkafka::error::KafkaError::ClientConfig(_, text, key, _) => {
-                    format!("--kafka-config: {key}: {text}")
-                }
-                other => format!("--kafka-config: {other}"),
-            })
-            .take(1)
-            .collect()
-    }
-}
-
-/// Reads a file of `property=value` lines; empty lines and those that start with `#` are skipped.
-///
-/// Errors: one sentence for each line that cannot be used, among them the properties that belong to tidemill.
-pub fn read_properties(path: &Path) -> Result<BTreeMap<String, String>, Vec<String>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| vec![format!("--kafka-config {}: {error}", path.display())])?;
-    parse_properties(&text).map_err(|problems| {
-        let at =
-            |(line, problem)| format!("--kafka-config {} line {line}: {problem}", path.display());
-        problems.into_iter().map(at).collect()
-    })
-}
-
-type Problem = (usize, String);
-
-fn parse_properties(text: &str) -> Result<BTreeMap<String, String>, Vec<Problem>> {
-    let mut properties = BTreeMap::new();
-    let mut problems = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        // The line itself is not repeated in the message: it may hold a password.
-        let Some((key, value)) = line.split_once('=') else {
-            problems.push((index + 1, "expected property=value".into()));
-            continue;
-        };
-        let key = key.trim();
-        if let Some((_, instead)) = OURS.iter().find(|(own, _)| *own == key) {
-            problems.push((index + 1, format!("{key} cannot be set here: {instead}")));
-        } else {
-            properties.insert(key.to_owned(), value.trim().to_owned());
-        }
-    }
-    if problems.is_empty() {
-        Ok(properties)
-    } else {
-        Err(problems)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn files_are_read_and_all_their_problems_told() {
-        let good = parse_properties("# tuning\nfetch.wait.max.ms = 10\n\nsasl.password=a=b\n");
-        let good = good.unwrap();
-        assert_eq!(good["fetch.wait.max.ms"], "10");
-        assert_eq!(good["sasl.password"], "a=b");
-        let problems = parse_properties("acks=1\nnonsense\ngroup.id=x").unwrap_err();
-        let lines: Vec<usize> = problems.iter().map(|(line, _)| *line).collect();
-        assert_eq!(lines, [1, 2, 3]);
-        assert!(problems[2].1.contains("--group"), "{problems:?}");
-    }
 
     #[test]
     fn every_own_property_is_one_that_librdkafka_knows() {
@@ -244,9 +169,6 @@ mod tests {
         ] {
             config.create_native_config().unwrap();
         }
-        let unknown = BTreeMap::from([("no.such".to_owned(), "1".to_owned())]);
-        let problems = KafkaConfig::new("b:1", unknown).problems();
-        assert!(problems[0].contains("no.such"), "{problems:?}");
     }
 
     #[test]

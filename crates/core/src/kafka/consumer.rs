@@ -150,7 +150,7 @@ impl Consumer {
             return Ok(Polled::OutOfRange);
         }
         match self.base.poll(wait) {
-            Some(Ok(message)) => Ok(Polled::Record(Record(message))),
+            Some(Ok(message)) => Ok(Polled::Record(Record::new(message))),
             Some(Err(error)) => self.after(error),
             // A rebalance ends the poll without a message.
             None => Ok(self.base.context().take().into()),

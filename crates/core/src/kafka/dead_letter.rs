@@ -1,7 +1,6 @@
 //! Dead letters: rejected records with their reason, on a topic of their own.
 
-use super::producer::add_header;
-use super::{Outgoing, Producer, Record};
+use super::{Outgoing, Producer, Record, add_header};
 use crate::record::Reject;
 use crate::record::resent::{self, Original};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -80,15 +79,17 @@ impl DeadLetters {
             _ => record.owned_headers(),
         };
         for (name, value) in self.added(named, itself, reject, keeps) {
-            headers = add_header(headers, name, &value);
+            headers = add_header(headers, name.as_bytes(), Some(value.as_bytes()));
         }
         let (key, value) = (record.key(), record.value());
         let (keeps_key, keeps_value) = (keeps != Keeps::Nothing, keeps == Keeps::All);
         for (name, part, kept) in [("value", value, keeps_value), ("key", key, keeps_key)] {
             if let (Some(part), false) = (part, kept) {
                 let (length, digest) = (part.len().to_string(), hex(&Sha256::digest(part)));
-                headers = add_header(headers, &format!("{name}.length"), &length);
-                headers = add_header(headers, &format!("{name}.sha256"), &digest);
+                for (kind, value) in [("length", length), ("sha256", digest)] {
+                    let name = format!("{name}.{kind}");
+                    headers = add_header(headers, name.as_bytes(), Some(value.as_bytes()));
+                }
             }
         }
         Outgoing {

@@ -1,7 +1,7 @@
 //! Positions: what a consumer tells its group, and what it asks of group, log and time.
 
 use super::consumer::ANSWER;
-use super::{Consumer, raw};
+use super::{Consumer, TopicId, raw, topic_id};
 use anyhow::Context as _;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::KafkaResult;
@@ -98,6 +98,13 @@ impl Consumer {
     pub fn log_range(&self, partition: i32) -> anyhow::Result<(i64, i64)> {
         let range = self.base.fetch_watermarks(&self.topic, partition, ANSWER);
         range.with_context(|| format!("reading the log range of {} {partition}", self.topic))
+    }
+
+    /// The id of the topic; `None` where the brokers are too old to have any.
+    ///
+    /// Errors: there is no such topic, or no answer within 10 s.
+    pub fn topic_id(&self) -> anyhow::Result<Option<TopicId>> {
+        topic_id::ask(self.base.client(), &self.topic, ANSWER)
     }
 
     /// The position of the first record with this Kafka timestamp or a later one; the log's end where there is none.

@@ -1,12 +1,12 @@
 //! An idempotent producer that never drops a record unnoticed.
 
-use super::KafkaConfig;
+use super::{KafkaConfig, add_header};
 use anyhow::{Context, anyhow, bail};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders, ToBytes};
+use rdkafka::message::{Message, OwnedHeaders};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
 };
@@ -39,17 +39,8 @@ pub struct Outgoing<'a> {
 
 /// Headers of one entry.
 pub fn one_header(key: &str, value: &[u8]) -> OwnedHeaders {
-    add_header(OwnedHeaders::new_with_capacity(1), key, value)
-}
-
-/// Another entry behind those that are there.
-pub(super) fn add_header(
-    headers: OwnedHeaders,
-    key: &str,
-    value: &(impl ToBytes + ?Sized),
-) -> OwnedHeaders {
-    let value = Some(value);
-    headers.insert(Header { key, value })
+    let empty = OwnedHeaders::new_with_capacity(1);
+    add_header(empty, key.as_bytes(), Some(value))
 }
 
 /// A producer whose thread of its own serves delivery reports; [`Producer::flush`] tells of failed ones.

@@ -1,11 +1,16 @@
 //! A record as it lies in the consumer's memory.
 
-use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
+use super::raw;
+use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
 
 /// One Kafka message with its coordinates, in the memory of the consumer.
-pub struct Record<'a>(pub(super) BorrowedMessage<'a>);
+pub struct Record<'a>(BorrowedMessage<'a>);
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    pub(super) fn new(message: BorrowedMessage<'a>) -> Self {
+        Self(message)
+    }
+
     /// The partition it lies in.
     pub fn partition(&self) -> i32 {
         self.0.partition()
@@ -31,13 +36,13 @@ impl Record<'_> {
         self.0.payload()
     }
 
-    /// The headers in their order; a header's value may be null.
-    pub fn headers(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
-        let headers = self.0.headers().into_iter().flat_map(|all| all.iter());
-        headers.map(|Header { key, value }| (key, value))
+    /// The headers in their order: a name, which need not be UTF-8, and a value, which may be null. A name with a zero
+    /// byte ends before that here; [`Record::owned_headers`] has all of it.
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        raw::headers(&self.0)
     }
 
-    /// A copy of the headers, to be carried on.
+    /// A copy of the headers, byte for byte, to be carried on.
     pub(super) fn owned_headers(&self) -> OwnedHeaders {
         self.0.headers().map(|all| all.detach()).unwrap_or_default()
     }

@@ -1,22 +1,12 @@
 //! What brokers tell of themselves, their topics and groups, for those who look for what is wrong.
 
-use super::Cluster;
-use super::cluster::ANSWER;
+use super::broker::ANSWER;
+use super::{Broker, Cluster, raw};
 use anyhow::Context;
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use tokio::task::block_in_place;
-
-/// A broker, at the address that it advertises.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broker {
-    /// Its number.
-    pub id: i32,
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-}
 
 /// A partition and its copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +80,14 @@ impl Cluster {
 
     /// The members of a consumer group; none where there is no such group.
     pub fn members(&self, group: &str) -> anyhow::Result<Vec<Member>> {
-        let list = block_in_place(|| self.client().fetch_group_list(Some(group), ANSWER))
+        let name = CString::new(group)?;
+        let members = block_in_place(|| raw::members(self.client(), &name, ANSWER))
             .with_context(|| format!("asking for group {group}"))?;
-        let found = list.groups().iter().find(|found| found.name() == group);
-        let members = found.map(|found| found.members()).unwrap_or_default();
-        let members = members.iter().map(|member| Member {
-            client: member.client_id().to_owned(),
-            host: member.client_host().trim_start_matches('/').to_owned(),
-            assigned: member.assignment().and_then(assignment).unwrap_or_default(),
-            topics: member.metadata().and_then(subscription).unwrap_or_default(),
+        let members = members.into_iter().map(|member| Member {
+            client: member.client,
+            host: member.host.trim_start_matches('/').to_owned(),
+            assigned: assignment(&member.assignment).unwrap_or_default(),
+            topics: subscription(&member.subscription).unwrap_or_default(),
         });
         Ok(members.collect())
     }

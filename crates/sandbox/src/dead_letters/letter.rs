@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::visible::visible;
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Message as _, OwnedHeaders};
+use tidemill_core::kafka;
 
 /// What the binaries add to a record's own headers, always after them.
 const ADDED: [&str; 9] = [
@@ -30,7 +31,7 @@ pub(super) struct Letter {
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
     /// The record's own headers.
-    headers: Vec<(String, Option<Vec<u8>>)>,
+    headers: Own,
     /// What was added to them.
     added: Vec<(String, String)>,
     pub(super) reason: String,
@@ -41,9 +42,8 @@ pub(super) struct Letter {
 impl Letter {
     /// What a message says.
     pub(super) fn of(message: &BorrowedMessage<'_>) -> Letter {
-        let headers = message.headers().into_iter().flat_map(|all| all.iter());
-        let headers =
-            headers.map(|Header { key, value }| (key.to_owned(), value.map(<[u8]>::to_owned)));
+        let headers = kafka::headers(message);
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_owned)));
         let (headers, added) = parted(headers.collect());
         let find = |name: &str| {
             let found = added.iter().find(|(key, _)| key == name);
@@ -94,11 +94,8 @@ impl Letter {
     /// The record's own headers.
     pub(super) fn own_headers(&self) -> OwnedHeaders {
         let empty = OwnedHeaders::new_with_capacity(self.headers.len());
-        self.headers.iter().fold(empty, |headers, (key, value)| {
-            headers.insert(Header {
-                key,
-                value: value.as_ref(),
-            })
+        self.headers.iter().fold(empty, |headers, (name, value)| {
+            kafka::add_header(headers, name, value.as_deref())
         })
     }
 
@@ -132,16 +129,17 @@ impl fmt::Display for Letter {
     }
 }
 
-type Own = Vec<(String, Option<Vec<u8>>)>;
+/// Names and values of headers.
+type Own = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Parts what was added from a record's own headers, which may have the same names: what is added comes last.
 fn parted(mut headers: Own) -> (Own, Vec<(String, String)>) {
     let mut added = Vec::new();
     for name in ADDED {
-        if let Some(place) = headers.iter().rposition(|(key, _)| key == name) {
-            let (key, value) = headers.remove(place);
+        if let Some(place) = headers.iter().rposition(|(key, _)| key == name.as_bytes()) {
+            let (_, value) = headers.remove(place);
             added.push((
-                key,
+                name.to_owned(),
                 String::from_utf8_lossy(&value.unwrap_or_default()).into_owned(),
             ));
         }
@@ -155,9 +153,9 @@ mod tests {
 
     #[test]
     fn own_headers_stay_whatever_their_names() {
-        let header = |key: &str, value: &str| (key.to_owned(), Some(value.as_bytes().to_vec()));
-        let null = ("null".to_owned(), None);
-        let own = vec![header("version", "own"), null, header("trace", "1")];
+        let header = |key: &str, value: &str| (key.into(), Some(value.into()));
+        let (null, bytes) = ((b"null".to_vec(), None), (b"\xff\xfe".to_vec(), None));
+        let own = vec![header("version", "own"), null, header("trace", "1"), bytes];
         let ours = [
             header("error", "e"),
             header("reason", "r"),

@@ -1,4 +1,5 @@
-//! The sandbox's own way to Kafka, apart from core's on purpose: what checks the binaries must not share their client code.
+//! The sandbox's own way to Kafka, apart from core's on purpose: what checks the binaries must not share their client
+//! code. Headers are the exception: rdkafka panics on names that are not UTF-8, and unsafe code is core's alone.
 
 mod producer;
 mod topics;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 pub use self::producer::Producer;
@@ -31,14 +32,17 @@ pub struct Stored {
     pub key: Option<Vec<u8>>,
     /// Raw value.
     pub value: Option<Vec<u8>>,
-    /// Headers in their order; a header without a value is empty.
-    pub headers: Vec<(String, Vec<u8>)>,
+    /// Names and values of its headers in their order; a header without a value is empty.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Stored {
     /// The first header of this name as text.
     pub fn header(&self, name: &str) -> Option<String> {
-        let (_, value) = self.headers.iter().find(|(key, _)| key == name)?;
+        let (_, value) = self
+            .headers
+            .iter()
+            .find(|(key, _)| key == name.as_bytes())?;
         Some(String::from_utf8_lossy(value).into_owned())
     }
 
@@ -49,19 +53,15 @@ impl Stored {
     }
 
     pub(crate) fn from_message(message: &rdkafka::message::BorrowedMessage<'_>) -> Stored {
-        let headers = message.headers().map(|headers| {
-            headers
-                .iter()
-                .map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_owned()))
-                .collect()
-        });
+        let headers = tidemill_core::kafka::headers(message)
+            .map(|(name, value)| (name.to_owned(), value.unwrap_or_default().to_owned()));
         Stored {
             partition: message.partition(),
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis(),
             key: message.key().map(<[u8]>::to_owned),
             value: message.payload().map(<[u8]>::to_owned),
-            headers: headers.unwrap_or_default(),
+            headers: headers.collect(),
         }
     }
 }

@@ -19,11 +19,13 @@
 //! - `scorer`: models swapped, features missing, predictions scored again, members coming and going
 //! - `claims`: values that stand for larger objects
 //! - `secure`: TLS, passwords and certificates, and what is said when they do not fit
+//! - `header_names`: names of headers that are no text
 //! - `hostile`: what is made to do harm does none
 //! - `scorer_faults`: scorers killed, paused, replaced and joined at random
 //! - `doctor`: each mistake is provoked and named
 //! - `operations`: metrics tell the truth, settings are shown
 //! - `dead_letters`: what was set aside is listed, and goes back once
+//! - `kafka_client`: what core's Kafka client promises to its workers
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -43,7 +45,9 @@ mod faults;
 mod featurizer_faults;
 mod featurizer_features;
 mod featurizer_recovery;
+mod header_names;
 mod hostile;
+mod kafka_client;
 mod messages;
 mod operations;
 mod outages;

@@ -38,7 +38,7 @@ pub(crate) fn receipt(prediction: &Stored) -> Result<Value> {
     let header = prediction
         .headers
         .iter()
-        .find(|(name, _)| name == "tidemill");
+        .find(|(name, _)| name == b"tidemill");
     let (_, text) = header.context("no receipt")?;
     Ok(serde_json::from_slice(text)?)
 }

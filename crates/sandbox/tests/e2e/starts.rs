@@ -93,6 +93,44 @@ fn topics_that_would_make_a_loop_are_refused() -> Result<()> {
 }
 
 #[test]
+fn kafka_properties_that_cannot_work_are_all_named_at_once() -> Result<()> {
+    let scene = nowhere()?;
+    let file = scene.folder().join("kafka.properties");
+    let text = "group.instance.id=one\npartition.assignment.strategy=range\ngroup.protocol=consumer\n\
+                request.required.acks=1\nmax.in.flight.requests.per.connection=10\n\
+                session.timeout.ms=90000\nsasl.pasword=x\n";
+    fs::write(&file, text)?;
+    let file = file.display().to_string();
+    let flags = [
+        "--kafka-config",
+        &file,
+        "--brokers",
+        "kafka://a:9092,b:99999",
+    ];
+    let says = [
+        "line 1: group.instance.id",
+        "--instance",
+        "line 2: partition.assignment.strategy",
+        "line 3: group.protocol",
+        "line 4: request.required.acks",
+        "max.in.flight.requests.per.connection",
+        "session.timeout.ms",
+        "max.poll.interval.ms is 60000 here",
+        "sasl.pasword",
+        "\"kafka://a:9092\"",
+        "\"b:99999\"",
+    ];
+    for program in [
+        scene.featurizer("featurizer", &flags)?,
+        scene.scorer("scorer", &flags)?,
+        scene.collector("collector", &flags)?,
+    ] {
+        assert_ends(program, 64, &says)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn unreachable_brokers_are_named_with_the_remedy() -> Result<()> {
     let scene = nowhere()?;
     let soon = ["--connect-timeout", "1s"];

@@ -9,10 +9,6 @@ use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{KafkaConfig, Producer};
 use tokio_util::sync::CancellationToken;
 
-/// The brokers abort a transaction that is open for longer. Readers of committed records wait that
-/// long for a process that died in one and does not come back under its name.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long one attempt to take up the id may take, after the first start.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
@@ -95,18 +91,7 @@ impl Lane {
 }
 
 fn create(kafka: &KafkaConfig, id: &str) -> anyhow::Result<Producer> {
-    let mut config = kafka.producer();
-    config.set("transactional.id", id);
-    config.set(
-        "transaction.timeout.ms",
-        TRANSACTION_TIMEOUT.as_millis().to_string(),
-    );
-    // A record that is not delivered by then is not in time for its transaction.
-    config.set(
-        "message.timeout.ms",
-        TRANSACTION_TIMEOUT.as_millis().to_string(),
-    );
-    Producer::create(&config)
+    Producer::create(&kafka.transactional_producer(id))
 }
 
 /// What an error of a transactional call asks for.

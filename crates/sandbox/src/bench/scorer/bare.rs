@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::message::{Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
-use tidemill_core::kafka::KafkaConfig;
+use tidemill_core::kafka::{KafkaConfig, add_header};
 
 use super::PARTITIONS;
 use super::rates::threads;
@@ -118,9 +118,8 @@ impl<'s> Copier<'s> {
 
     fn send(&self, key: &[u8], sample: &Stored) -> Result<()> {
         let mut headers = OwnedHeaders::new_with_capacity(1);
-        for (key, value) in &sample.headers {
-            let value = Some(value);
-            headers = headers.insert(Header { key, value });
+        for (name, value) in &sample.headers {
+            headers = add_header(headers, name, Some(value));
         }
         let value = sample.value.as_deref().unwrap_or_default();
         let record = BaseRecord::to(self.target).key(key).payload(value);
