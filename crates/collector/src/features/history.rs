@@ -4,6 +4,7 @@ use arrow::array::{ArrayRef, Float64Array};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use tidemill_core::features::{Definitions, Evaluation, FeatureValue, Limits, Window};
+use tidemill_core::record::resent::{Judged, Original};
 use tidemill_core::record::user_event::{self, UserRecord};
 use tidemill_core::record::{Fields, Reject, timestamp};
 
@@ -26,9 +27,29 @@ pub(crate) struct History {
     users: HashMap<String, User>,
     /// Before this time, in milliseconds, some partition's records are deleted; `None` where none are.
     complete_from: Option<i64>,
-    events: u64,
-    unusable: u64,
+    /// What was rejected of the partition that is being read.
+    judged: Judged,
+    counts: Counts,
     entry: Vec<u8>,
+}
+
+/// How many records of each kind a history has met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) events: u64,
+    /// Records that the featurizer makes dead letters.
+    pub(crate) unusable: u64,
+    /// Copies of records that count already.
+    pub(crate) copies: u64,
+}
+
+/// Coordinates of a record of the events' topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// The record that it is a copy of.
+    pub(crate) original: Option<Original>,
 }
 
 /// The events of one user.
@@ -48,8 +69,8 @@ impl History {
             fields,
             users: HashMap::new(),
             complete_from: None,
-            events: 0,
-            unusable: 0,
+            judged: Judged::new(0),
+            counts: Counts::default(),
             entry: Vec::new(),
         }
     }
@@ -59,14 +80,36 @@ impl History {
         self.complete_from = self.complete_from.max(time);
     }
 
-    /// Takes in a record of the events' topic; those of one partition in their order. An erasure takes back all that
-    /// came of its user before.
+    /// Begins with the records of another partition, of which `first` is the first.
+    pub(crate) fn begin(&mut self, first: i64) {
+        self.judged = Judged::new(first);
+    }
+
+    /// Takes in a record of the partition, in their order. An erasure takes back all that came of its user before. A
+    /// copy counts where its original does not, as for a featurizer that reads from the same record on.
     pub(crate) fn insert(
         &mut self,
+        place: Place,
         key: Option<&[u8]>,
         value: Result<Option<&[u8]>, Reject>,
         record_timestamp: Option<i64>,
     ) {
+        let Place {
+            partition,
+            offset,
+            original,
+        } = place;
+        let identity = match self.judged.judge(original, partition, offset) {
+            Ok(Some(identity)) => identity,
+            Ok(None) => {
+                self.counts.copies += 1;
+                return;
+            }
+            Err(_) => {
+                self.counts.unusable += 1;
+                return;
+            }
+        };
         self.entry.clear();
         let definitions = &self.question.definitions;
         let entry = &mut self.entry;
@@ -74,23 +117,25 @@ impl History {
             .and_then(|value| user_event::decode(definitions, key, value, record_timestamp, entry));
         match decoded {
             Ok(UserRecord::Event { user, time }) => {
-                let own = self.users.entry_ref(user.as_ref()).or_default();
-                own.window.insert(definitions, &self.entry, &Limits::NONE);
-                let place = own.times.partition_point(|other| *other <= time);
-                own.times.insert(place, time);
-                self.events += 1;
+                let user = self.users.entry_ref(user.as_ref()).or_default();
+                user.window.insert(definitions, &self.entry, &Limits::NONE);
+                let after = user.times.partition_point(|other| *other <= time);
+                user.times.insert(after, time);
+                self.counts.events += 1;
             }
             Ok(UserRecord::Erasure { user }) => {
                 self.users.remove(user.as_ref());
             }
-            // The featurizer makes it a dead letter.
-            Err(_) => self.unusable += 1,
+            Err(_) => {
+                self.judged.reject(identity);
+                self.counts.unusable += 1;
+            }
         }
     }
 
-    /// Events taken in, those that could not be used, and users.
-    pub(crate) fn counts(&self) -> (u64, u64, usize) {
-        (self.events, self.unusable, self.users.len())
+    /// What was taken in and what was not, and the number of users.
+    pub(crate) fn counts(&self) -> (Counts, usize) {
+        (self.counts, self.users.len())
     }
 
     /// The features' columns, to be filled record by record.

@@ -1,5 +1,6 @@
 //! Reads the history of all users from the events' topic.
 
+use super::history::{Counts, Place};
 use super::{History, Question};
 use crate::settings::Stretch;
 use crate::stretch;
@@ -7,6 +8,7 @@ use anyhow::bail;
 use std::time::{Duration, Instant};
 use tidemill_core::claim::Resolver;
 use tidemill_core::kafka::{Consumer, Polled};
+use tidemill_core::record::resent::Original;
 use tidemill_core::settings::Shared;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +35,7 @@ pub(crate) fn load(
     // One partition after the other, so that the same log always gives the same history.
     for range in ranges.iter().filter(|range| range.len() > 0) {
         consumer.start(&[(range.partition, range.first)])?;
+        history.begin(range.first);
         // Where a log begins at 0 nothing was ever deleted, however late its first record was written.
         let mut cut = range.first > 0;
         loop {
@@ -47,7 +50,14 @@ pub(crate) fn load(
                     if record.offset() < range.end {
                         let content = resolver.resolve(record.value())?;
                         let value = content.of(record.value());
-                        history.insert(record.key(), value, record.timestamp());
+                        let (partition, offset) = (record.partition(), record.offset());
+                        let original = Original::of(record.headers(), topic, partition, offset);
+                        let place = Place {
+                            partition,
+                            offset,
+                            original,
+                        };
+                        history.insert(place, record.key(), value, record.timestamp());
                         read += 1;
                     }
                     if record.offset() + 1 >= range.end {
@@ -74,12 +84,18 @@ pub(crate) fn load(
         }
         consumer.release(&[range.partition])?;
     }
-    let (events, unusable, users) = history.counts();
+    let (counts, users) = history.counts();
+    let Counts {
+        events,
+        unusable,
+        copies,
+    } = counts;
     let seconds = begun.elapsed().as_secs_f64();
     tracing::info!(
         topic,
         events,
         unusable,
+        copies,
         users,
         seconds,
         "read the users' events"

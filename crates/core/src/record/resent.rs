@@ -152,6 +152,26 @@ impl Judged {
         self.entries.len() * ENTRY_BYTES
     }
 
+    /// Judges the record at `offset` of `partition`, which is a copy of `original` or an ordinary record. Returns the
+    /// offset to [`reject`](Self::reject) should it be unusable: of a copy, that of its original; `None` for a copy
+    /// that does not count.
+    ///
+    /// # Errors
+    ///
+    /// A reject for a copy outside of its original's partition; nothing is noted of it.
+    pub fn judge(
+        &mut self,
+        original: Option<Original>,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Option<i64>, Reject> {
+        let Some(original) = original else {
+            return Ok(Some(offset));
+        };
+        let original = original.within(partition)?;
+        Ok(self.admit(original, offset).then_some(original))
+    }
+
     /// Notes that the record at `offset` was rejected; of an admitted copy that was rejected in turn, `offset` is that
     /// of its original, which a further copy may then stand for.
     pub fn reject(&mut self, offset: i64) {

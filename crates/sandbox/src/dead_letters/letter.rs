@@ -1,75 +1,125 @@
-//! One dead letter: the record as it was, and why it was set aside.
+//! One dead letter: a record as it was, who rejected it, and why.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::visible::visible;
 use rdkafka::message::{BorrowedMessage, Message as _, OwnedHeaders};
 use tidemill_core::kafka;
+use tidemill_core::record::resent;
 
-/// What the binaries add to a record's own headers, always after them.
-const ADDED: [&str; 9] = [
-    "error",
-    "reason",
-    "source.topic",
-    "source.partition",
-    "source.offset",
-    "binary",
-    "version",
-    "value.length",
-    "value.sha256",
-];
+use super::headers::{Headers, parted};
 
-/// The most of a value that is shown.
+/// The most of a key or value that is shown.
 const SHOWN: usize = 160;
 
-/// A record that was set aside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A rejected record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Letter {
-    pub(super) partition: i32,
-    pub(super) offset: i64,
+    partition: i32,
+    offset: i64,
     pub(super) timestamp_ms: Option<i64>,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
     /// The record's own headers.
-    headers: Own,
-    /// What was added to them.
-    added: Vec<(String, String)>,
+    headers: Headers,
+    /// The headers behind them.
+    added: BTreeMap<String, String>,
     pub(super) reason: String,
-    /// The topic that it came from; empty where it does not say.
+    /// The group that rejected the record; empty in letters of programs that did not say.
+    pub(super) group: String,
+    /// The topic of the record; empty where the letter does not say.
     pub(super) source: String,
 }
 
+/// A record that letters are about: letters of one have the same.
+pub(super) type Subject<'a> = (
+    &'a str,
+    (i32, i64),
+    Option<&'a [u8]>,
+    Option<&'a [u8]>,
+    Option<&'a str>,
+);
+
 impl Letter {
-    /// What a message says.
+    /// Reads a record of a topic of dead letters.
     pub(super) fn of(message: &BorrowedMessage<'_>) -> Letter {
         let headers = kafka::headers(message);
         let headers = headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_owned)));
-        let (headers, added) = parted(headers.collect());
-        let find = |name: &str| {
-            let found = added.iter().find(|(key, _)| key == name);
-            found.map(|(_, value)| value.clone())
-        };
-        Letter {
+        let letter = Letter {
             partition: message.partition(),
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis(),
             key: message.key().map(<[u8]>::to_owned),
             value: message.payload().map(<[u8]>::to_owned),
+            ..Letter::default()
+        };
+        letter.with_headers(headers.collect())
+    }
+
+    /// Reads all headers of a letter.
+    fn with_headers(self, headers: Headers) -> Letter {
+        let (headers, added) = parted(headers);
+        let find = |name| added.get(name).cloned();
+        Letter {
             reason: find("reason").unwrap_or_else(|| "(none)".to_owned()),
-            source: find("source.topic").unwrap_or_default(),
+            group: find("source.group").unwrap_or_default(),
+            source: find(resent::TOPIC).unwrap_or_default(),
             headers,
             added,
+            ..self
         }
     }
 
-    fn added(&self, name: &str) -> Option<&str> {
-        let found = self.added.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str())
+    /// A letter with these headers, at one number as offset and as time.
+    #[cfg(test)]
+    pub(super) fn for_test(place: i64, headers: &[(&str, &str)], value: &str) -> Letter {
+        let letter = Letter {
+            offset: place,
+            timestamp_ms: Some(place),
+            value: Some(value.into()),
+            ..Letter::default()
+        };
+        letter.with_headers(super::headers::headers(headers))
     }
 
-    /// It is whole, and says where it came from.
-    pub(super) fn can_be_resent(&self) -> bool {
-        !self.source.is_empty() && self.added("value.length").is_none()
+    fn added(&self, name: &str) -> Option<&str> {
+        self.added.get(name).map(String::as_str)
+    }
+
+    /// Partition and offset of the record in its topic.
+    pub(super) fn original(&self) -> Option<(i32, i64)> {
+        let partition = self.added(resent::PARTITION)?.parse().ok()?;
+        Some((partition, self.added(resent::OFFSET)?.parse().ok()?))
+    }
+
+    /// The record that it is about; the letter itself where that does not say. Content is part of it, since a topic of
+    /// the same name may have other records at the same offsets.
+    pub(super) fn subject(&self) -> Subject<'_> {
+        let itself = ("", (self.partition, self.offset));
+        let (topic, place) = match self.original() {
+            Some(original) if !self.source.is_empty() => (self.source.as_str(), original),
+            _ => itself,
+        };
+        let digest = self.added("value.sha256");
+        (
+            topic,
+            place,
+            self.key.as_deref(),
+            self.value.as_deref(),
+            digest,
+        )
+    }
+
+    /// Orders letters by their age.
+    pub(super) fn age(&self) -> (Option<i64>, i32, i64) {
+        (self.timestamp_ms, self.partition, self.offset)
+    }
+
+    /// Key and value are there, and the topic that they came from.
+    pub(super) fn is_whole(&self) -> bool {
+        let cut = ["value.length", "key.length"].map(|name| self.added(name));
+        !self.source.is_empty() && cut == [None, None]
     }
 
     /// Names it among the letters of its topic, also where that was made anew.
@@ -83,28 +133,36 @@ impl Letter {
         format!("{partition}:{offset}:{}", timestamp_ms.unwrap_or_default())
     }
 
-    /// The partition to go back to: that of the key, else where it was.
-    pub(super) fn partition_back(&self) -> Option<i32> {
-        match self.key {
-            Some(_) => None,
-            None => self.added("source.partition")?.parse().ok(),
-        }
+    /// The headers of a copy of the record: its own, and those that name it.
+    pub(super) fn copy_headers(&self) -> OwnedHeaders {
+        let own = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_deref()));
+        let names = self.original().map(|(partition, offset)| {
+            [
+                (resent::TOPIC, self.source.clone()),
+                (resent::PARTITION, partition.to_string()),
+                (resent::OFFSET, offset.to_string()),
+            ]
+        });
+        let names = names.iter().flatten();
+        let names = names.map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
+        own.chain(names)
+            .fold(OwnedHeaders::new(), |headers, (key, value)| {
+                kafka::add_header(headers, key, value)
+            })
     }
 
-    /// The record's own headers.
-    pub(super) fn own_headers(&self) -> OwnedHeaders {
-        let empty = OwnedHeaders::new_with_capacity(self.headers.len());
-        self.headers.iter().fold(empty, |headers, (name, value)| {
-            kafka::add_header(headers, name, value.as_deref())
-        })
-    }
-
-    /// When it was set aside.
-    pub(super) fn time(&self) -> String {
+    /// The minute in which it was written.
+    pub(super) fn minute(&self) -> String {
         let time = self
             .timestamp_ms
-            .and_then(|millis| jiff::Timestamp::from_millisecond(millis / 1000 * 1000).ok());
-        time.map_or_else(|| "unknown".to_owned(), |time| time.to_string())
+            .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+        time.map_or_else(
+            || "unknown".to_owned(),
+            |time| time.strftime("%Y-%m-%dT%H:%MZ").to_string(),
+        )
     }
 }
 
@@ -113,38 +171,30 @@ impl fmt::Display for Letter {
         let part = |name| self.added(name).unwrap_or("?");
         write!(
             f,
-            "{} partition {} offset {}, by {} {}: {}; ",
+            "{} partition {} offset {}, by {} {}: {}; key {} value {}",
             self.source,
-            part("source.partition"),
-            part("source.offset"),
+            part(resent::PARTITION),
+            part(resent::OFFSET),
             part("binary"),
             part("version"),
-            part("error")
-        )?;
-        let text = |bytes: &Option<Vec<u8>>| match bytes {
-            Some(bytes) => visible(bytes).chars().take(SHOWN).collect(),
-            None => "null".to_owned(),
-        };
-        write!(f, "key {} value {}", text(&self.key), text(&self.value))
+            part("error"),
+            shown(self.key.as_deref()),
+            shown(self.value.as_deref())
+        )
     }
 }
 
-/// Names and values of headers.
-type Own = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
-/// Parts what was added from a record's own headers, which may have the same names: what is added comes last.
-fn parted(mut headers: Own) -> (Own, Vec<(String, String)>) {
-    let mut added = Vec::new();
-    for name in ADDED {
-        if let Some(place) = headers.iter().rposition(|(key, _)| key == name.as_bytes()) {
-            let (_, value) = headers.remove(place);
-            added.push((
-                name.to_owned(),
-                String::from_utf8_lossy(&value.unwrap_or_default()).into_owned(),
-            ));
-        }
+/// Bytes as text, with what is invisible or no text escaped.
+fn shown(bytes: Option<&[u8]>) -> String {
+    let Some(bytes) = bytes else {
+        return "null".to_owned();
+    };
+    // No letter has more than 4 bytes.
+    let text = visible(&bytes[..bytes.len().min(4 * SHOWN)]);
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
-    (headers, added)
 }
 
 #[cfg(test)]
@@ -152,21 +202,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_headers_stay_whatever_their_names() {
-        let header = |key: &str, value: &str| (key.into(), Some(value.into()));
-        let (null, bytes) = ((b"null".to_vec(), None), (b"\xff\xfe".to_vec(), None));
-        let own = vec![header("version", "own"), null, header("trace", "1"), bytes];
-        let ours = [
-            header("error", "e"),
-            header("reason", "r"),
-            header("version", "0.1.0"),
-        ];
-        let (left, added) = parted([own.clone(), ours.to_vec()].concat());
-        assert_eq!(left, own);
-        let expected = [("error", "e"), ("reason", "r"), ("version", "0.1.0")];
-        assert_eq!(
-            added,
-            expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
-        );
+    fn what_is_invisible_is_shown() {
+        for (bytes, expected) in [
+            (&b"it's \"here\""[..], "it's \"here\""),
+            ("\u{feff}{}\u{200b}".as_bytes(), "\\u{feff}{}\\u{200b}"),
+            (b"\0\x1b[2J\n", "\\u{0}\\u{1b}[2J\\n"),
+            (b"caf\xe9 \xc3\xa9", "caf\\xe9 é"),
+        ] {
+            assert_eq!(shown(Some(bytes)), expected);
+        }
+        assert_eq!(shown(None), "null");
+        let long = shown(Some("é".repeat(1_000).as_bytes()));
+        assert_eq!(long, "é".repeat(SHOWN) + "…");
     }
 }

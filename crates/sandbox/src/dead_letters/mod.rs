@@ -1,14 +1,19 @@
-//! `sandbox dead-letters`: what was set aside and why, and back with it to its topic once the cause is mended.
+//! `sandbox dead-letters`: records that were rejected, by whom and why, and copies of them to their topic once the cause
+//! is mended.
 
+mod headers;
 mod letter;
+mod list;
+mod rejected;
 mod resend;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::{Context, Result, ensure};
 
 use self::letter::Letter;
+use self::rejected::{Rejected, by_record};
 use crate::kafka::{self, Isolation};
 
 /// Which dead letters, and what to do with them.
@@ -16,13 +21,18 @@ use crate::kafka::{self, Isolation};
 pub struct Flags {
     /// Topic of dead letters, or the topic that they came from
     topic: String,
-    /// Only those set aside for this reason, such as missing_field
+    /// Only records that were rejected for this reason, such as missing_field
     #[arg(long)]
     reason: Option<String>,
+    /// Only records that this consumer group has rejected
+    #[arg(long)]
+    group: Option<String>,
     /// Show this many of the newest for each reason
     #[arg(long, value_name = "N", default_value_t = 2)]
     samples: usize,
-    /// Send them back to the topic that they came from, as they were; each is sent once, however often this is repeated
+    /// Send a copy of each record to the partition that it came from; it goes once, however many letters are about it
+    /// and however often this is repeated. A copy names its original, so that a featurizer that counts the original
+    /// skips the copy
     #[arg(long)]
     resend: bool,
     /// Do not ask
@@ -33,7 +43,19 @@ pub struct Flags {
     brokers: String,
 }
 
-/// Lists dead letters by reason and, where the flags say so, sends them back.
+impl Flags {
+    /// The newest letter of each group that is asked for.
+    fn wanted<'r>(&self, rejected: &'r Rejected) -> impl Iterator<Item = &'r Letter> {
+        let by_group = rejected.by_group().into_values();
+        by_group.filter(|letter| {
+            let is_group = |group: &String| letter.group == *group;
+            let is_reason = |reason: &String| letter.reason == *reason;
+            self.group.as_ref().is_none_or(is_group) && self.reason.as_ref().is_none_or(is_reason)
+        })
+    }
+}
+
+/// Lists rejected records by group and reason and, where the flags say so, sends copies of them.
 pub fn command(flags: &Flags) -> Result<()> {
     let topic = letters_of(&flags.brokers, &flags.topic)?;
     // Before anything is read: whoever was sending back is stopped, so that what is read stays true.
@@ -46,38 +68,36 @@ pub fn command(flags: &Flags) -> Result<()> {
         &flags.brokers,
         &topic,
         Isolation::ReadCommitted,
-        |message| {
-            letters.push(Letter::of(message));
-        },
+        |message| letters.push(Letter::of(message)),
     )?;
-    letters.sort_by_key(|letter| (letter.timestamp_ms, letter.partition, letter.offset));
-    letters.retain(|letter| {
-        flags
-            .reason
-            .as_ref()
-            .is_none_or(|reason| letter.reason == *reason)
-    });
     let resent = resend::resent(&flags.brokers, &topic)?;
-    list(&topic, &letters, &resent, flags.samples);
+    let mut records = by_record(letters);
+    records.retain(|rejected| flags.wanted(rejected).next().is_some());
+    let wanted = records.iter().flat_map(|rejected| flags.wanted(rejected));
+    print!("{}", list::list(&topic, wanted, &resent, flags.samples));
     let Some(sender) = sender else { return Ok(()) };
-    letters.retain(|letter| !resent.contains(&letter.mark()));
-    let (whole, cut): (Vec<Letter>, Vec<Letter>) =
-        letters.into_iter().partition(Letter::can_be_resent);
-    if !cut.is_empty() {
-        println!(
-            "{} cannot be sent back: their value was too large to be kept, or they name no source",
-            cut.len()
-        );
-    }
-    if whole.is_empty() {
+    let is_open = |letter: &Letter| !resent.contains(&letter.mark());
+    records.retain(|rejected| flags.wanted(rejected).any(is_open));
+    let records = sendable(&flags.brokers, records)?;
+    if records.is_empty() {
         println!("nothing to send back");
         return Ok(());
     }
-    let mut by_source: BTreeMap<&str, usize> = BTreeMap::new();
-    for letter in &whole {
-        *by_source.entry(&letter.source).or_default() += 1;
+    let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for rejected in &records {
+        *places.entry(&rejected.first.source).or_default() += 1;
+        for letter in flags.wanted(rejected).filter(|letter| is_open(letter)) {
+            *groups.entry(&letter.group).or_default() += 1;
+        }
     }
-    let places: Vec<String> = by_source
+    for (group, count) in groups {
+        println!("to send back: {count} that {} rejected", list::named(group));
+    }
+    println!(
+        "every group reads a copy: a featurizer counts it where its state rejected the original, a scorer scores it"
+    );
+    let places: Vec<String> = places
         .iter()
         .map(|(topic, count)| format!("{count} to {topic}"))
         .collect();
@@ -85,9 +105,47 @@ pub fn command(flags: &Flags) -> Result<()> {
     if !flags.yes && !agreed(&places)? {
         return Ok(());
     }
-    sender.send(&whole)?;
+    sender.send(&records)?;
     println!("sent back {places}");
     Ok(())
+}
+
+/// Leaves out, and names, what has no way back.
+fn sendable(brokers: &str, records: Vec<Rejected>) -> Result<Vec<Rejected>> {
+    let (whole, cut): (Vec<_>, Vec<_>) = records
+        .into_iter()
+        .partition(|rejected| rejected.first.is_whole());
+    let names = kafka::topics(brokers)?;
+    let reader = kafka::reader(brokers, Isolation::ReadCommitted)?;
+    let mut partitions = BTreeMap::new();
+    for rejected in &whole {
+        let topic = rejected.first.source.clone();
+        if names.contains(&topic) && !partitions.contains_key(&topic) {
+            let count = kafka::partitions(&reader, &topic)?;
+            partitions.insert(topic, count);
+        }
+    }
+    let (there, gone): (Vec<_>, Vec<_>) = whole.into_iter().partition(|rejected| {
+        let letter = &rejected.first;
+        let place = letter.original().map_or(0, |(partition, _)| partition);
+        let count = partitions.get(&letter.source);
+        count.is_some_and(|count| (0..*count).contains(&place))
+    });
+    for (records, why) in [
+        (
+            cut,
+            "their value was too large to be kept, or they name no source",
+        ),
+        (
+            gone,
+            "the topic or partition that they came from is not there",
+        ),
+    ] {
+        if !records.is_empty() {
+            println!("{} cannot be sent back: {why}", records.len());
+        }
+    }
+    Ok(there)
 }
 
 /// The topic itself, or that of its dead letters.
@@ -106,38 +164,6 @@ fn letters_of(brokers: &str, topic: &str) -> Result<String> {
         "there is no topic {topic}"
     );
     Ok(topic.to_owned())
-}
-
-fn list(topic: &str, letters: &[Letter], resent: &HashSet<String>, samples: usize) {
-    let mut by_reason: BTreeMap<&str, Vec<&Letter>> = BTreeMap::new();
-    for letter in letters {
-        by_reason.entry(&letter.reason).or_default().push(letter);
-    }
-    println!("{topic}: {} dead letters", letters.len());
-    if letters.is_empty() {
-        return;
-    }
-    println!(
-        "{:<20} {:>8} {:>10}  {:<20}  {:<20}",
-        "reason", "count", "sent back", "first", "last"
-    );
-    for (reason, letters) in &by_reason {
-        let back = letters
-            .iter()
-            .filter(|letter| resent.contains(&letter.mark()))
-            .count();
-        let time =
-            |letter: Option<&&Letter>| letter.map(|letter| letter.time()).unwrap_or_default();
-        println!(
-            "{reason:<20} {:>8} {back:>10}  {:<20}  {:<20}",
-            letters.len(),
-            time(letters.first()),
-            time(letters.last())
-        );
-        for letter in letters.iter().rev().take(samples) {
-            println!("    {letter}");
-        }
-    }
 }
 
 fn agreed(places: &str) -> Result<bool> {

@@ -1,28 +1,28 @@
-//! Sends dead letters back, each once: readers of what is committed find each of them exactly once, whoever is killed
+//! Sends copies of rejected records, one of each: readers of what is committed find it exactly once, whoever is killed
 //! and however many send.
 //!
-//! What was sent back is noted on a topic beside that of the dead letters, in the transaction that sends it: a kill
+//! The letters that a copy answers are noted on a topic beside theirs, in the transaction that sends it: a kill
 //! in between undoes both. The transactional id is that of the topic, so that of two who send at once the first is
 //! fenced off, and what it has open undone, before the second reads what is noted.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
-use super::letter::Letter;
+use super::rejected::Rejected;
 use crate::kafka::{self, Isolation, block_on};
 
 /// How long one question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Letters of one transaction.
+/// Records of one transaction.
 const AT_ONCE: usize = 1_000;
 
 /// Where it is noted what was sent back.
@@ -71,23 +71,23 @@ impl Sender {
         Ok(Sender { producer, notes })
     }
 
-    /// Sends letters back with their notes; an error says how many are back.
-    pub(super) fn send(&self, letters: &[Letter]) -> Result<()> {
-        for (index, some) in letters.chunks(AT_ONCE).enumerate() {
+    /// Sends copies and notes; an error says how many were sent.
+    pub(super) fn send(&self, records: &[Rejected]) -> Result<()> {
+        for (index, some) in records.chunks(AT_ONCE).enumerate() {
             self.send_some(some).with_context(|| {
                 let back = index * AT_ONCE;
                 format!(
                     "{back} of {} are back, and noted; a repetition sends the others",
-                    letters.len()
+                    records.len()
                 )
             })?;
         }
         Ok(())
     }
 
-    fn send_some(&self, letters: &[Letter]) -> Result<()> {
+    fn send_some(&self, records: &[Rejected]) -> Result<()> {
         let begun = self.producer.begin_transaction();
-        let sent = begun.and_then(|()| letters.iter().try_for_each(|letter| self.send_one(letter)));
+        let sent = begun.and_then(|()| records.iter().try_for_each(|record| self.send_one(record)));
         let committed = sent.and_then(|()| self.producer.commit_transaction(ANSWER));
         if let Err(error) = committed {
             let undone = self.producer.abort_transaction(ANSWER);
@@ -99,20 +99,40 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends a letter and its note.
-    fn send_one(&self, letter: &Letter) -> KafkaResult<()> {
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&letter.source);
-        record.key = letter.key.as_deref();
-        record.payload = letter.value.as_deref();
-        record.partition = letter.partition_back();
+    /// Sends a copy, and a note for each letter that it answers.
+    fn send_one(&self, rejected: &Rejected) -> KafkaResult<()> {
+        let letter = &rejected.first;
+        let mut copy: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&letter.source);
+        copy.key = letter.key.as_deref();
+        copy.payload = letter.value.as_deref();
+        // Only where the original lies is it known whether that counts.
+        copy.partition = letter.original().map(|(partition, _)| partition);
         // Close to when it was first sent, which counts for events without a time of their own.
-        record.timestamp = letter.timestamp_ms;
-        record.headers = Some(letter.own_headers());
-        let mark = letter.mark();
-        let note = BaseRecord::<str, [u8]>::to(&self.notes).key(mark.as_str());
-        let note = note.payload(&[]);
-        self.producer.send(record).map_err(|(error, _)| error)?;
-        self.producer.send(note).map_err(|(error, _)| error)
+        copy.timestamp = letter.timestamp_ms;
+        copy.headers = Some(letter.copy_headers());
+        self.queue(copy)?;
+        rejected.letters().try_for_each(|letter| {
+            let mark = letter.mark();
+            let note = BaseRecord::to(&self.notes).key(mark.as_bytes());
+            self.queue(note.payload(&[]))
+        })
+    }
+
+    /// Queues a record, waiting for room: of one record there may be any number of letters to note.
+    fn queue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> KafkaResult<()> {
+        let deadline = Instant::now() + ANSWER;
+        loop {
+            record = match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record))
+                    if Instant::now() < deadline =>
+                {
+                    record
+                }
+                Err((error, _)) => return Err(error),
+            };
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

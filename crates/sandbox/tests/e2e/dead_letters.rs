@@ -99,9 +99,19 @@ fn dead_letters_are_listed_and_go_back_once() -> Result<()> {
     let (done, text) = dead_letters(&scene, &["--resend", "--yes", topic])?;
     assert!(done && text.contains("nothing to send back"), "{text}");
 
-    // As they were, where they were.
+    // As they were, where they were; and they name their originals.
     let mut returned = back()?;
     returned.sort_by_key(|record| record.partition);
+    let mut originals = before.clone();
+    originals.sort_by_key(|record| record.partition);
+    for (copy, original) in returned.iter_mut().zip(&originals) {
+        let own = copy.headers.len().saturating_sub(3);
+        let coordinates = copy.headers.split_off(own);
+        assert_eq!(
+            coordinates,
+            names(topic, original.partition, original.offset)
+        );
+    }
     let same = |one: &Stored| {
         (
             one.partition,
@@ -110,22 +120,130 @@ fn dead_letters_are_listed_and_go_back_once() -> Result<()> {
             one.headers.clone(),
         )
     };
-    let expected: Vec<_> = {
-        let mut before = before.clone();
-        before.sort_by_key(|record| record.partition);
-        before.iter().map(same).collect()
-    };
+    let expected: Vec<_> = originals.iter().map(same).collect();
     assert_eq!(returned.iter().map(same).collect::<Vec<_>>(), expected);
 
-    // Still unusable: new letters of their own, which may go back in turn.
+    // Still unusable: new letters about the originals, which may go back in turn.
     scorer.start_again()?;
     scorer.wait_ready()?;
     until("the letters of those that came back", SOON, || {
         Ok((scene.read(&letters)?.len() == 4).then_some(()))
     })?;
     assert!(scorer.terminate()?.success());
+    for letter in scene.read(&letters)? {
+        let named = letter
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "source.topic");
+        assert_eq!(named.count(), 1, "{:?}", letter.headers);
+        let offset = letter.header("source.offset").context("no offset")?;
+        assert!(
+            originals
+                .iter()
+                .any(|original| original.offset.to_string() == offset)
+        );
+        assert_eq!(
+            letter.header("source.group").as_deref(),
+            Some(&*scene.names.scorer_group)
+        );
+    }
     let (done, text) = dead_letters(&scene, &["--resend", "--yes", topic])?;
-    assert!(done && text.contains("sent back 2 to"), "{text}");
+    assert!(
+        done && text.contains("2 dead letters") && text.contains("sent back 2 to"),
+        "{text}"
+    );
+    Ok(())
+}
+
+/// The headers by which a copy names its original.
+fn names(topic: &str, partition: i32, offset: i64) -> [(String, Vec<u8>); 3] {
+    [
+        ("source.topic", topic.to_owned()),
+        ("source.partition", partition.to_string()),
+        ("source.offset", offset.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+}
+
+/// Writes the letter of a group about a record with the same key and value as all others.
+fn letter(scene: &Scene, topic: &str, group: &str, partition: i32, offset: i64) -> Result<()> {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &scene.brokers)
+        .create()?;
+    let more = [
+        ("source.group", group),
+        ("error", "e"),
+        ("reason", "wrong_type"),
+        ("binary", "b"),
+        ("version", "v"),
+    ];
+    let more = more.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+    let headers = names(topic, partition, offset).into_iter().chain(more);
+    let headers = headers.fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header {
+            key: &key,
+            value: Some(&value),
+        })
+    });
+    let letters = Names::dead_letters(topic);
+    let record = BaseRecord::to(&letters)
+        .key("u_1")
+        .payload("{}")
+        .headers(headers);
+    producer.send(record).map_err(|(error, _)| error)?;
+    Ok(producer.flush(SOON)?)
+}
+
+#[test]
+fn a_record_goes_back_once_for_all_letters_about_it_and_to_where_it_was() -> Result<()> {
+    let scene = Scene::new("letters-groups", 2)?;
+    let topic = &scene.names.user_events;
+    create_topics(&scene.brokers, &[&Names::dead_letters(topic)], 1)?;
+    // Two groups, and a rebuild of the first; one key in both partitions; a partition that is not there.
+    for (group, partition) in [("a", 0), ("a", 0), ("b", 0), ("a", 1), ("a", 2)] {
+        letter(&scene, topic, group, partition, 7)?;
+    }
+    let run = |arguments: &[&str]| -> Result<String> {
+        let (done, text) = dead_letters(&scene, &[arguments, &[topic.as_str()]].concat())?;
+        assert!(done, "{text}");
+        Ok(text)
+    };
+    let text = run(&[])?;
+    for part in [
+        "4 dead letters",
+        "rejected by group a:\n",
+        "rejected by group b:\n",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(run(&["--group", "b"])?.contains("1 dead letter\n"));
+    let text = run(&["--resend", "--yes"])?;
+    for part in [
+        "1 cannot be sent back: the topic or partition",
+        "2 that group a rejected",
+        "1 that group b rejected",
+        "sent back 2 to",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let copies = scene.read(topic)?;
+    let places: Vec<_> = copies
+        .iter()
+        .map(|copy| (copy.partition, copy.headers.clone()))
+        .collect();
+    let expected = [0, 1].map(|partition| (partition, names(topic, partition, 7).to_vec()));
+    assert_eq!(places, expected);
+    assert!(run(&["--resend", "--yes"])?.contains("nothing to send back"));
+
+    // The second group rejects a copy.
+    letter(&scene, topic, "b", 1, 7)?;
+    assert!(run(&["--group", "a", "--resend", "--yes"])?.contains("nothing to send back"));
+    let text = run(&["--resend", "--yes"])?;
+    assert!(
+        text.contains("1 that group b rejected") && !text.contains("that group a"),
+        "{text}"
+    );
+    assert_eq!(scene.read(topic)?.len(), 3);
     Ok(())
 }
 

@@ -1,10 +1,11 @@
 //! Columns against a brute force over the plain list of events, by the words of the documentation.
 
-use super::{History, Question};
+use super::{Counts, History, Place, Question};
 use arrow::array::AsArray;
 use arrow::datatypes::Float64Type;
 use proptest::prelude::*;
 use tidemill_core::features::Definitions;
+use tidemill_core::record::resent::Original;
 
 const MINUTE: i64 = 60_000;
 const START: i64 = 1_771_000_000_000;
@@ -57,6 +58,15 @@ fn told() -> impl Strategy<Value = Told> {
     prop_oneof![20 => event, 1 => (0..3_u8).prop_map(|user| Told::Erasure { user })]
 }
 
+/// The place of a record that is no copy.
+fn ordinary(offset: i64) -> Place {
+    Place {
+        partition: 0,
+        offset,
+        original: None,
+    }
+}
+
 fn history(log: &[Told], delay_ms: i64) -> History {
     let definitions = Definitions::parse(DEFINITIONS).unwrap();
     let question = Question {
@@ -65,7 +75,8 @@ fn history(log: &[Told], delay_ms: i64) -> History {
         delay_ms,
     };
     let mut history = History::new(question);
-    for told in log {
+    for (offset, told) in log.iter().enumerate() {
+        let place = ordinary(offset as i64);
         match told {
             Told::Event {
                 user,
@@ -79,13 +90,14 @@ fn history(log: &[Told], delay_ms: i64) -> History {
                     *cents as f64 / 100.0
                 );
                 history.insert(
+                    place,
                     None,
                     Ok(Some(value.as_bytes())),
                     Some(START + 1_000 * MINUTE),
                 );
             }
             Told::Erasure { user } => {
-                history.insert(Some(format!("u{user}").as_bytes()), Ok(None), None)
+                history.insert(place, Some(format!("u{user}").as_bytes()), Ok(None), None)
             }
         }
     }
@@ -203,4 +215,70 @@ fn what_cannot_be_known_is_null_and_counted() {
     assert_eq!(columns[2], [none; 7]);
     assert!(columns[3][5].is_some() && columns[3][4].is_none());
     assert_eq!(unknown, 7);
+}
+
+#[test]
+fn an_event_counts_once_whatever_copies_there_are_of_it() {
+    let good = format!("{{\"user_id\":\"u1\",\"timestamp\":{START}}}");
+    let asked = format!("{{\"user_id\":\"u1\",\"at\":{START}}}");
+    // The log begins at 10; a record is (usable, offset of its original, partition of that).
+    for (records, counted, counts, why) in [
+        (vec![(true, None)], 1.0, (1, 0, 0), "an ordinary record"),
+        (
+            vec![(true, None), (true, Some((0, 10)))],
+            1.0,
+            (1, 0, 1),
+            "the original counts",
+        ),
+        (
+            vec![(false, None), (true, Some((0, 10)))],
+            1.0,
+            (1, 1, 0),
+            "a copy counts",
+        ),
+        (
+            vec![
+                (false, None),
+                (false, Some((0, 10))),
+                (true, Some((0, 10))),
+                (true, Some((0, 10))),
+            ],
+            1.0,
+            (1, 2, 1),
+            "one copy counts",
+        ),
+        (
+            vec![(true, Some((0, 9))), (true, Some((0, 9)))],
+            1.0,
+            (1, 0, 1),
+            "the original is deleted",
+        ),
+        (
+            vec![(false, None), (true, Some((1, 10)))],
+            0.0,
+            (0, 2, 0),
+            "it lies in another partition",
+        ),
+    ] {
+        let mut history = history(&[], 0);
+        history.begin(10);
+        for (offset, (usable, original)) in (10..).zip(records) {
+            let original = original.map(|(partition, offset)| Original { partition, offset });
+            let place = Place {
+                original,
+                ..ordinary(offset)
+            };
+            let value: &[u8] = if usable { good.as_bytes() } else { b"{" };
+            history.insert(place, None, Ok(Some(value)), Some(START));
+        }
+        let (columns, _) = ask(&history, std::slice::from_ref(&asked));
+        assert_eq!(columns[0], [Some(counted)], "{why}");
+        let (events, unusable, copies) = counts;
+        let expected = Counts {
+            events,
+            unusable,
+            copies,
+        };
+        assert_eq!(history.counts().0, expected, "{why}");
+    }
 }

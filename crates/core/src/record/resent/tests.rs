@@ -217,23 +217,22 @@ proptest! {
             let original = Original::of(headers, EVENTS, partition, offset);
             prop_assert_eq!(original.map(|original| (original.partition, original.offset)), named);
             let judged = &mut judged[index];
-            let own = match original.map(|original| original.within(partition)) {
-                Some(Err(_)) => continue,
-                Some(Ok(original)) => {
-                    *acceptable.entry(identity).or_default() |= written.good;
-                    if !judged.admit(original, offset) {
-                        continue;
-                    }
-                    original
+            let is_at_home = named.is_none_or(|(home, _)| home == partition);
+            if is_at_home {
+                *acceptable.entry(identity).or_default() |= written.good;
+            }
+            let judged_as = match judged.judge(original, partition, offset) {
+                Err(reject) => {
+                    prop_assert_eq!((is_at_home, reject.reason), (false, Reason::ResentElsewhere));
+                    continue;
                 }
-                None => {
-                    *acceptable.entry(identity).or_default() |= written.good;
-                    offset
-                }
+                Ok(None) => continue,
+                Ok(Some(offset)) => offset,
             };
+            prop_assert_eq!(judged_as, identity.1);
             match written.good {
                 true => *counted.entry(identity).or_default() += 1,
-                false => judged.reject(own),
+                false => judged.reject(judged_as),
             }
             if stored[place] {
                 *judged = Judged::restore(judged.begin(), judged.floor(), judged.entries());
