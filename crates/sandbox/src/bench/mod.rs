@@ -3,6 +3,7 @@
 //! Figures of two machines, or of two days, say little about each other; ratios within one run do. Each bench
 //! prints Markdown tables, ready for a README.
 
+mod against;
 mod collector;
 mod drain;
 mod featurizer;
@@ -10,11 +11,20 @@ mod model;
 mod rates;
 mod scorer;
 mod topic;
+mod usage;
+
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Subcommand;
 
 pub use rates::{Measured, Rates, table};
+
+use crate::harness::{Scene, until};
+use crate::kafka;
+
+/// How long joining a group may take.
+const JOINED: Duration = Duration::from_secs(60);
 
 /// What to measure.
 #[derive(Subcommand, Debug)]
@@ -44,6 +54,20 @@ pub fn command(bench: &Bench) -> Result<()> {
         Bench::Decay(flags) => featurizer::decay::command(flags),
         Bench::Model(flags) => model::command(flags),
     }
+}
+
+/// How many workers a featurizer or scorer has by default, and a bare loop too.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4))
+}
+
+/// Waits until all workers of a group have partitions. Starting, joining the group and sharing its partitions out happen
+/// once, and are no part of a rate.
+fn all_at_work(scene: &Scene, group: &str) -> Result<()> {
+    until("partitions for all workers", JOINED, || {
+        let count = kafka::members_at_work(&scene.brokers, group)?;
+        Ok((count == workers()).then_some(()))
+    })
 }
 
 /// What it was measured on, in a line.

@@ -96,7 +96,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A rate as people read it: `183,000`.
-fn thousands(rate: f64) -> String {
+pub(super) fn thousands(rate: f64) -> String {
     let digits = format!("{rate:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

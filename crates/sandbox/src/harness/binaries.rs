@@ -1,4 +1,4 @@
-//! The three executables, built from this checkout.
+//! The three executables: built from this checkout, or those of another build.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
+
+const NAMES: [&str; 3] = ["featurizer", "scorer", "collector"];
 
 /// Where the executables lie.
 #[derive(Clone, Debug)]
@@ -21,6 +23,18 @@ impl Binaries {
             .get_or_init(|| build().map_err(|error| format!("{error:#}")))
             .as_ref()
             .map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    /// Takes those in `folder`.
+    pub fn at(folder: &Path) -> Result<Binaries> {
+        let folder = folder
+            .canonicalize()
+            .with_context(|| format!("there is no folder {}", folder.display()))?;
+        for name in NAMES {
+            let path = folder.join(name);
+            ensure!(path.is_file(), "there is no executable {}", path.display());
+        }
+        Ok(Binaries { folder })
     }
 
     /// The executable of this name.
@@ -49,12 +63,7 @@ fn build() -> Result<Binaries> {
     if !status.success() {
         bail!("cargo could not build the executables ({status})");
     }
-    let folder = target.join("release");
-    for name in ["featurizer", "scorer", "collector"] {
-        let path = folder.join(name);
-        ensure!(path.is_file(), "{} was not built", path.display());
-    }
-    Ok(Binaries { folder })
+    Binaries::at(&target.join("release"))
 }
 
 /// The target folder this very executable lies in, so that nothing is compiled twice.

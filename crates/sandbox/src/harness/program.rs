@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -36,13 +36,14 @@ impl Program {
         folder: &Path,
         arguments: Vec<OsString>,
     ) -> Result<Program> {
-        Program::start_in(&[], binary, label, folder, arguments)
+        let program = Binaries::build()?.path(binary);
+        Program::start_in(&[], program, label, folder, arguments)
     }
 
-    /// The same with these variables.
+    /// The same of any executable with these variables.
     pub(super) fn start_in(
         environment: &[(String, String)],
-        binary: &str,
+        program: PathBuf,
         label: &str,
         folder: &Path,
         arguments: Vec<OsString>,
@@ -55,7 +56,7 @@ impl Program {
         ]);
         let launch = Launch {
             name: label.to_owned(),
-            program: Binaries::build()?.path(binary),
+            program,
             arguments: all,
             environment: environment.to_vec(),
             folder: folder.to_owned(),

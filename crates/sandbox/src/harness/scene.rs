@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::binaries;
+use super::binaries::{self, Binaries};
 use super::names::Names;
 use super::program::Program;
 use crate::kafka::{Isolation, Producer, Stored, read_all};
@@ -22,6 +22,8 @@ pub struct Scene {
     pub names: Names,
     /// Variables of the programs that are started, beside our own.
     pub environment: Vec<(String, String)>,
+    /// Executables of another build to start; `None` starts those of this checkout.
+    pub binaries: Option<Binaries>,
     folder: PathBuf,
     keep_folder: bool,
 }
@@ -51,6 +53,7 @@ impl Scene {
             redis_url: redis_url.to_owned(),
             names,
             environment: Vec::new(),
+            binaries: None,
             folder: scratch::folder(&state_folder())?,
             keep_folder: false,
         })
@@ -86,7 +89,7 @@ impl Scene {
             &names.key_prefix,
         ];
         let all = self.arguments(&names.featurizer_group, &names.user_events, &own, more);
-        Program::start_in(&self.environment, "featurizer", label, &self.folder, all)
+        self.start("featurizer", label, all)
     }
 
     /// Starts a scorer of the scene's names, from the topic's start, with more arguments behind.
@@ -107,14 +110,22 @@ impl Scene {
             "earliest",
         ];
         let all = self.arguments(&names.scorer_group, &names.transactions, &own, more);
-        Program::start_in(&self.environment, "scorer", label, &self.folder, all)
+        self.start("scorer", label, all)
     }
 
     /// Starts a collector of the scene's names with more arguments behind.
     pub fn collector(&self, label: &str, more: &[&str]) -> Result<Program> {
         let names = &self.names;
         let all = self.arguments(&names.collector_group, &names.labeled_events, &[], more);
-        Program::start_in(&self.environment, "collector", label, &self.folder, all)
+        self.start("collector", label, all)
+    }
+
+    fn start(&self, name: &str, label: &str, arguments: Vec<OsString>) -> Result<Program> {
+        let program = match &self.binaries {
+            Some(binaries) => binaries.path(name),
+            None => Binaries::build()?.path(name),
+        };
+        Program::start_in(&self.environment, program, label, &self.folder, arguments)
     }
 
     fn arguments(&self, group: &str, topic: &str, own: &[&str], more: &[&str]) -> Vec<OsString> {

@@ -14,7 +14,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 pub use self::producer::Producer;
-pub use self::topics::{create_topics, delete_before, make_anew};
+pub use self::topics::{create_topics, delete_before, delete_topic, make_anew};
 
 /// How long a single question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -185,6 +185,23 @@ pub fn first_record(brokers: &str, topic: &str) -> Result<Stored> {
             None => bail!("topic {topic} has no records"),
         }
     }
+}
+
+/// How many members of a group have partitions; 0 while it rebalances.
+pub fn members_at_work(brokers: &str, group: &str) -> Result<usize> {
+    let groups = reader(brokers, Isolation::ReadCommitted)?
+        .fetch_group_list(Some(group), ANSWER)
+        .with_context(|| format!("asking for the members of {group}"))?;
+    let stable = groups
+        .groups()
+        .iter()
+        .filter(|found| found.state() == "Stable");
+    // Of an assignment, two bytes of version and four that count topics.
+    let has_topics = |assignment: &[u8]| assignment.get(2..6).is_some_and(|count| count != [0; 4]);
+    let members = stable.flat_map(|found| found.members());
+    Ok(members
+        .filter(|member| member.assignment().is_some_and(has_topics))
+        .count())
 }
 
 /// Per partition, the positions (next offsets) a group has committed for a topic.

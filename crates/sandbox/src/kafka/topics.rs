@@ -36,13 +36,19 @@ pub fn create_topics(brokers: &str, topics: &[&str], partitions: i32) -> Result<
     Ok(())
 }
 
-/// Deletes a topic with all its records and creates it again under the same name.
-pub fn make_anew(brokers: &str, topic: &str, partitions: i32) -> Result<()> {
+/// Deletes a topic with all its records.
+pub fn delete_topic(brokers: &str, topic: &str) -> Result<()> {
     let options = AdminOptions::new().operation_timeout(Some(ANSWER));
     let deleted = block_on(admin(brokers)?.delete_topics(&[topic], &options))?;
     for outcome in deleted.with_context(|| format!("deleting {topic}"))? {
         outcome.map_err(|(topic, code)| anyhow!("cannot delete topic {topic}: {code}"))?;
     }
+    Ok(())
+}
+
+/// Deletes a topic with all its records and creates it again under the same name.
+pub fn make_anew(brokers: &str, topic: &str, partitions: i32) -> Result<()> {
+    delete_topic(brokers, topic)?;
     create_topics(brokers, &[topic], partitions)
 }
 

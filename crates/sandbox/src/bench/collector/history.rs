@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{PARTITIONS, fill, ours, write_labels};
 use crate::bench::rates::table;
-use crate::harness::Names;
+use crate::harness::{Binaries, Names};
 use crate::progress;
 use crate::stack::Stack;
 
@@ -55,14 +55,21 @@ pub(super) fn measure(stack: &Stack, events: u64, memory_mb: u64) -> Result<()> 
     )?;
     spinner.done("wrote user events");
 
+    let binaries = Binaries::build()?;
     let folder = tempfile::tempdir()?;
     let memory = memory_mb.to_string();
     let bound = ["--memory-mb", memory.as_str()];
     let topic = &names.labeled_events;
-    let without = ours::collect(stack, topic, &folder.path().join("without"), &bound)?;
+    let without = ours::collect(
+        binaries,
+        stack,
+        topic,
+        &folder.path().join("without"),
+        &bound,
+    )?;
     let more = ["--features", FEATURES, "--events-topic", &names.user_events];
     let all = [bound.as_slice(), &more].concat();
-    let with = ours::collect(stack, topic, &folder.path().join("with"), &all)?;
+    let with = ours::collect(binaries, stack, topic, &folder.path().join("with"), &all)?;
     let added = with.peak_bytes.saturating_sub(without.peak_bytes);
     let row = |name: &str, run: &ours::Run| {
         vec![

@@ -1,14 +1,17 @@
 //! `sandbox bench collector`: a topic of labeled events into Parquet, and what memory and codecs have to do with it.
 
+mod against;
 mod history;
 mod ours;
 mod plain;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 
 use super::rates::{Measured, Rates, table};
 use super::topic::{drain, fill};
-use crate::harness::Names;
+use crate::harness::{Binaries, Names};
 use crate::progress;
 use crate::simulate::{Event, Settings, Traffic};
 use crate::stack::{Options, Stack};
@@ -25,6 +28,9 @@ pub struct Flags {
     /// Instead: point-in-time features from so many user events
     #[arg(long, value_name = "EVENTS")]
     history: Option<u64>,
+    /// Instead: this build and the executables in FOLDER by turns, 5 rounds on one load; medians and spread of both
+    #[arg(long, value_name = "FOLDER", conflicts_with = "history")]
+    against: Option<PathBuf>,
 }
 
 /// Partitions of every topic.
@@ -34,12 +40,18 @@ const PARTITIONS: i32 = 4;
 const CODEC: &str = "zstd";
 
 pub(super) fn command(flags: &Flags) -> Result<()> {
+    // Not while something is measured.
+    let binaries = Binaries::build()?;
     let stack = Stack::start(&Options::from_environment())?;
     if let Some(events) = flags.history {
         return history::measure(&stack, events, flags.memory_mb);
     }
     let topic = Names::unique("bench").labeled_events;
     write_labels(&stack, &topic, flags.records)?;
+    if let Some(other) = &flags.against {
+        println!("{}", against::measure(&stack, &topic, flags, other)?);
+        return Ok(());
+    }
     let drained = drain(stack.brokers(), &topic, flags.records)?;
     let folder = tempfile::tempdir()?;
     let spinner = progress::spinner("the plain loop");
@@ -55,7 +67,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     for codec in ["none", "snappy", "lz4", CODEC] {
         let memory = flags.memory_mb.to_string();
         let more = ["--compression", codec, "--memory-mb", &memory];
-        let run = ours::collect(&stack, &topic, &folder.path().join(codec), &more)?;
+        let run = ours::collect(binaries, &stack, &topic, &folder.path().join(codec), &more)?;
         ours.push((codec, run));
     }
     let mut rates = Rates::new(

@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::bench::rates::Measured;
+use crate::bench::usage::{peak, used};
 use crate::harness::Binaries;
 use crate::process::{Launch, Process};
 use crate::stack::Stack;
-
-/// Clock ticks a second in /proc, which Linux fixes at 100 for all programs.
-const TICKS: f64 = 100.0;
 
 /// What it logs right before its first record: connecting is no part of any other rate either.
 const STARTED: &str = "bounded run";
@@ -46,8 +44,14 @@ impl Run {
 }
 
 /// Collects all that a topic holds into a new folder, with default flags and `more`.
-pub(super) fn collect(stack: &Stack, topic: &str, out: &Path, more: &[&str]) -> Result<Run> {
-    let program = Binaries::build()?.path("collector");
+pub(super) fn collect(
+    binaries: &Binaries,
+    stack: &Stack,
+    topic: &str,
+    out: &Path,
+    more: &[&str],
+) -> Result<Run> {
+    let program = binaries.path("collector");
     let folder = out.with_extension("run");
     fs::create_dir_all(&folder)?;
     let path = out.to_str().context("the folder's path is not UTF-8")?;
@@ -100,24 +104,4 @@ pub(super) fn collect(stack: &Stack, topic: &str, out: &Path, more: &[&str]) -> 
         file_bytes,
         log: process.output(),
     })
-}
-
-/// The most memory that a process had at a time; `None` once it has ended.
-fn peak(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes << 10)
-}
-
-/// The processor time that a process has used.
-fn used(pid: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Behind the name, which may hold anything but ends with the last bracket: user time is the 12th, system the 13th.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let mut ticks = || fields.next()?.parse::<f64>().ok();
-    let used = (ticks()? + ticks()?) / TICKS;
-    (used > 0.0).then(|| Duration::from_secs_f64(used))
 }

@@ -8,36 +8,30 @@ use anyhow::{Context, Result};
 
 use super::super::topic::Draft;
 use super::traffic::Traffic;
-use super::watch::{Probe, rewrites, watch};
-use crate::harness::{Scene, until};
+use super::watch::{Found, Probe, quiet, watch};
+use crate::harness::Scene;
 use crate::kafka::Producer;
 
-/// How long a rewrite of Redis' log that is left from before may take.
-const SOON: Duration = Duration::from_secs(60);
 /// How often one of the events is a probe.
 const PROBE: Duration = Duration::from_millis(4);
 /// Probes go round among so many users of their own, so that each comes back long after it has been seen.
 const PROBES: u64 = 500;
-/// How long the first probes are not counted: their users are new, and a broker fresh from its start takes half a
-/// minute of such traffic until its compiler has caught up with it.
-const SETTLE: Duration = Duration::from_secs(30);
-
-/// Sends `rate` events a second for as long as `time`; rows with percentiles.
+/// Sends `rate` events a second, and counts probes for as long as `time` once `settle` is over: their users are new
+/// before. Returns the events a second that were sent, and the probes.
 pub(super) fn measure(
     scene: &Scene,
     traffic: &mut Traffic,
     rate: u32,
+    settle: Duration,
     time: Duration,
-) -> Result<Vec<Vec<String>>> {
+) -> Result<(f64, Found)> {
     let (sender, receiver) = channel();
     let mut redis = scene.redis()?;
-    until("Redis to have rewritten its log", SOON, || {
-        Ok((!rewrites(&mut redis)?).then_some(()))
-    })?;
+    quiet(&mut redis)?;
     let watcher = thread::spawn(move || watch(redis, &receiver));
     let producer = Producer::open(&scene.brokers)?;
     let topic = &scene.names.user_events;
-    let (start, end) = (Instant::now(), SETTLE + time);
+    let (start, end) = (Instant::now(), settle + time);
     let (mut sent, mut probes) = (0, 0u64);
     let mut draft = Draft::default();
     while start.elapsed() < end {
@@ -57,7 +51,7 @@ pub(super) fn measure(
             let key = scene.names.features_key(&user);
             let count = probes / PROBES + 1..=u64::MAX;
             // A watcher that has ended says below why it did.
-            if start.elapsed() >= SETTLE && sender.send(Probe { key, count, since }).is_err() {
+            if start.elapsed() >= settle && sender.send(Probe { key, count, since }).is_err() {
                 break;
             }
             probes += 1;
@@ -67,8 +61,5 @@ pub(super) fn measure(
     producer.flush()?;
     drop(sender);
     let found = watcher.join().ok().context("the watcher panicked")??;
-    let reached = format!("{:.0}", sent as f64 / end.as_secs_f64());
-    let mut rows = vec![vec!["events/s".to_owned(), reached]];
-    rows.extend(found.rows());
-    Ok(rows)
+    Ok((sent as f64 / end.as_secs_f64(), found))
 }

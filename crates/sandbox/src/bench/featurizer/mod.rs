@@ -1,5 +1,6 @@
 //! `sandbox bench featurizer`: events a second into Redis, and how long until an event is visible there.
 
+mod against;
 pub(super) mod decay;
 mod freshness;
 mod plain;
@@ -8,6 +9,7 @@ mod traffic;
 mod watch;
 mod writes;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -16,7 +18,7 @@ use tidemill_core::settings::parse_duration;
 use self::traffic::Traffic;
 use super::rates::{Rates, table};
 use super::topic::{drain, fill};
-use crate::harness::{Names, Scene};
+use crate::harness::{Binaries, Names, Scene};
 use crate::progress;
 use crate::stack::{Options, Stack};
 
@@ -41,12 +43,25 @@ pub struct Flags {
     /// How long freshness is measured
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     fresh: Duration,
+    /// Instead: this build and the executables in FOLDER by turns, 5 rounds on one load; medians and spread of both
+    #[arg(long, value_name = "FOLDER")]
+    against: Option<PathBuf>,
 }
+
+/// How long freshness settles: a broker fresh from its start takes half a minute of such traffic until its compiler has
+/// caught up with it.
+const SETTLE: Duration = Duration::from_secs(30);
 
 const PARTITIONS: i32 = 4;
 
 pub(super) fn command(flags: &Flags) -> Result<()> {
+    // Not while something is measured.
+    Binaries::build()?;
     let stack = Stack::start(&Options::from_environment())?;
+    if let Some(folder) = &flags.against {
+        println!("{}", against::measure(&stack, flags, folder)?);
+        return Ok(());
+    }
     let scene = Scene::on(&stack, Names::unique("bench"), PARTITIONS)?;
     let topic = &scene.names.user_events;
     let mut traffic = Traffic::new(flags.users);
@@ -73,7 +88,9 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     let mut featurizer = scene.featurizer("featurizer", &[])?;
     let ours = steady::catch_up(&scene, &mut featurizer, PARTITIONS, all)?;
     featurizer.wait_ready()?;
-    let fresh = freshness::measure(&scene, &mut traffic, flags.paced, flags.fresh)?;
+    let (sent, fresh) = freshness::measure(&scene, &mut traffic, flags.paced, SETTLE, flags.fresh)?;
+    let mut fresh_rows = vec![vec!["events/s".to_owned(), format!("{sent:.0}")]];
+    fresh_rows.extend(fresh.rows());
     let memory = steady::memory(&scene, &featurizer)?;
     featurizer.terminate()?;
     spinner.done("the featurizer is measured");
@@ -90,7 +107,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     rates.add("bare packed writes, one an event", writes);
     rates.add("featurizer, default flags", ours);
     println!("{}", rates.markdown());
-    println!("{}", table(&["from produce to Redis", ""], &fresh));
+    println!("{}", table(&["from produce to Redis", ""], &fresh_rows));
     println!("{}", table(&["memory", ""], &memory));
     Ok(())
 }

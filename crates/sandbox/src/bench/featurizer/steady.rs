@@ -3,16 +3,16 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
+use super::super::all_at_work;
 use super::super::rates::Measured;
 use crate::harness::{Program, Scene};
 
 /// How long it may take until the end of the topic is reached.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Waits until `all` events are applied. The clock starts with the first step seen, since starting a process and
-/// joining a group are no part of steady state.
+/// Waits until `all` events are applied, and returns how fast they were from when all workers had partitions.
 pub(super) fn catch_up(
     scene: &Scene,
     featurizer: &mut Program,
@@ -34,16 +34,15 @@ pub(super) fn catch_up(
             |text: Option<String>| -> Option<u64> { text?.split(' ').next()?.parse().ok() };
         Ok(found.into_iter().filter_map(offset).sum())
     };
-    let begin = applied()?;
-    let deadline = Instant::now() + LIMIT;
-    let mut first = None;
+    all_at_work(scene, &scene.names.featurizer_group)?;
+    let (start, from) = (Instant::now(), applied()?);
+    ensure!(
+        from <= all / 4 * 3,
+        "{from} of {all} events were applied before all workers had partitions: raise --events"
+    );
+    let deadline = start + LIMIT;
     loop {
         let now = applied()?;
-        let (start, from) = match first {
-            None if now == begin => (Instant::now(), begin),
-            None => *first.insert((Instant::now(), now)),
-            Some(first) => first,
-        };
         if now >= all {
             return Ok(Measured::since(start, now - from));
         }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 
+use crate::harness::until;
+
 /// What took longer than this counts as this, in microseconds.
 const LONGEST_US: u64 = 60_000_000;
 /// How many of them are asked for at once, the oldest first: asking must not keep Redis from writing.
@@ -16,6 +18,8 @@ const ASKED: usize = 16;
 const PAUSE: Duration = Duration::from_millis(2);
 /// How often Redis is asked whether it rewrites its append-only file.
 const REWRITING: Duration = Duration::from_millis(50);
+/// How long a rewrite that is left from before may take.
+const SOON: Duration = Duration::from_secs(60);
 /// How long what a rewrite has held up may take to be worked off.
 const BACKLOG: Duration = Duration::from_secs(2);
 
@@ -38,13 +42,16 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Median and 99th percentile while Redis did not rewrite its append-only file, in milliseconds.
+    pub(super) fn undisturbed_ms(&self) -> (f64, f64) {
+        let at = |quantile| milliseconds(&self.undisturbed, quantile);
+        (at(0.5), at(0.99))
+    }
+
     /// Rows with percentiles.
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let row = |name: &str, value: String| vec![name.to_owned(), value];
-        let at = |found: &Histogram<u64>, quantile: f64| {
-            let us = found.value_at_quantile(quantile);
-            format!("{:.1} ms", us as f64 / 1000.0)
-        };
+        let at = |found, quantile| format!("{:.1} ms", milliseconds(found, quantile));
         vec![
             row("probes", self.all.len().to_string()),
             row("p50", at(&self.all, 0.5)),
@@ -58,6 +65,10 @@ impl Found {
             row("slowest of these", at(&self.undisturbed, 1.0)),
         ]
     }
+}
+
+fn milliseconds(found: &Histogram<u64>, quantile: f64) -> f64 {
+    found.value_at_quantile(quantile) as f64 / 1000.0
 }
 
 /// Waits for all probes that come until their sender is gone.
@@ -99,8 +110,15 @@ pub(super) fn watch(mut redis: redis::Connection, probes: &Receiver<Probe>) -> R
     Ok(found)
 }
 
+/// Waits until Redis no longer rewrites its append-only file.
+pub(super) fn quiet(redis: &mut redis::Connection) -> Result<()> {
+    until("Redis to have rewritten its log", SOON, || {
+        Ok((!rewrites(redis)?).then_some(()))
+    })
+}
+
 /// Whether Redis rewrites its append-only file now.
-pub(super) fn rewrites(redis: &mut redis::Connection) -> Result<bool> {
+fn rewrites(redis: &mut redis::Connection) -> Result<bool> {
     let told: String = redis::cmd("INFO").arg("persistence").query(redis)?;
     Ok(told.contains("aof_rewrite_in_progress:1"))
 }

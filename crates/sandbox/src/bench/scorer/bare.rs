@@ -14,8 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tidemill_core::kafka::{KafkaConfig, add_header};
 
 use super::PARTITIONS;
-use super::rates::threads;
-use crate::bench::Measured;
+use crate::bench::{Measured, workers};
 use crate::harness::Scene;
 use crate::kafka::Stored;
 
@@ -31,7 +30,7 @@ pub(super) fn copy(
     size: u64,
     sample: &Stored,
 ) -> Result<Measured> {
-    let threads = threads();
+    let threads = workers() as i32;
     let mut copiers = Vec::new();
     for number in 0..threads {
         let partitions = (0..PARTITIONS).filter(|id| id % threads == number);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::live::Live;
+use super::live::{self, Live};
 use crate::bench::table;
 use crate::harness::until;
 use crate::simulate::now_ms;
@@ -50,7 +50,7 @@ pub(super) fn measure(stack: &Stack) -> Result<String> {
 
 /// The slowest prediction after each kill, in milliseconds.
 fn waits(stack: &Stack, more: &[&str]) -> Result<Vec<u64>> {
-    let (live, kills) = Live::run(stack, RATE, more, |scorer, watch| {
+    let (live, kills) = Live::run(&live::scene(stack)?, RATE, more, |scorer, watch| {
         let mut kills = Vec::new();
         for _ in 0..KILLS {
             kills.push(now_ms());

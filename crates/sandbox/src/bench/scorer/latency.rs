@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::live::Live;
+use super::live::{self, Live};
 use crate::bench::table;
 use crate::simulate::now_ms;
 use crate::stack::Stack;
@@ -16,7 +16,7 @@ const COMPILED: Duration = Duration::from_secs(25);
 /// Measures both guarantees at two rates, for so long each, and returns the table.
 pub(super) fn measure(stack: &Stack, each: Duration) -> Result<String> {
     // A broker that has run for a while has compiled its code; a fresh one takes several times as long.
-    Live::run(stack, 1_000, &[], |_, _| {
+    Live::run(&live::scene(stack)?, 1_000, &[], |_, _| {
         thread::sleep(COMPILED);
         Ok(())
     })?;
@@ -26,11 +26,16 @@ pub(super) fn measure(stack: &Stack, each: Duration) -> Result<String> {
         ("at least once", "at-least-once"),
     ] {
         for rate in [1_000, 10_000] {
-            let (live, (from, to)) = Live::run(stack, rate, &["--delivery", delivery], |_, _| {
-                let from = now_ms();
-                thread::sleep(each);
-                Ok((from, now_ms()))
-            })?;
+            let (live, (from, to)) = Live::run(
+                &live::scene(stack)?,
+                rate,
+                &["--delivery", delivery],
+                |_, _| {
+                    let from = now_ms();
+                    thread::sleep(each);
+                    Ok((from, now_ms()))
+                },
+            )?;
             let found = live.latency(from, to)?;
             eprintln!("{name}, {rate} payments/s: {found:?}");
             let mut row = vec![name.to_owned(), rate.to_string()];

@@ -21,22 +21,26 @@ pub(super) struct Live {
     watch: Watch,
 }
 
+/// A scene for one run.
+pub(super) fn scene(stack: &Stack) -> Result<Scene> {
+    Scene::on(stack, Names::unique("live"), PARTITIONS)
+}
+
 impl Live {
     /// Runs a scorer with default flags and `more` at `rate` payments a second for as long as `during` takes after the
     /// warm-up, and until every payment has its prediction.
     pub(super) fn run<T>(
-        stack: &Stack,
+        scene: &Scene,
         rate: u64,
         more: &[&str],
         during: impl FnOnce(&mut Program, &Watch) -> Result<T>,
     ) -> Result<(Live, T)> {
-        let scene = Scene::on(stack, Names::unique("live"), PARTITIONS)?;
         let mut scorer = scene.scorer("scorer", more)?;
         scorer.wait_ready()?;
         let watch = Watch::start(&scene.brokers, &scene.names.predictions)?;
         let stop = AtomicBool::new(false);
         let (sent, found) = thread::scope(|scope| {
-            let streaming = scope.spawn(|| payments::stream(&scene, rate, &stop));
+            let streaming = scope.spawn(|| payments::stream(scene, rate, &stop));
             thread::sleep(WARM_UP);
             let found = during(&mut scorer, &watch);
             stop.store(true, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! `sandbox bench scorer`: predictions a second, time to a visible prediction, and what kills and model swaps cost.
 
+mod against;
 mod bare;
 mod kills;
 mod latency;
@@ -9,6 +10,7 @@ mod plain;
 mod rates;
 mod swap;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -31,6 +33,9 @@ pub struct Flags {
     /// Seconds of each latency measurement
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Instead: this build and the executables in FOLDER by turns, 5 rounds on one load; medians and spread of both
+    #[arg(long, value_name = "FOLDER", conflicts_with = "only")]
+    against: Option<PathBuf>,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,10 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     // Not while something is measured.
     Binaries::build()?;
     let stack = Stack::start(&Options::from_environment())?;
+    if let Some(folder) = &flags.against {
+        println!("{}", against::measure(&stack, flags, folder)?);
+        return Ok(());
+    }
     let wanted = |part| flags.only.is_none_or(|only| only == part);
     if wanted(Part::Rates) {
         println!("{}", rates::measure(&stack, flags.payments)?);

@@ -1,13 +1,13 @@
 //! Predictions a second on a full topic, beside the bare loop that writes the same bytes and the plain loop.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::plain::Wait;
 use super::{PARTITIONS, bare, payments, plain};
-use crate::bench::{Measured, Rates};
+use crate::bench::usage::used;
+use crate::bench::{Measured, Rates, all_at_work};
 use crate::harness::{Names, Program, Scene, until};
 use crate::kafka::{create_topics, first_record};
 use crate::stack::Stack;
@@ -74,24 +74,21 @@ fn told(what: &str, found: Measured) -> Measured {
     found
 }
 
-fn topic(scene: &Scene, purpose: &str) -> String {
+pub(super) fn topic(scene: &Scene, purpose: &str) -> String {
     format!("{}-{purpose}", scene.names.predictions)
 }
 
-/// How many workers a scorer has by default, and the bare loop too.
-pub(super) fn threads() -> i32 {
-    thread::available_parallelism().map_or(1, |cores| cores.get().min(4) as i32)
-}
-
 /// What the scorer did with a full topic.
-struct Scored {
-    found: Measured,
+pub(super) struct Scored {
+    pub(super) found: Measured,
     /// Records of a batch, on average.
     batch: f64,
+    /// Processor time.
+    pub(super) cpu: Duration,
 }
 
 /// Has the real executable score everything with its default flags.
-fn score(scene: &Scene, count: u64, delivery: &str, purpose: &str) -> Result<Scored> {
+pub(super) fn score(scene: &Scene, count: u64, delivery: &str, purpose: &str) -> Result<Scored> {
     let target = topic(scene, purpose);
     let group = format!("{}-{purpose}", scene.names.scorer_group);
     let more = [
@@ -104,29 +101,24 @@ fn score(scene: &Scene, count: u64, delivery: &str, purpose: &str) -> Result<Sco
     ];
     let mut scorer = scene.scorer(purpose, &more)?;
     let predictions = |scorer: &Program| number(scorer, "tidemill_predictions_total");
-    // Starting, joining the group and sharing its partitions out are left out: they happen once.
-    until("partitions for all workers", LIMIT, || {
-        let output = scorer.output();
-        let given = |line: &&str| line.contains("partitions assigned");
-        let given: Vec<&str> = output.lines().filter(given).collect();
-        let all = (0..threads()).all(|number| {
-            let name = format!("worker {number}");
-            given.iter().any(|line| line.contains(&name))
-        });
-        Ok(all.then_some(()))
-    })?;
+    all_at_work(scene, &group)?;
     let (start, before) = (Instant::now(), predictions(&scorer)?);
+    ensure!(
+        before < count as f64 / 2.0,
+        "{before} of {count} payments were scored before all workers had partitions: raise --payments"
+    );
     until("the last prediction", LIMIT, || {
         Ok((predictions(&scorer)? >= count as f64).then_some(()))
     })?;
     let found = Measured::since(start, count - before as u64);
+    let cpu = used(scorer.pid()).context("the scorer is gone")?;
     let batch = count as f64 / number(&scorer, "tidemill_batch_records_count")?;
     scorer.terminate()?;
     told(
         &format!("scored {delivery}, {batch:.0} records a batch"),
         found,
     );
-    Ok(Scored { found, batch })
+    Ok(Scored { found, batch, cpu })
 }
 
 /// A number on the scorer's metrics page, 0 while it is not there.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::live::Live;
+use super::live::{self, Live};
 use super::rates::number;
 use crate::bench::table;
 use crate::harness::until;
@@ -34,21 +34,26 @@ pub(super) fn measure(stack: &Stack, model: &Path) -> Result<String> {
     };
     install()?;
     let path = live_model.to_string_lossy();
-    let (live, (swaps, quiet)) = Live::run(stack, RATE, &["--model", &path], |scorer, _| {
-        let quiet = now_ms();
-        thread::sleep(Duration::from_secs(5));
-        let mut swaps = Vec::new();
-        for swap in 1..=SWAPS {
-            install()?;
-            until("the model to be swapped", Duration::from_secs(30), || {
-                let swapped = number(scorer, "tidemill_model_swaps_total")?;
-                Ok((swapped >= swap as f64).then_some(()))
-            })?;
-            swaps.push(now_ms());
-            thread::sleep(Duration::from_secs(1));
-        }
-        Ok((swaps, quiet))
-    })?;
+    let (live, (swaps, quiet)) = Live::run(
+        &live::scene(stack)?,
+        RATE,
+        &["--model", &path],
+        |scorer, _| {
+            let quiet = now_ms();
+            thread::sleep(Duration::from_secs(5));
+            let mut swaps = Vec::new();
+            for swap in 1..=SWAPS {
+                install()?;
+                until("the model to be swapped", Duration::from_secs(30), || {
+                    let swapped = number(scorer, "tidemill_model_swaps_total")?;
+                    Ok((swapped >= swap as f64).then_some(()))
+                })?;
+                swaps.push(now_ms());
+                thread::sleep(Duration::from_secs(1));
+            }
+            Ok((swaps, quiet))
+        },
+    )?;
     let _left = fs::remove_dir_all(&folder);
     let before = live.latency(quiet, quiet + 5_000)?;
     // Loading comes before, taking it up after.
