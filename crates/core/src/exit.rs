@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Code {
     /// 64: a flag, a file of settings or a model cannot be used as given.
     Usage = 64,
-    /// 69: brokers or Redis did not answer within the connect timeout.
+    /// 69: brokers or Redis did not answer within the connect timeout, or refuse.
     Unreachable = 69,
     /// 70: a fatal client error or a fault of our own.
     Internal = 70,
@@ -26,7 +26,7 @@ impl Failure {
         Self::with(Code::Usage, message)
     }
 
-    /// Something the process needs did not answer in time; `message` names it and the remedy.
+    /// Something the process needs did not answer in time, or refuses; `message` names it and the remedy.
     pub fn unreachable(message: impl Into<String>) -> anyhow::Error {
         Self::with(Code::Unreachable, message)
     }

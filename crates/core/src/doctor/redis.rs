@@ -59,6 +59,16 @@ pub fn judge(address: &str, info: &str, report: &mut Report) {
         ),
         None => report.ok("memory", format!("{} used, no maxmemory", megabytes(used))),
     }
+    if ["rdb_last_bgsave_status", "aof_last_write_status"]
+        .iter()
+        .any(|status| find(status) == Some("err"))
+    {
+        report.problem(
+            "persistence",
+            "Redis could not save its data the last time, and refuses writes (MISCONF) until it can, unless told otherwise",
+            "see its log and its disk",
+        );
+    }
     if find("aof_enabled") == Some("0") {
         report.warning(
             "persistence",
@@ -100,6 +110,10 @@ mod tests {
             format!("{sound}cluster_enabled:1\r\n"),
         ] {
             assert_eq!(judged(&unfit)[0], ("redis", Level::Problem));
+        }
+        for status in ["rdb_last_bgsave_status", "aof_last_write_status"] {
+            let failing = format!("{sound}{status}:err\r\n");
+            assert!(judged(&failing).contains(&("persistence", Level::Problem)));
         }
         let fleeting = sound.replace("aof_enabled:1", "aof_enabled:0");
         assert!(judged(&fleeting).contains(&("persistence", Level::Warning)));
