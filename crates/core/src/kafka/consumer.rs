@@ -9,11 +9,11 @@ use super::assigned::Assigned;
 use super::hints::Hints;
 use super::rebalances::{Change, Rebalances};
 use super::stopped::Stopped;
-use super::{KafkaConfig, Polled, Record};
+use super::{Polled, Record};
 use anyhow::{Context as _, anyhow};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,9 +27,9 @@ pub struct Consumer {
     pub(super) hints: Hints,
     /// What the member writes to, as its commits say.
     pub(super) writes_to: String,
-    stopped: Stopped,
+    pub(super) stopped: Stopped,
     /// Where members note what they read.
-    assigned: Option<Arc<Assigned>>,
+    pub(super) assigned: Option<Arc<Assigned>>,
 }
 
 impl Drop for Consumer {
@@ -57,84 +57,6 @@ impl Drop for Consumer {
 }
 
 impl Consumer {
-    /// Joins `group` on `topic`. Every commit carries `writes_to`, which says what the member writes to: members that
-    /// differ in it share the partitions, so that each of their outputs gets only a part. See
-    /// [`Consumer::others_write_to`].
-    pub fn open(
-        kafka: &KafkaConfig,
-        group: &str,
-        topic: &str,
-        writes_to: &str,
-    ) -> anyhow::Result<Self> {
-        Self::join(kafka, &kafka.consumer(group), topic, writes_to)
-    }
-
-    /// Joins `group` on `topic` under a name that no other member has. Whoever comes back under it has its
-    /// predecessor's partitions at once, whether that one was killed or has ended well. The price: one that ends and does
-    /// not come back is missed only when its session has run out.
-    pub fn open_named(
-        kafka: &KafkaConfig,
-        group: &str,
-        topic: &str,
-        writes_to: &str,
-        name: &str,
-    ) -> anyhow::Result<Self> {
-        let mut config = kafka.consumer(group);
-        let config = config.set("group.instance.id", name);
-        Self::join(kafka, config, topic, writes_to)
-    }
-
-    fn join(
-        kafka: &KafkaConfig,
-        config: &ClientConfig,
-        topic: &str,
-        writes_to: &str,
-    ) -> anyhow::Result<Self> {
-        let base: BaseConsumer<Rebalances> = config
-            .create_with_context(Rebalances::default())
-            .context("creating a Kafka consumer")?;
-        base.subscribe(&[topic])
-            .with_context(|| format!("subscribing to {topic}"))?;
-        let assigned = Some(kafka.assigned.clone());
-        Ok(Self::on(base, topic, writes_to, assigned))
-    }
-
-    /// Opens a reader that is no member of `group` and sees no rebalance: it reads what [`Consumer::start`] is given,
-    /// [`Polled::End`] tells when there is no more, and [`Consumer::commit`] works while the group has no members.
-    pub fn outside(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
-        Self::alone(kafka.consumer(group), topic)
-    }
-
-    /// Like [`Consumer::outside`], for one who wants no more than the next record of each partition.
-    pub(super) fn glancing(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
-        let mut config = kafka.consumer(group);
-        config.set("queued.min.messages", "1");
-        config.set("fetch.message.max.bytes", "65536");
-        Self::alone(config, topic)
-    }
-
-    fn alone(config: ClientConfig, topic: &str) -> anyhow::Result<Self> {
-        let base = config.create_with_context(Rebalances::default());
-        let base = base.context("creating a Kafka consumer")?;
-        Ok(Self::on(base, topic, "", None))
-    }
-
-    fn on(
-        base: BaseConsumer<Rebalances>,
-        topic: &str,
-        writes_to: &str,
-        assigned: Option<Arc<Assigned>>,
-    ) -> Self {
-        Self {
-            base,
-            topic: topic.to_owned(),
-            hints: Hints::default(),
-            writes_to: writes_to.to_owned(),
-            stopped: Stopped::default(),
-            assigned,
-        }
-    }
-
     /// The topic it reads.
     pub fn topic(&self) -> &str {
         &self.topic

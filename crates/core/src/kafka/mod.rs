@@ -13,6 +13,7 @@ mod dead_letter;
 mod hints;
 pub mod lag;
 mod log_fit;
+mod open;
 mod polled;
 mod positions;
 mod producer;

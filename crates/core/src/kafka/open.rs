@@ -1,0 +1,91 @@
+//! The ways to open a consumer: as a member of a group, or as a reader outside of it.
+
+use super::assigned::Assigned;
+use super::hints::Hints;
+use super::rebalances::Rebalances;
+use super::stopped::Stopped;
+use super::{Consumer, KafkaConfig};
+use anyhow::Context as _;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use std::sync::Arc;
+
+impl Consumer {
+    /// Joins `group` on `topic`. Every commit carries `writes_to`, which says what the member writes to: members that
+    /// differ in it share the partitions, so that each of their outputs gets only a part. See
+    /// [`Consumer::others_write_to`].
+    pub fn open(
+        kafka: &KafkaConfig,
+        group: &str,
+        topic: &str,
+        writes_to: &str,
+    ) -> anyhow::Result<Self> {
+        Self::join(kafka, &kafka.consumer(group), topic, writes_to)
+    }
+
+    /// Joins `group` on `topic` under a name that no other member has. Whoever comes back under it has its
+    /// predecessor's partitions at once, whether that one was killed or has ended well. The price: one that ends and does
+    /// not come back is missed only when its session has run out.
+    pub fn open_named(
+        kafka: &KafkaConfig,
+        group: &str,
+        topic: &str,
+        writes_to: &str,
+        name: &str,
+    ) -> anyhow::Result<Self> {
+        let mut config = kafka.consumer(group);
+        let config = config.set("group.instance.id", name);
+        Self::join(kafka, config, topic, writes_to)
+    }
+
+    fn join(
+        kafka: &KafkaConfig,
+        config: &ClientConfig,
+        topic: &str,
+        writes_to: &str,
+    ) -> anyhow::Result<Self> {
+        let base: BaseConsumer<Rebalances> = config
+            .create_with_context(Rebalances::default())
+            .context("creating a Kafka consumer")?;
+        base.subscribe(&[topic])
+            .with_context(|| format!("subscribing to {topic}"))?;
+        let assigned = Some(kafka.assigned.clone());
+        Ok(Self::on(base, topic, writes_to, assigned))
+    }
+
+    /// Opens a reader that is no member of `group` and sees no rebalance: it reads what [`Consumer::start`] is given,
+    /// [`Polled::End`] tells when there is no more, and [`Consumer::commit`] works while the group has no members.
+    pub fn outside(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
+        Self::alone(kafka.consumer(group), topic)
+    }
+
+    /// Like [`Consumer::outside`], for one who wants no more than the next record of each partition.
+    pub(super) fn glancing(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
+        let mut config = kafka.consumer(group);
+        config.set("queued.min.messages", "1");
+        config.set("fetch.message.max.bytes", "65536");
+        Self::alone(config, topic)
+    }
+
+    fn alone(config: ClientConfig, topic: &str) -> anyhow::Result<Self> {
+        let base = config.create_with_context(Rebalances::default());
+        let base = base.context("creating a Kafka consumer")?;
+        Ok(Self::on(base, topic, "", None))
+    }
+
+    fn on(
+        base: BaseConsumer<Rebalances>,
+        topic: &str,
+        writes_to: &str,
+        assigned: Option<Arc<Assigned>>,
+    ) -> Self {
+        Self {
+            base,
+            topic: topic.to_owned(),
+            hints: Hints::default(),
+            writes_to: writes_to.to_owned(),
+            stopped: Stopped::default(),
+            assigned,
+        }
+    }
+}
