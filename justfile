@@ -13,6 +13,19 @@ demo *FLAGS:
 test:
     cargo test --release
 
+# Random schedules of faults for the featurizer: just schedules --seeds 20000, or --seed 17 to run one alone and see it
+schedules *FLAGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    set -- {{FLAGS}}
+    case "${1:-}" in
+        --seeds) export TIDEMILL_SEEDS=$2 ;;
+        --seed) export TIDEMILL_SEED=$2 ;;
+        "") ;;
+        *) echo "use --seeds N or --seed N" >&2; exit 64 ;;
+    esac
+    cargo test --release --package featurizer --lib no_schedule_leaves_a_user_wrong -- --nocapture
+
 # What runs before a change lands: formatting, lints, tests
 ci:
     .ci/run

@@ -3,14 +3,20 @@
 #[path = "../../core/src/any_bytes/change.rs"]
 mod change;
 
-use crate::position::{Position, resume};
-use crate::user::User;
+use crate::assignment::{Known, Present, resume};
+use crate::store::Position;
+use crate::users::{Erasures, Home, User};
 use change::{cases, change};
 use proptest::prelude::*;
 use tidemill_core::features::{Definitions, Evaluation, Limits};
 
-const POSITION: &str =
-    "1234 00000000deadbeef-17 0000002a 00ff00ff 0123456789abcdef 2000 1771151400000 mixed 3000:7";
+const POSITION: &str = "offset=1234 token=deadbeef-17 epoch=2a log=7 begin=3 features=00ff00ff topic=AAAAAAAAAAAAAAAAAAAAAQ last=123456789abcdef \
+     warm_until=2000 complete_from=1771151400000 ahead=3000:7 mixed=1 unswept=1";
+
+const HOME: Home = Home {
+    partition: 3,
+    epoch: 7,
+};
 
 proptest! {
     #![proptest_config(cases(5_000))]
@@ -18,16 +24,16 @@ proptest! {
     #[test]
     fn users(change in change(), bytes in prop::collection::vec(any::<u8>(), 0..80), at in any::<i64>()) {
         let definitions = Definitions::standard();
-        let (mut valid, mut user) = (Vec::new(), User::new(3, 7));
+        let (mut valid, mut user) = (Vec::new(), User::new(HOME, Erasures::default()));
         user.encode(&definitions, &mut valid);
         user.encode_added(&[1; 48], &mut valid);
         for bytes in [change.of(&valid), bytes] {
-            if let Some(user) = User::decode(&definitions, &Limits::NONE, &bytes) {
-                user.window.evaluate(&definitions, at, &mut Evaluation::default());
+            if let Some(user) = User::decode(&definitions, &Limits::NONE, &bytes, Erasures::default()) {
+                user.window().evaluate(&definitions, at, &mut Evaluation::default());
                 let mut again = Vec::new();
                 user.clone().encode(&definitions, &mut again);
-                let read = User::decode(&definitions, &Limits::NONE, &again);
-                prop_assert_eq!(read.map(|read| read.window), Some(user.window));
+                let read = User::decode(&definitions, &Limits::NONE, &again, Erasures::default());
+                prop_assert_eq!(read.map(|read| read.window().clone()), Some(user.window().clone()));
             }
         }
     }
@@ -39,7 +45,9 @@ proptest! {
         for text in [changed, String::from_iter(text)] {
             if let Ok(position) = text.parse::<Position>() {
                 prop_assert_eq!(position.to_string().parse(), Ok(position.clone()));
-                let _any = resume(Some(&position), "00ff00ff", log);
+                let known = Known { stored: Some(position), log: Some(log), cause: None };
+                let present = Present { definitions: "00ff00ff", topic: None };
+                let _any = resume(&[(0, known)].into(), present);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The featurizer's process: flags, logs and signals around the library.
 
+use featurizer::commands::{doctor, explain, rebuild};
+use featurizer::run;
 use featurizer::settings::{BINARY, Flags, Task};
-use featurizer::{doctor, explain, rebuild, run};
 use std::process::ExitCode;
 use tidemill_core::entry;
 

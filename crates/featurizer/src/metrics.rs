@@ -12,7 +12,7 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(
         "tidemill_decay_backlog",
         &["worker"],
-        "users whose features should have been evaluated anew by now",
+        "users whose features should have been evaluated again by now",
     ),
     Metric::counter(
         "tidemill_dead_letters_total",
@@ -22,9 +22,13 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "tidemill_user_writes_total",
         &[],
-        "users written, each once a step",
+        "users written, each once a transaction",
     ),
-    Metric::counter("tidemill_steps_total", &[], "atomic steps written to Redis"),
+    Metric::counter(
+        "tidemill_steps_total",
+        &[],
+        "transactions that Redis has executed",
+    ),
     Metric::counter("tidemill_user_loads_total", &[], "users read from Redis"),
     Metric::counter(
         "tidemill_adopted_users_total",
@@ -34,12 +38,12 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "tidemill_refused_commands_total",
         &[],
-        "commands that Redis answered with an error",
+        "commands on hashes that Redis answered with an error",
     ),
     Metric::counter(
         "tidemill_interruptions_total",
         &[],
-        "returns to the stored positions: lost connections, refused steps, new owners",
+        "returns to the stored positions: lost connections, refused transactions, new owners",
     ),
     Metric::gauge("tidemill_cached_users", &["worker"], "users in memory"),
     Metric::gauge(

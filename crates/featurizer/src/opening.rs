@@ -1,7 +1,8 @@
 //! Redis before and beside the work: waited for, examined, made ours, and watched from then on.
 
 use crate::settings::Config;
-use crate::store::{Keys, Lost, Ownership, Redis, own};
+use crate::store::{Door, Keys, Lost, Ownership, Redis, own};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::clock::now_ms;
@@ -101,27 +102,28 @@ pub(crate) fn clock_gap(redis: &mut Redis) -> Result<Option<String>, Lost> {
     Ok(seconds.and_then(|seconds| redis_server::clock_gap(seconds * 1000, asked, now_ms())))
 }
 
-/// Waits for Redis, and makes the key prefix ours; `false` when told to stop before.
-pub(crate) fn claim_prefix(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+/// Waits for Redis, and makes the key prefix ours; breaks when told to stop before.
+pub(crate) fn claim_prefix(
+    config: &Config,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<ControlFlow<()>> {
     let Some(mut redis) = open(config, shutdown)? else {
-        return Ok(false);
+        return Ok(ControlFlow::Break(()));
     };
     let owned = own(&mut redis, &keys(config), &config.owner(), config.takeover);
     match owned.map_err(|Lost(error)| config.redis.failure(&error))? {
         Ownership::Ours => {}
         Ownership::Taken { from } => tracing::warn!(from, "took the key prefix over"),
-        Ownership::Foreign(owner) => return Err(foreign(config, &owner)),
+        Ownership::Foreign(owner) => return Err(foreign(&owner, &config.owner())),
     }
-    Ok(true)
+    Ok(ControlFlow::Continue(()))
 }
 
 /// The prefix belongs to somebody else.
-pub(crate) fn foreign(config: &Config, owner: &str) -> anyhow::Error {
+pub(crate) fn foreign(owner: &str, own: &str) -> anyhow::Error {
     Failure::usage(format!(
-        "--key-prefix {:?} belongs to {owner}, and this is {}: use another --key-prefix, or --takeover to take \
-         this one over",
-        config.key_prefix,
-        config.owner()
+        "the key prefix belongs to {owner}, and this is {own}: use another --key-prefix, or --takeover to take this \
+         one over"
     ))
 }
 
@@ -135,7 +137,7 @@ pub(crate) fn watch(
     let owner = keys(config).owner();
     let part = health.pulse("redis", "answer from Redis", LIMIT);
     pulse::keep(part, shutdown, move || {
-        let connected = if redis.connected() {
+        let connected = if redis.is_connected() {
             Ok(())
         } else {
             redis.connect()

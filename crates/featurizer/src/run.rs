@@ -1,14 +1,22 @@
 //! Opens what the workers need, starts them, and waits for their end.
 
+use crate::engine::{Engine, Rules};
+use crate::intake::Intake;
 use crate::opening;
+use crate::report::Report;
 use crate::settings::{BINARY, Config};
+use crate::store::{Keys, Lease, Redis};
+use crate::surroundings::{Surroundings, elsewhere, other_destination};
 use crate::warm_up::WarmUp;
 use crate::worker::Worker;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tidemill_core::admin;
-use tidemill_core::claim::Resolver;
+use tidemill_core::claim::{Held, Resolver};
+use tidemill_core::clock::now_ms;
+use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, DeadLetters, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, DeadLetters, Producer, lag, pulse};
 use tidemill_core::workers;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +35,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     }
     let start = health.part("start");
     start.unready(format!("waiting for Redis at {}", config.redis));
-    if !block_in_place(|| opening::claim_prefix(&config, &shutdown))? {
+    if block_in_place(|| opening::claim_prefix(&config, &shutdown))?.is_break() {
         return Ok(());
     }
     start.unready(format!(
@@ -51,6 +59,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         max_bytes: cluster.max_message_bytes(&config.dead_letter_topic).await?,
     };
     drop(cluster);
+    let outside = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
+    if !config.takeover {
+        let found = block_in_place(|| elsewhere(&outside, &config.writes_to()));
+        let found = found.map_err(|error| {
+            Failure::unreachable(format!(
+                "the brokers do not tell what members of --group {} write to: {error:#}",
+                shared.group
+            ))
+        })?;
+        if let Some(elsewhere) = found {
+            return Err(other_destination(&elsewhere));
+        }
+    }
     for worker in 0..shared.workers {
         let part = health.part(format!("worker {worker}"));
         part.unready("joining the group");
@@ -68,14 +89,61 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         key_prefix = config.key_prefix,
         "featurizer started"
     );
-    let resolver = Resolver::open(&shared.claims, &shutdown)?;
-    let config = Arc::new(config);
-    let warm_up = Arc::new(WarmUp::default());
-    let count = config.shared.workers;
+    let surroundings = Surroundings::default();
+    let writes_to = (!config.takeover).then(|| config.writes_to());
+    surroundings.watch(outside, writes_to, shutdown.clone())?;
+    let count = shared.workers;
+    let staff = Staff {
+        letters,
+        resolver: Resolver::open(&shared.claims, &shutdown)?,
+        health,
+        warm_up: Arc::default(),
+        surroundings,
+        config,
+    };
     let outcome = workers::run(count, &shutdown, move |number, shutdown| {
-        Worker::open(number, &config, &letters, &resolver, &health, &warm_up)?.run(&shutdown)
+        staff.worker(number)?.run(&shutdown)
     })
     .await;
     tracing::info!("featurizer stopped");
     outcome
+}
+
+/// What all workers of a process begin with.
+struct Staff {
+    config: Config,
+    letters: DeadLetters,
+    resolver: Resolver,
+    health: Arc<Health>,
+    warm_up: Arc<WarmUp>,
+    surroundings: Surroundings,
+}
+
+impl Staff {
+    /// Opens worker `number`, which joins the group.
+    fn worker(&self, number: usize) -> anyhow::Result<Worker> {
+        let (config, shared) = (&self.config, &self.config.shared);
+        let blocked = Held::new(&self.health, &format!("worker {number}"));
+        let producer = Producer::open(&shared.kafka)?;
+        let intake = Intake::new(
+            self.resolver.clone(),
+            blocked,
+            self.letters.clone(),
+            producer,
+        );
+        let rules = Rules {
+            definitions: config.definitions.clone(),
+            limits: config.limits,
+        };
+        let keys = Keys::new(&config.key_prefix, &shared.topic);
+        let lease = Lease::new(Redis::new(&config.redis)?, keys, config.owner());
+        let cache_bytes = config.cache_bytes / shared.workers;
+        let engine = Engine::new(rules, cache_bytes, lease, now_ms);
+        let (warm_up, surroundings) = (self.warm_up.clone(), self.surroundings.clone());
+        let report = Report::new(number, &self.health, warm_up, surroundings);
+        let writes_to = config.writes_to();
+        let consumer = Consumer::open(&shared.kafka, &shared.group, &shared.topic, &writes_to)?;
+        let instance = RandomState::new().hash_one(number);
+        Ok(Worker::new(consumer, intake, engine, report, instance))
+    }
 }

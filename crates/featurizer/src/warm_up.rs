@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const LINES: Duration = Duration::from_secs(5);
 
 /// The warm-up of all workers of a process, in offsets.
-pub struct WarmUp {
+pub(crate) struct WarmUp {
     terminal: bool,
     state: Mutex<Option<State>>,
 }

@@ -55,6 +55,7 @@ impl Publisher {
                 Entry::Row(row) => *row,
                 Entry::Reject(reject) => {
                     dead_letters.send(producer, record, reject)?;
+                    dead_letters.count(reject.reason);
                     continue;
                 }
             };

@@ -4,11 +4,13 @@
 //! and is resolved before anything is decoded. The record itself stays what it is: dead letters and fingerprints are
 //! of the claim. What can never be resolved rejects the record; a store that does not answer is waited for.
 
+mod fetches;
 mod flags;
 mod held;
 mod reference;
 mod resolver;
 
+pub use fetches::Fetches;
 pub use flags::{ClaimFlags, Claims};
 pub use held::Held;
 pub use reference::{is_claim, length};

@@ -14,6 +14,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +73,17 @@ impl Resolver {
             Some(bytes) if is_claim(value) => self.runtime.block_on(self.object(bytes)),
             _ => Ok(Content::Own),
         }
+    }
+
+    /// Begins to fetch the object that a value stands for, and returns where the outcome arrives.
+    pub(super) fn begin(&self, value: Vec<u8>) -> Receiver<Result<Content, Unavailable>> {
+        let (sender, outcome) = channel();
+        let resolver = self.clone();
+        self.runtime.spawn(async move {
+            // Nobody listens any more when the partition is gone.
+            sender.send(resolver.object(&value).await).ok();
+        });
+        outcome
     }
 
     /// As [`Resolver::resolve`], for tasks.

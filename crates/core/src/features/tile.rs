@@ -37,6 +37,12 @@ impl Tile {
         }
     }
 
+    /// Bytes on the heap, the values of `distinct` among them.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let hashes = self.cells.iter().map(|stats| stats.hashes.capacity());
+        self.cells.capacity() * size_of::<Stats>() + hashes.sum::<usize>() * size_of::<u64>()
+    }
+
     /// The time of its newest event, or the minute's begin when it has none that a windowed feature counts.
     pub(super) fn newest(&self) -> i64 {
         let counted = self.cells.iter().filter(|stats| stats.events > 0);
@@ -44,5 +50,30 @@ impl Tile {
             .map(|stats| stats.newest)
             .max()
             .unwrap_or(self.minute * MINUTE_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::definitions::Definitions;
+    use super::super::window::{Limits, Window};
+
+    #[test]
+    fn the_values_of_distinct_are_counted() {
+        let text = "[[feature]]\nname = \"cards\"\naggregate = \"distinct\"\nfield = \"card\"\nwindow = \"24h\"";
+        let definitions = Definitions::parse(text).unwrap();
+        let limits = Limits {
+            exact_events: 1,
+            forget: true,
+        };
+        let (mut window, count) = (Window::default(), 20_000_u64);
+        for value in 1..=count {
+            let mut entry = vec![0; definitions.entry_bytes()];
+            entry[8] = 1;
+            entry[16..24].copy_from_slice(&(value << 32).to_le_bytes());
+            window.insert(&definitions, &entry, &limits);
+        }
+        let held = window.heap_bytes() as u64;
+        assert!(held >= (count - 1) * 8, "{held} bytes");
     }
 }

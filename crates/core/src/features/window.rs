@@ -70,10 +70,10 @@ impl Window {
 
     /// Bytes on the heap, for budgets.
     pub fn heap_bytes(&self) -> usize {
-        let cells: usize = self.tiles.iter().map(|tile| tile.cells.capacity()).sum();
+        let tiles = self.tiles.iter().map(Tile::heap_bytes);
         self.entries.capacity()
             + self.tiles.capacity() * size_of::<Tile>()
-            + cells * size_of::<super::stats::Stats>()
+            + tiles.sum::<usize>()
             + self.carried.capacity() * size_of::<Carried>()
     }
 

@@ -1,8 +1,8 @@
 //! Dead letters: rejected records with their reason, on a topic of their own.
 
 use super::{Outgoing, Producer, Record, add_header};
-use crate::record::Reject;
 use crate::record::resent::{self, Original};
+use crate::record::{Reason, Reject};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use sha2::{Digest, Sha256};
@@ -37,6 +37,8 @@ impl DeadLetters {
     /// stays, and `source.group`, `error`, `reason`, `binary` and `version` come behind it. So in every letter the last
     /// header of a name is the one that counts, and the last `source.topic` the first that is not the record's own.
     ///
+    /// It does not count the letter, see [`DeadLetters::count`]: sent is not yet written.
+    ///
     /// Errors: those of [`Producer::send`].
     pub fn send(
         &self,
@@ -44,11 +46,6 @@ impl DeadLetters {
         record: &Record<'_>,
         reject: &Reject,
     ) -> anyhow::Result<()> {
-        let reason = [
-            ("topic", self.source.clone()),
-            ("reason", reject.reason.code().to_owned()),
-        ];
-        metrics::counter!("tidemill_dead_letters_total", &reason).increment(1);
         let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
         let headers = record.headers();
         let headers: usize = headers
@@ -68,6 +65,15 @@ impl DeadLetters {
             }
         }
         producer.send(self.letter(record, reject, Keeps::Nothing))
+    }
+
+    /// Counts a dead letter that was written for this reason.
+    pub fn count(&self, reason: Reason) {
+        let labels = [
+            ("topic", self.source.clone()),
+            ("reason", reason.code().to_owned()),
+        ];
+        metrics::counter!("tidemill_dead_letters_total", &labels).increment(1);
     }
 
     fn letter<'a>(&'a self, record: &'a Record<'_>, reject: &Reject, keeps: Keeps) -> Outgoing<'a> {

@@ -4,9 +4,12 @@ use super::consumer::ANSWER;
 use super::{Consumer, TopicId, raw, topic_id};
 use anyhow::Context as _;
 use rdkafka::consumer::{CommitMode, Consumer as _};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// The pause before a group's coordinator is asked again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Consumer {
     /// Has the group told how far the worker is, without waiting: with a later poll, before partitions are let go and
@@ -85,12 +88,20 @@ impl Consumer {
         partitions: &[i32],
         wait: Duration,
     ) -> anyhow::Result<TopicPartitionList> {
-        let list = self.base.committed_offsets(self.bare(partitions), wait);
-        let list = list.and_then(|list| {
-            let errors = list.elements().into_iter().map(|element| element.error());
-            errors.collect::<KafkaResult<()>>()?;
-            Ok(list)
-        });
+        let deadline = Instant::now() + wait;
+        let list = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let list = self.base.committed_offsets(self.bare(partitions), left);
+            let list = list.and_then(|list| {
+                let errors = list.elements().into_iter().map(|element| element.error());
+                errors.collect::<KafkaResult<()>>()?;
+                Ok(list)
+            });
+            match &list {
+                Err(error) if is_moving(error) && left > PAUSE => std::thread::sleep(PAUSE),
+                _ => break list,
+            }
+        };
         list.with_context(|| format!("reading the committed positions of {}", self.topic))
     }
 
@@ -98,6 +109,15 @@ impl Consumer {
     pub fn log_range(&self, partition: i32) -> anyhow::Result<(i64, i64)> {
         let range = self.base.fetch_watermarks(&self.topic, partition, ANSWER);
         range.with_context(|| format!("reading the log range of {} {partition}", self.topic))
+    }
+
+    /// The number of the topic's partitions; 0 while there is no such topic.
+    pub fn partition_count(&self) -> anyhow::Result<i32> {
+        let metadata = self.base.fetch_metadata(Some(&self.topic), ANSWER);
+        let metadata = metadata.with_context(|| format!("asking for topic {}", self.topic))?;
+        let topic = metadata.topics().first();
+        let count = topic.map_or(0, |topic| topic.partitions().len());
+        Ok(i32::try_from(count)?)
     }
 
     /// The id of the topic; `None` where the brokers are too old to have any.
@@ -128,4 +148,16 @@ impl Consumer {
         };
         found.elements().into_iter().map(position).collect()
     }
+}
+
+/// Tells if the group's coordinator is just being chosen or loaded, as after the start of a broker.
+fn is_moving(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+        )
+    )
 }

@@ -17,6 +17,9 @@ pub const OFFSET: &str = "source.offset";
 /// Most entries of one [`Judged`].
 const MOST_ENTRIES: usize = 1_000_000;
 
+/// Most stretches of deleted records that one [`Judged`] remembers.
+const MOST_GAPS: usize = 32;
+
 /// Bytes of an entry: nodes of the tree have room for 11, and hold 6 to 11.
 const ENTRY_BYTES: usize = 24;
 
@@ -107,6 +110,8 @@ pub struct Judged {
     begin: i64,
     /// Originals before this offset are forgotten.
     floor: i64,
+    /// Originals from each first offset up to the second were deleted before the state could read them.
+    skipped: Vec<(i64, i64)>,
     entries: BTreeMap<i64, Verdict>,
 }
 
@@ -126,8 +131,23 @@ impl Judged {
         Self {
             begin,
             floor,
+            skipped: Vec::new(),
             entries,
         }
+    }
+
+    /// Notes that the records from one offset up to another were deleted before they could be read: their copies count.
+    pub fn skip(&mut self, from: i64, to: i64) {
+        self.skipped.push((from, to));
+        // Nobody resends what was lost so many gaps ago.
+        if self.skipped.len() > MOST_GAPS {
+            self.skipped.remove(0);
+        }
+    }
+
+    /// The stretches of [`Judged::skip`].
+    pub fn skipped(&self) -> &[(i64, i64)] {
+        &self.skipped
     }
 
     /// First offset that the state was built from.
@@ -191,7 +211,7 @@ impl Judged {
         let counts = original >= self.floor
             && match self.entries.get(&original) {
                 Some(verdict) => *verdict == Verdict::Rejected,
-                None => original < self.begin,
+                None => original < self.begin || self.is_skipped(original),
             };
         if counts {
             self.enter(original, Verdict::Counted);
@@ -205,6 +225,11 @@ impl Judged {
             self.floor = offset;
             self.entries = self.entries.split_off(&offset);
         }
+    }
+
+    fn is_skipped(&self, offset: i64) -> bool {
+        let skipped = |(from, to): &(i64, i64)| (*from..*to).contains(&offset);
+        self.skipped.iter().any(skipped)
     }
 
     fn enter(&mut self, offset: i64, verdict: Verdict) {

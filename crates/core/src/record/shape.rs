@@ -95,6 +95,9 @@ fn elsewhere(value: &[u8], field: &str) -> Option<String> {
     let Value::Object(object) = json(value)? else {
         return None;
     };
+    if object.contains_key(field) {
+        return Some("its value is null".into());
+    }
     let holds = |inner: &Value| inner.get(field).is_some();
     if let Some((envelope, _)) = object.iter().find(|(_, inner)| holds(inner)) {
         let remedy = match envelope.as_str() {
@@ -186,6 +189,7 @@ mod tests {
                 Some("ExtractNewRecordState"),
             ),
             (r#"{"data":{"user_id":"u"}}"#, Some("it lies in \"data\"")),
+            (r#"{"user_id":null}"#, Some("its value is null")),
             (r#"{"userId":"u"}"#, Some("there is \"userId\": rename it")),
             (r#"{"User-ID":"u"}"#, Some("there is \"User-ID\"")),
             (r#"{"user":"u"}"#, None),

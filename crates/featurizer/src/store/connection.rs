@@ -1,12 +1,13 @@
 //! A dedicated connection that never reconnects on its own.
 
-use super::pack::Pack;
+use super::door::{Door, texts};
+use super::resp::Pack;
 use redis::{Client, ClientTlsConfig, Connection, TlsCertificates, Value};
 use std::time::Duration;
 use tidemill_core::redis_access::RedisAccess;
 
 /// How long Redis may take to answer before it is given up: far beyond any step, below the limit of a stop.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(3);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -67,72 +68,6 @@ impl Redis {
         self
     }
 
-    /// Connects anew.
-    pub fn connect(&mut self) -> Result<(), Lost> {
-        self.connection = None;
-        let connection = self
-            .client
-            .get_connection_with_timeout(CONNECT.min(self.answer))?;
-        connection.set_read_timeout(Some(self.answer))?;
-        connection.set_write_timeout(Some(self.answer))?;
-        self.connection = Some(connection);
-        Ok(())
-    }
-
-    /// Whether there is a connection; it may turn out to be dead at its next use.
-    pub fn connected(&self) -> bool {
-        self.connection.is_some()
-    }
-
-    /// Gives the connection up.
-    pub fn disconnect(&mut self) {
-        self.connection = None;
-    }
-
-    /// Sends packed commands without waiting for the answers.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Lost> {
-        let connection = self
-            .connection
-            .as_mut()
-            .ok_or_else(|| Lost("not connected".into()))?;
-        let sent = connection.send_packed_command(bytes);
-        sent.map_err(|error| self.lost(error))
-    }
-
-    /// The next answer. An error that Redis itself answers is an answer.
-    pub(super) fn receive(&mut self) -> Result<Value, Lost> {
-        let connection = self
-            .connection
-            .as_mut()
-            .ok_or_else(|| Lost("not connected".into()))?;
-        loop {
-            match connection.recv_response() {
-                Ok(Value::Push { .. }) => {}
-                Ok(value) => return Ok(value),
-                Err(error) => return Err(self.lost(error)),
-            }
-        }
-    }
-
-    /// Sends packed commands and returns their answers; an error among them ends the connection.
-    pub(super) fn ask(&mut self, pack: &Pack) -> Result<Vec<Value>, Lost> {
-        if pack.commands == 0 {
-            return Ok(Vec::new());
-        }
-        self.send(&pack.bytes)?;
-        let mut answers = Vec::with_capacity(pack.commands);
-        for _ in 0..pack.commands {
-            answers.push(self.receive()?);
-        }
-        for answer in &answers {
-            if let Value::ServerError(error) = answer {
-                let error = error.clone();
-                return Err(self.lost(error.into()));
-            }
-        }
-        Ok(answers)
-    }
-
     /// One command given as words.
     pub fn command<Word: AsRef<[u8]>>(&mut self, words: &[Word]) -> Result<Vec<Vec<u8>>, Lost> {
         let mut pack = Pack::default();
@@ -141,20 +76,48 @@ impl Redis {
         Ok(answers.into_iter().flat_map(texts).flatten().collect())
     }
 
-    pub(super) fn lost(&mut self, error: redis::RedisError) -> Lost {
+    fn lost(&mut self, error: redis::RedisError) -> Lost {
         self.connection = None;
         error.into()
     }
+
+    fn open(&mut self) -> Result<&mut Connection, Lost> {
+        let none = || Lost("not connected".into());
+        self.connection.as_mut().ok_or_else(none)
+    }
 }
 
-/// The texts in an answer, with `None` for nil; of an array, those of its elements.
-pub(super) fn texts(answer: Value) -> Vec<Option<Vec<u8>>> {
-    match answer {
-        Value::Array(values) => values.into_iter().flat_map(texts).collect(),
-        Value::BulkString(text) => vec![Some(text)],
-        Value::SimpleString(text) => vec![Some(text.into_bytes())],
-        Value::Int(number) => vec![Some(number.to_string().into_bytes())],
-        Value::Okay => vec![Some(b"OK".to_vec())],
-        _ => vec![None],
+impl Door for Redis {
+    fn connect(&mut self) -> Result<(), Lost> {
+        self.connection = None;
+        let connect = CONNECT.min(self.answer);
+        let connection = self.client.get_connection_with_timeout(connect)?;
+        connection.set_read_timeout(Some(self.answer))?;
+        connection.set_write_timeout(Some(self.answer))?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    fn send(&mut self, commands: &[u8]) -> Result<(), Lost> {
+        let sent = self.open()?.send_packed_command(commands);
+        sent.map_err(|error| self.lost(error))
+    }
+
+    fn receive(&mut self) -> Result<Value, Lost> {
+        loop {
+            match self.open()?.recv_response() {
+                Ok(Value::Push { .. }) => {}
+                Ok(value) => return Ok(value),
+                Err(error) => return Err(self.lost(error)),
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The names of all keys under a prefix.
 
-/// Names keys of one topic under one prefix.
+use sha2::{Digest, Sha256};
+
+/// The names of the keys of one topic under one prefix.
 #[derive(Clone, Debug)]
 pub struct Keys {
     prefix: String,
@@ -16,12 +18,12 @@ impl Keys {
         }
     }
 
-    /// What stands before a user's id in the name of the hash that everybody reads.
+    /// The beginning of the name of a user's hash; the id follows.
     pub fn features(&self) -> String {
         format!("{}features:", self.prefix)
     }
 
-    /// What stands before a user's id in the name of the stored window.
+    /// The beginning of the name of a user's window; the id follows.
     pub fn window(&self) -> String {
         format!("{}window:", self.prefix)
     }
@@ -36,12 +38,22 @@ impl Keys {
         format!("{}expiry:{}:{partition}", self.prefix, self.topic)
     }
 
-    /// Users that had an expiry before the partition's windows were built anew.
-    pub fn stale(&self, partition: i32) -> String {
-        format!("{}stale:{}:{partition}", self.prefix, self.topic)
+    /// The partition's rejected records, by offset.
+    pub fn rejected(&self, partition: i32) -> String {
+        format!("{}rejected:{}:{partition}", self.prefix, self.topic)
     }
 
-    /// Whose prefix it is.
+    /// The user's erasures. The name does not show the id, since it outlives the user.
+    pub fn erased(&self, user: &str) -> String {
+        let digest = Sha256::digest(user.as_bytes());
+        let digits: String = digest[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!("{}erased:{digits}", self.prefix)
+    }
+
+    /// The owner of the prefix.
     pub fn owner(&self) -> String {
         format!("{}owner", self.prefix)
     }

@@ -1,27 +1,30 @@
-//! The feature store: windows, hashes, expiries and positions in Redis, written in fenced atomic steps.
+//! The feature store: windows, hashes, expiries and positions in Redis, written in fenced transactions.
 //!
-//! Every worker has a connection of its own. It watches the positions of its partitions and the prefix's owner,
-//! and compares them with what it wrote there last; only then, and in the same breath (MULTI/EXEC), it writes.
-//! Every write changes the position's token, so whoever else wrote is noticed, be it a new owner of the partition,
-//! a zombie, or a Redis that lost its last second. The next step's watch rides behind each EXEC in the same round
-//! trip. A connection is dropped at its first error: what it may have left under way is fenced off by the
-//! claim with which the next one begins.
+//! Every worker has a connection of its own. Its [`Lease`] WATCHes the positions of its partitions and the prefix's
+//! owner, compares them with what it wrote there last, and writes with MULTI/EXEC only then. A connection is dropped
+//! at its first error: the attach with which the next one begins fences off whatever that one left under way.
 //!
-//! The only files that name the redis crate are those of this folder.
+//! The files of this folder are the only ones that name the redis crate.
 
 mod connection;
-mod expiries;
-mod fenced;
+mod door;
 mod keys;
+mod lease;
+#[cfg(test)]
+pub(crate) mod memory;
 mod owner;
-mod pack;
 mod peek;
-mod reads;
-mod step;
+pub(crate) mod position;
+mod queries;
+mod resp;
+mod transaction;
 
 pub use connection::{Lost, Redis};
-pub use fenced::{Fenced, Outcome, Watched};
+pub use door::Door;
 pub use keys::Keys;
+pub use lease::{Hold, Lease, Outcome, Watched};
 pub use owner::{Ownership, own};
 pub use peek::{Peek, peek};
-pub use step::{Step, UserWrite};
+pub use position::{Ahead, Building, Position, Token, fingerprint, share};
+pub use queries::{Page, StoredUser};
+pub use transaction::{StoreTransaction, UserWrite};

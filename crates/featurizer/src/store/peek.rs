@@ -1,9 +1,10 @@
 //! What is stored of one user, read at one instant and by no owner.
 
-use super::connection::{Lost, Redis, texts};
+use super::connection::{Lost, Redis};
+use super::door::{Door, texts};
 use super::keys::Keys;
-use super::pack::Pack;
-use crate::position::Position;
+use super::position::Position;
+use super::resp::Pack;
 use redis::Value;
 
 /// What was found.

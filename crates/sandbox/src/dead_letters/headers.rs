@@ -30,10 +30,8 @@ pub(super) type Headers = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 /// Parts the headers that were added from a record's own, which may have the same names. What is added begins with the
 /// last [`resent::TOPIC`]; earlier versions wrote some of it before that.
 pub(super) fn parted(mut own: Headers) -> (Headers, BTreeMap<String, String>) {
-    let last = |own: &Headers, name: &str| {
-        own.iter()
-            .rposition(|(other, _)| other == name.as_bytes())
-    };
+    let last =
+        |own: &Headers, name: &str| own.iter().rposition(|(other, _)| other == name.as_bytes());
     let begin = last(&own, resent::TOPIC).unwrap_or(own.len());
     let behind = own.split_off(begin).into_iter();
     let (mut added, others): (Headers, Headers) = behind.partition(|(name, _)| {

@@ -13,6 +13,7 @@ use sandbox::kafka::{Isolation, Stored, create_topics, reader};
 use sandbox::process::{Launch, Process, Signal};
 
 use crate::SOON;
+use tidemill_core::kafka::add_header;
 
 /// Runs `sandbox dead-letters` and returns whether it succeeded, and what it said.
 fn dead_letters(scene: &Scene, arguments: &[&str]) -> Result<(bool, String)> {
@@ -134,7 +135,7 @@ fn dead_letters_are_listed_and_go_back_once() -> Result<()> {
         let named = letter
             .headers
             .iter()
-            .filter(|(name, _)| name == "source.topic");
+            .filter(|(name, _)| name == b"source.topic");
         assert_eq!(named.count(), 1, "{:?}", letter.headers);
         let offset = letter.header("source.offset").context("no offset")?;
         assert!(
@@ -156,13 +157,13 @@ fn dead_letters_are_listed_and_go_back_once() -> Result<()> {
 }
 
 /// The headers by which a copy names its original.
-fn names(topic: &str, partition: i32, offset: i64) -> [(String, Vec<u8>); 3] {
+fn names(topic: &str, partition: i32, offset: i64) -> [(Vec<u8>, Vec<u8>); 3] {
     [
         ("source.topic", topic.to_owned()),
         ("source.partition", partition.to_string()),
         ("source.offset", offset.to_string()),
     ]
-    .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+    .map(|(name, value)| (name.as_bytes().to_vec(), value.into_bytes()))
 }
 
 /// Writes the letter of a group about a record with the same key and value as all others.
@@ -177,13 +178,10 @@ fn letter(scene: &Scene, topic: &str, group: &str, partition: i32, offset: i64) 
         ("binary", "b"),
         ("version", "v"),
     ];
-    let more = more.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+    let more = more.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
     let headers = names(topic, partition, offset).into_iter().chain(more);
     let headers = headers.fold(OwnedHeaders::new(), |headers, (key, value)| {
-        headers.insert(Header {
-            key: &key,
-            value: Some(&value),
-        })
+        add_header(headers, &key, Some(&value))
     });
     let letters = Names::dead_letters(topic);
     let record = BaseRecord::to(&letters)

@@ -13,6 +13,7 @@
 //! - `collector_faults`: live collectors under kills, zombies and rebalances
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
 //! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
+//! - `featurizer_exact`: users, erasures and copies that must stay exact, whatever is rebuilt or sent again
 //! - `featurizer_recovery`: what is built anew after retention, a rebuild, a takeover
 //! - `featurizer_faults`: kills, zombies, scaling and a Redis that forgets leave no user wrong
 //! - `faults`: processes killed, paused and cut off under live traffic; nothing is lost or doubled
@@ -42,6 +43,7 @@ mod collector_features;
 mod dead_letters;
 mod doctor;
 mod faults;
+mod featurizer_exact;
 mod featurizer_faults;
 mod featurizer_features;
 mod featurizer_recovery;

@@ -152,3 +152,53 @@ fn ordinary_values_need_no_runtime() {
         Content::Own
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_object_holds_nobody_up_and_is_fetched_once() {
+    let object = b"{\"user_id\":\"u\"}";
+    let requests = Arc::new(AtomicUsize::new(0));
+    let (counted, answer) = (requests.clone(), Arc::new(tokio::sync::Notify::new()));
+    let answered = answer.clone();
+    let pages = Router::new().fallback(async move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        answered.notified().await;
+        let headers = [
+            ("last-modified", "Sun, 15 Feb 2026 10:30:00 GMT"),
+            ("etag", "\"1\""),
+        ];
+        (headers, object.to_vec())
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, pages).await });
+    let builder = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_region("here")
+        .with_access_key_id("id")
+        .with_secret_access_key("secret");
+    let url = Url::parse("s3://bucket/at").unwrap();
+    let claims = Resolver {
+        store: Some(Arc::new(bucket(&url, builder).unwrap())),
+        ..resolver(None)
+    };
+    let whole = claim("object", object, object.len());
+    let resolved = tokio::task::spawn_blocking(move || {
+        let mut fetches = super::super::Fetches::new(claims);
+        assert!(
+            fetches.resolve(0, Some(&whole)).is_err(),
+            "nothing was answered yet"
+        );
+        assert_eq!(fetches.resolve(1, Some(b"{}")).unwrap(), Content::Own);
+        answer.notify_one();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match fetches.resolve(0, Some(&whole)) {
+                Ok(content) => return content,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+        }
+    });
+    assert_eq!(resolved.await.unwrap(), Content::Object(object.to_vec()));
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
+}

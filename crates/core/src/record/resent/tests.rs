@@ -243,3 +243,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn copies_of_records_that_were_deleted_unread_count_once() {
+    let mut judged = Judged::new(0);
+    judged.skip(5, 8);
+    judged.skip(10, 11);
+    assert_eq!(judged.skipped(), [(5, 8), (10, 11)]);
+    for (original, counts) in [
+        (4, false),
+        (5, true),
+        (5, false),
+        (7, true),
+        (8, false),
+        (10, true),
+    ] {
+        assert_eq!(judged.admit(original, 20), counts, "{original}");
+    }
+}

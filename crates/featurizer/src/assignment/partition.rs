@@ -1,0 +1,268 @@
+//! One partition in the hands of a worker.
+
+use super::rejects::Rejects;
+use crate::store::{Ahead, Position, Token};
+
+/// A partition that a worker has attached.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnedPartition {
+    /// The position as it was written last.
+    position: Position,
+    /// The next offset to be taken into a batch.
+    next: i64,
+    /// The fingerprint that the record before the position must have; compared once.
+    check: Option<u64>,
+    /// The log's first records were deleted; the first one that is left tells from when on windows are complete.
+    gap: bool,
+    /// The offset at which the warm-up began, for its progress.
+    warm_from: i64,
+    sweep: Sweep,
+    rejects: Rejects,
+}
+
+/// The state of the sweep over all users with an expiry, which follows a rebuild.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sweep {
+    /// The page at this cursor is the next one.
+    Page(u64),
+    /// The last page is under way.
+    LastPage,
+    /// Every hash says what its window says.
+    Done,
+}
+
+/// The place of a record in the order of its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It was applied before, or fetched before a seek.
+    Past,
+    /// It is to be applied now.
+    Next,
+    /// The log is not the one that was applied.
+    OtherLog,
+}
+
+impl OwnedPartition {
+    /// A partition whose position has just been written. `check` is the fingerprint of the record before it; `gap`
+    /// says that the log's first records were deleted before they could be applied.
+    pub(crate) fn new(position: Position, check: Option<u64>, gap: bool, rejects: Rejects) -> Self {
+        Self {
+            next: position.offset,
+            warm_from: position.offset,
+            check,
+            gap,
+            sweep: Sweep::Page(0),
+            rejects,
+            position,
+        }
+    }
+
+    /// The position as it was written last.
+    pub(crate) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// The next offset to be taken into a batch.
+    pub(crate) fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// The rejected records.
+    pub(crate) fn rejects(&mut self) -> &mut Rejects {
+        &mut self.rejects
+    }
+
+    /// Bytes of memory for the rejected records.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rejects.bytes()
+    }
+
+    /// Tells if the windows are being built up from the log, without hashes.
+    pub(crate) fn is_warming(&self) -> bool {
+        self.position.warm_until.is_some()
+    }
+
+    /// Tells if readers see all there is to see.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.is_warming() && self.sweep == Sweep::Done
+    }
+
+    /// Offsets that the warm-up has applied, of how many; nothing when there is no warm-up.
+    pub(crate) fn warm_up(&self) -> Option<(i64, i64)> {
+        let until = self.position.warm_until?;
+        let done = self.position.offset - self.warm_from;
+        Some((done, until - self.warm_from))
+    }
+
+    /// Decides about a record by its offset; its fingerprint is asked for only where it matters.
+    pub(crate) fn turn(&mut self, offset: i64, fingerprint: impl FnOnce() -> u64) -> Turn {
+        if offset >= self.next {
+            self.check = None;
+            return Turn::Next;
+        }
+        match self.check.take() {
+            Some(expected) if offset + 1 == self.position.offset && fingerprint() != expected => {
+                Turn::OtherLog
+            }
+            _ => Turn::Past,
+        }
+    }
+
+    /// Takes a record with this Kafka timestamp into the batch.
+    pub(crate) fn take(&mut self, offset: i64, timestamp: Option<i64>) {
+        self.next = offset + 1;
+        if std::mem::take(&mut self.gap) {
+            // Records of the same millisecond may be among the deleted ones.
+            let complete = timestamp.map(|time| time + 1);
+            self.position.complete_from = complete.or(self.position.complete_from);
+        }
+    }
+
+    /// Notes that all records of the log were taken. A warm-up ends with them: its target may be the offset of a
+    /// transaction's marker, which nobody ever reads.
+    pub(crate) fn ended(&mut self) {
+        self.gap = false;
+        if let Some(until) = self.position.warm_until {
+            let until = until.min(self.next);
+            self.position.warm_until = (self.position.offset < until).then_some(until);
+        }
+    }
+
+    /// Moves the position behind the records before `next`, which are applied.
+    pub(crate) fn moved(&mut self, next: i64, last: u64) {
+        let position = &mut self.position;
+        position.offset = next;
+        position.last = Some(last);
+        position.warm_until = position.warm_until.filter(|until| next < *until);
+        position.ahead = position.ahead.filter(|ahead| next < ahead.until);
+    }
+
+    /// Notes that the records before `until` are applied of the users whose share is below `done`.
+    pub(crate) fn partly_moved(&mut self, until: i64, done: u32) {
+        self.position.ahead = Some(Ahead { until, done });
+    }
+
+    /// Names the write that stores the position next.
+    pub(crate) fn sign(&mut self, token: Token) {
+        self.position.token = token;
+    }
+
+    /// Notes that the state of some user holds events of this partition and of others.
+    pub(crate) fn mix(&mut self) {
+        self.position.mixed = true;
+    }
+
+    /// The sweep, when it is time for it: all users that were due are evaluated.
+    pub(crate) fn sweep(&self) -> Option<Sweep> {
+        (!self.is_warming() && !self.gap).then_some(self.sweep)
+    }
+
+    /// Tells if the sweep has users to look at.
+    pub(crate) fn is_unswept(&self) -> bool {
+        self.position.unswept
+    }
+
+    /// The sweep goes on.
+    pub(crate) fn swept(&mut self, sweep: Sweep) {
+        self.sweep = sweep;
+        self.position.unswept &= sweep != Sweep::Done;
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::store::position::tests::stored;
+
+    /// A partition at offset 10 that warms up to 20.
+    pub(crate) fn partition(check: Option<u64>) -> OwnedPartition {
+        let position = Position {
+            warm_until: Some(20),
+            unswept: true,
+            ..stored(10, check)
+        };
+        let rejects = Rejects::restore(&position, []);
+        OwnedPartition::new(position, check, false, rejects)
+    }
+
+    #[test]
+    fn the_record_before_the_position_tells_whose_log_it_is() {
+        assert_eq!(partition(Some(7)).turn(9, || 7), Turn::Past);
+        assert_eq!(partition(Some(7)).turn(9, || 8), Turn::OtherLog);
+        assert_eq!(partition(Some(7)).turn(8, || 8), Turn::Past);
+        assert_eq!(partition(Some(7)).turn(10, || 8), Turn::Next);
+        assert_eq!(partition(None).turn(9, || 8), Turn::Past);
+    }
+
+    #[test]
+    fn a_warm_up_ends_where_the_log_ends() {
+        let mut own = partition(None);
+        own.ended();
+        assert!(!own.is_warming(), "no record is left");
+        let mut own = partition(None);
+        own.take(14, None);
+        own.ended();
+        assert_eq!(
+            own.position().warm_until,
+            Some(15),
+            "with the record in the batch"
+        );
+        own.moved(15, 0);
+        assert!(!own.is_warming());
+    }
+
+    #[test]
+    fn a_warm_up_ends_at_its_target_though_the_log_goes_on() {
+        let mut own = partition(None);
+        own.moved(19, 0);
+        assert_eq!((own.is_warming(), own.warm_up()), (true, Some((9, 10))));
+        own.moved(20, 0);
+        assert_eq!((own.is_warming(), own.warm_up()), (false, None));
+    }
+
+    #[test]
+    fn who_is_ahead_stays_so_until_the_others_are_there() {
+        let mut own = partition(None);
+        own.partly_moved(15, 7);
+        own.moved(14, 0);
+        let (until, done) = (15, 7);
+        assert_eq!(own.position().ahead, Some(Ahead { until, done }));
+        own.moved(15, 0);
+        assert_eq!(own.position().ahead, None);
+    }
+
+    #[test]
+    fn a_gap_ends_with_the_first_record_that_is_left() {
+        let after = |records: &[Option<i64>]| {
+            let mut position = stored(10, None);
+            position.complete_from = Some(1_000);
+            let rejects = Rejects::restore(&position, []);
+            let mut own = OwnedPartition::new(position, None, true, rejects);
+            assert_eq!(own.sweep(), None, "hashes wait for the time");
+            for (time, offset) in records.iter().zip(10..) {
+                own.take(offset, *time);
+            }
+            own.ended();
+            assert_eq!(own.sweep(), Some(Sweep::Page(0)));
+            own.position().complete_from
+        };
+        assert_eq!(after(&[Some(700), Some(800)]), Some(701));
+        assert_eq!(after(&[None]), Some(1_000), "a record without a time");
+        assert_eq!(after(&[]), Some(1_000), "no record");
+    }
+
+    #[test]
+    fn hashes_are_settled_when_all_users_are_swept() {
+        let mut own = partition(None);
+        assert_eq!(own.sweep(), None, "it waits for the warm-up");
+        own.moved(20, 0);
+        assert_eq!(
+            (own.sweep(), own.is_settled()),
+            (Some(Sweep::Page(0)), false)
+        );
+        own.swept(Sweep::LastPage);
+        assert!(own.is_unswept(), "the page is not applied yet");
+        own.swept(Sweep::Done);
+        assert!(own.is_settled() && !own.is_unswept());
+    }
+}

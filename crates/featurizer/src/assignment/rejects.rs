@@ -1,0 +1,218 @@
+//! The rejected records of a partition: which copies count, and which dead letters exist.
+//!
+//! They are stored beside the position, one field for each: the offset, and `incarnation:epoch:verdict` of the building
+//! that judged it last. A field of an earlier building says that the dead letter was written; one of another log says
+//! nothing.
+
+use crate::store::{Building, Position, StoreTransaction};
+use std::collections::{BTreeMap, BTreeSet};
+use tidemill_core::record::resent::{Judged, Verdict};
+
+/// The field that holds the first offset whose judgement is remembered.
+const FLOOR: &str = "floor";
+/// The field that holds the stretches of records that were deleted before they could be read.
+const SKIPPED: &str = "skipped";
+
+/// The rejected records of one partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Rejects {
+    /// The beginning of the stored values: `incarnation:epoch`.
+    building: String,
+    judged: Judged,
+    /// Records with a dead letter that this building has not judged yet.
+    lettered: BTreeSet<i64>,
+    /// Verdicts that are not stored yet; `None` for one that was forgotten.
+    changes: BTreeMap<i64, Option<Verdict>>,
+}
+
+impl Rejects {
+    /// Reads the stored fields for the building of a position.
+    pub(crate) fn restore(
+        position: &Position,
+        fields: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        let Building {
+            epoch,
+            incarnation,
+            begin,
+            ..
+        } = &position.building;
+        let (log, building) = (
+            format!("{incarnation:x}:"),
+            format!("{incarnation:x}:{epoch:x}"),
+        );
+        let (mut floor, mut own, mut lettered) = (0, Vec::new(), BTreeSet::new());
+        let (mut skipped, mut changes) = (Vec::new(), BTreeMap::new());
+        for (field, value) in fields {
+            let of_building = value.strip_prefix(&building);
+            let of_building = of_building.and_then(|rest| rest.strip_prefix(':'));
+            match (field.as_str(), field.parse::<i64>()) {
+                (FLOOR, _) => {
+                    floor = of_building
+                        .and_then(|floor| floor.parse().ok())
+                        .unwrap_or(0)
+                }
+                (SKIPPED, _) => skipped.extend(of_building.into_iter().flat_map(stretches)),
+                (_, Ok(offset)) => match of_building {
+                    Some("counted") => own.push((offset, Verdict::Counted)),
+                    Some(_) => own.push((offset, Verdict::Rejected)),
+                    None if value.starts_with(&log) => drop(lettered.insert(offset)),
+                    None => drop(changes.insert(offset, None)),
+                },
+                _ => {}
+            }
+        }
+        let mut judged = Judged::restore(*begin, floor, own);
+        skipped
+            .into_iter()
+            .for_each(|(from, to)| judged.skip(from, to));
+        Self {
+            building,
+            judged,
+            lettered,
+            changes,
+        }
+    }
+
+    /// Notes and writes that the records from one offset up to another were deleted before they could be read.
+    pub(crate) fn skip(
+        &mut self,
+        (from, to): (i64, i64),
+        partition: i32,
+        transaction: &mut StoreTransaction,
+    ) {
+        self.judged.skip(from, to);
+        let stretches = self.judged.skipped().iter();
+        let stretches = stretches.map(|(from, to)| format!("{from}-{to}"));
+        let stretches = stretches.collect::<Vec<_>>().join(",");
+        let value = format!("{}:{stretches}", self.building);
+        transaction.reject(partition, SKIPPED, &value);
+    }
+
+    /// Notes a rejected record, and tells if it needs a dead letter: one that has none yet.
+    pub(crate) fn reject(&mut self, offset: i64) -> bool {
+        let floor = self.judged.floor();
+        self.judged.reject(offset);
+        self.changes.insert(offset, Some(Verdict::Rejected));
+        self.forget(floor);
+        !self.lettered.remove(&offset)
+    }
+
+    /// Notes that an admitted copy of `original` was rejected in turn, and tells if the original needs a dead letter.
+    pub(crate) fn reject_copy(&mut self, original: i64) -> bool {
+        // An original that this building has judged was rejected, and has its letter.
+        self.reject(original) && original < self.judged.begin()
+    }
+
+    /// Tells if the copy of an original counts, and notes that it does. `next` is the offset of the copy.
+    pub(crate) fn admit(&mut self, original: i64, next: i64) -> bool {
+        let floor = self.judged.floor();
+        let counts = self.judged.admit(original, next);
+        if counts && original < next {
+            self.changes.insert(original, Some(Verdict::Counted));
+            self.forget(floor);
+        }
+        counts
+    }
+
+    /// Beyond its limit the judgement of the oldest is forgotten with that of each new one.
+    fn forget(&mut self, floor: i64) {
+        if self.judged.floor() > floor {
+            self.changes.insert(self.judged.floor() - 1, None);
+        }
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.judged.bytes() + self.lettered.len() * size_of::<i64>() * 2
+    }
+
+    /// Writes the verdicts that are not stored yet.
+    pub(crate) fn write(&mut self, partition: i32, transaction: &mut StoreTransaction) {
+        for (offset, verdict) in std::mem::take(&mut self.changes) {
+            let field = offset.to_string();
+            let verdict = match verdict {
+                Some(Verdict::Rejected) => "rejected",
+                Some(Verdict::Counted) => "counted",
+                None => {
+                    transaction.forget_reject(partition, &field);
+                    let floor = format!("{}:{}", self.building, self.judged.floor());
+                    transaction.reject(partition, FLOOR, &floor);
+                    continue;
+                }
+            };
+            let value = format!("{}:{verdict}", self.building);
+            transaction.reject(partition, &field, &value);
+        }
+    }
+}
+
+fn stretches(text: &str) -> impl Iterator<Item = (i64, i64)> {
+    text.split(',').filter_map(|stretch| {
+        let (from, to) = stretch.split_once('-')?;
+        Some((from.parse().ok()?, to.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::position::tests::stored;
+
+    fn restore(begin: i64, fields: &[(&str, &str)]) -> Rejects {
+        let mut position = stored(50, None);
+        position.building.begin = begin;
+        let fields = fields.iter();
+        let fields = fields.map(|(field, value)| ((*field).to_owned(), (*value).to_owned()));
+        Rejects::restore(&position, fields)
+    }
+
+    #[test]
+    fn each_original_has_one_letter_whatever_is_rebuilt() {
+        let mut rejects = restore(
+            0,
+            &[("7", "4:3:rejected"), ("9", "4:9:rejected"), ("x", "y")],
+        );
+        assert!(rejects.reject(8), "new");
+        assert!(!rejects.reject(7), "an earlier building wrote it");
+        assert!(
+            rejects.admit(9, 60) && !rejects.reject_copy(9),
+            "the original has it"
+        );
+        let mut other = restore(0, &[("7", "5:3:rejected")]);
+        assert!(other.reject(7), "that was a record of another log");
+        let mut later = restore(10, &[]);
+        assert!(
+            later.admit(3, 60) && later.reject_copy(3),
+            "rejected by nobody before"
+        );
+    }
+
+    #[test]
+    fn copies_of_records_that_were_deleted_unread_count() {
+        let mut rejects = restore(0, &[("skipped", "4:9:2-3,20-30")]);
+        assert!(rejects.admit(25, 60) && !rejects.admit(25, 61) && !rejects.admit(30, 60));
+        let mut other = restore(0, &[("skipped", "4:8:20-30")]);
+        assert!(!other.admit(25, 60), "of another building");
+    }
+
+    #[test]
+    fn copies_count_once_and_only_if_this_building_rejected_their_original() {
+        let mut rejects = restore(
+            5,
+            &[
+                ("7", "4:3:rejected"),
+                ("8", "4:9:counted"),
+                ("9", "4:9:rejected"),
+            ],
+        );
+        for (original, counts) in [(7, false), (8, false), (9, true), (9, false), (10, false)] {
+            assert_eq!(rejects.admit(original, 60), counts, "{original}");
+        }
+        assert!(
+            rejects.admit(4, 60) && !rejects.admit(4, 61),
+            "before the building began"
+        );
+        assert!(rejects.admit(99, 60), "no record of this log");
+    }
+}

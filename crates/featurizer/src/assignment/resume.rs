@@ -1,0 +1,368 @@
+//! The decision where each partition goes on, taken over all partitions at once.
+//!
+//! A rebuild takes along every partition that shares users with the one that has to be rebuilt: the state of a shared
+//! user holds events of several partitions, and building one of them alone would count or lose the events of the
+//! others.
+
+use crate::relapse::{Relapse, relapsed};
+use crate::store::Position;
+use std::collections::BTreeMap;
+use std::fmt;
+use tidemill_core::kafka::{Log, LogFit, StoredPosition, TopicId};
+
+/// Why the windows of a partition have to be built from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// No position is stored.
+    NoPosition,
+    /// The stored windows have other feature definitions.
+    Definitions,
+    /// Kafka's id of the topic is another one.
+    Topic,
+    /// The position lies beyond the end of the log.
+    Truncated,
+    /// The log holds another record before the position.
+    OtherRecord,
+    /// A stored window of the partition cannot be read.
+    Unreadable,
+    /// A stored window cannot be read, not even whose it is.
+    UnreadableHome,
+    /// Another program keeps something under the key of its expiries, so nobody knows who is due.
+    Expiries,
+    /// Redis refused a part of a transaction.
+    Torn,
+    /// A partition that it shares users with is rebuilt.
+    Shares,
+}
+
+impl Cause {
+    /// The log is another one than the position is about: its offsets mean nothing any more.
+    pub(crate) fn is_other_log(self) -> bool {
+        matches!(self, Self::Topic | Self::Truncated | Self::OtherRecord)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoPosition => "no position is stored",
+            Self::Definitions => "the stored windows have other feature definitions",
+            Self::Topic => "the topic was made anew",
+            Self::Truncated => {
+                "the stored position is beyond the end of the log, which was cut or made anew"
+            }
+            Self::OtherRecord => "the log holds another record before the stored position",
+            Self::Unreadable | Self::UnreadableHome => "a stored window cannot be read",
+            Self::Expiries => {
+                "another program keeps something under the key of its expiries, which is removed"
+            }
+            Self::Torn => "Redis refused a part of what was written",
+            Self::Shares => "it shares users with a partition that is rebuilt",
+        })
+    }
+}
+
+/// What is known of a partition when its worker attaches it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The stored position.
+    pub(crate) stored: Option<Position>,
+    /// The log's first offset and the one after its last, of a partition that is to be attached.
+    pub(crate) log: Option<(i64, i64)>,
+    /// A cause that was found while the partition was read.
+    pub(crate) cause: Option<Cause>,
+}
+
+/// What the windows have to be built from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Present<'a> {
+    /// Fingerprint of the feature definitions.
+    pub(crate) definitions: &'a str,
+    /// Kafka's id of the topic, where brokers tell it.
+    pub(crate) topic: Option<TopicId>,
+}
+
+/// Where a partition goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// Reading begins at `at`; if the record before the position comes, it must have the fingerprint `check`.
+    Continue { at: i64, check: Option<u64> },
+    /// Retention deleted `lost` offsets before they were applied; reading begins at the log's start `at`.
+    Gap { lost: i64, at: i64 },
+    /// It shares users with a partition of which records were lost: it goes on, and its hashes are marked.
+    Mark { at: i64 },
+    /// The windows are built from the log.
+    Rebuild(Cause),
+}
+
+/// Decides for every partition that is to be attached (those with a log range), and for every other one that a rebuild
+/// takes along.
+pub(crate) fn resume(known: &BTreeMap<i32, Known>, present: Present<'_>) -> BTreeMap<i32, Resume> {
+    let mut decided = BTreeMap::new();
+    for (id, own) in known {
+        match (own.cause, own.log) {
+            (Some(cause), _) => drop(decided.insert(*id, Resume::Rebuild(cause))),
+            (None, Some(log)) => {
+                let alone = alone(own.stored.as_ref(), log, present);
+                decided.insert(*id, alone);
+            }
+            (None, None) => {}
+        }
+    }
+    let causes: Vec<(i32, Cause)> = decided
+        .iter()
+        .filter_map(|(id, resume)| match resume {
+            Resume::Rebuild(cause) => Some((*id, *cause)),
+            _ => None,
+        })
+        .collect();
+    let all = causes
+        .iter()
+        .any(|(_, cause)| *cause == Cause::UnreadableHome);
+    // Of a partition without a position nobody knows with whom it shares users.
+    let shares = |own: &Known| own.stored.as_ref().is_none_or(|stored| stored.mixed);
+    let any = causes.iter().any(|(id, _)| shares(&known[id]));
+    if (all || any) && !relapsed(Relapse::RebuiltAlone) {
+        for (id, own) in known {
+            let rebuilt = matches!(decided.get(id), Some(Resume::Rebuild(_)));
+            if !rebuilt && (all || shares(own)) {
+                decided.insert(*id, Resume::Rebuild(Cause::Shares));
+            }
+        }
+    }
+    let gaps = decided
+        .iter()
+        .filter(|(_, own)| matches!(own, Resume::Gap { .. }));
+    if gaps.into_iter().any(|(id, _)| shares(&known[id])) {
+        mark(known, &mut decided);
+    }
+    decided
+}
+
+/// Marks the partitions that share users with one that has lost records.
+fn mark(known: &BTreeMap<i32, Known>, decided: &mut BTreeMap<i32, Resume>) {
+    for (id, own) in known {
+        let Some(stored) = own.stored.as_ref().filter(|stored| stored.mixed) else {
+            continue;
+        };
+        match decided.get(id) {
+            None => drop(decided.insert(*id, Resume::Mark { at: stored.offset })),
+            Some(Resume::Continue { at, .. }) => {
+                let at = *at;
+                decided.insert(*id, Resume::Mark { at });
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Decides for one partition by what is stored and its log alone.
+fn alone(stored: Option<&Position>, (start, end): (i64, i64), present: Present<'_>) -> Resume {
+    let Some(stored) = stored else {
+        return Resume::Rebuild(Cause::NoPosition);
+    };
+    let building = &stored.building;
+    if building.definitions != present.definitions {
+        return Resume::Rebuild(Cause::Definitions);
+    }
+    // The record before the position is compared when it is read again.
+    let position = StoredPosition::<u64> {
+        topic: building.topic,
+        next: stored.ahead.map_or(stored.offset, |ahead| ahead.until),
+        last: None,
+    };
+    let log = Log {
+        topic: present.topic,
+        oldest: start,
+        end,
+        last: None,
+    };
+    match position.fit(&log) {
+        LogFit::OtherTopic => return Resume::Rebuild(Cause::Topic),
+        LogFit::Ahead => return Resume::Rebuild(Cause::Truncated),
+        LogFit::OtherRecords => return Resume::Rebuild(Cause::OtherRecord),
+        LogFit::Same | LogFit::Behind(_) => {}
+    }
+    if stored.offset < start {
+        return Resume::Gap {
+            lost: start - stored.offset,
+            at: start,
+        };
+    }
+    match stored.last {
+        Some(last) if stored.offset > start => Resume::Continue {
+            at: stored.offset - 1,
+            check: Some(last),
+        },
+        _ => Resume::Continue {
+            at: stored.offset,
+            check: None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Ahead;
+    use crate::store::position::tests::{TOPIC, stored};
+
+    fn present() -> Present<'static> {
+        Present {
+            definitions: "00ff",
+            topic: TOPIC.parse().ok(),
+        }
+    }
+
+    fn rebuild(cause: Cause) -> Resume {
+        Resume::Rebuild(cause)
+    }
+
+    #[test]
+    fn one_partition_goes_on_where_its_position_and_its_log_agree() {
+        let at = |at, check| Resume::Continue { at, check };
+        let alone = |position: &Position, log| alone(Some(position), log, present());
+        for (last, log, expected) in [
+            (Some(1), (0, 10), at(9, Some(1))),
+            (Some(1), (9, 20), at(9, Some(1))),
+            (Some(1), (10, 20), at(10, None)),
+            (None, (0, 20), at(10, None)),
+            (Some(1), (12, 20), Resume::Gap { lost: 2, at: 12 }),
+            (Some(1), (0, 9), rebuild(Cause::Truncated)),
+        ] {
+            assert_eq!(alone(&stored(10, last), log), expected, "{last:?} {log:?}");
+        }
+        let mut ahead = stored(10, Some(1));
+        ahead.ahead = Some(Ahead { until: 15, done: 3 });
+        assert_eq!(alone(&ahead, (0, 15)), at(9, Some(1)));
+        assert_eq!(alone(&ahead, (0, 14)), rebuild(Cause::Truncated));
+    }
+
+    #[test]
+    fn other_definitions_and_other_topics_are_a_rebuild() {
+        let decide = |position: Option<&Position>, present| alone(position, (0, 20), present);
+        let own = stored(10, None);
+        assert_eq!(decide(None, present()), rebuild(Cause::NoPosition));
+        let definitions = Present {
+            definitions: "11",
+            ..present()
+        };
+        assert_eq!(decide(Some(&own), definitions), rebuild(Cause::Definitions));
+        let topic = Present {
+            topic: "AAAAAAAAAAAAAAAAAAAAAg".parse().ok(),
+            ..present()
+        };
+        assert_eq!(decide(Some(&own), topic), rebuild(Cause::Topic));
+        let untold = Present {
+            topic: None,
+            ..present()
+        };
+        assert!(matches!(
+            decide(Some(&own), untold),
+            Resume::Continue { .. }
+        ));
+    }
+
+    /// Partitions: mixed or not, `None` for one without a position; the first `waiting` are to be attached.
+    fn known(mixed: &[Option<bool>], waiting: usize) -> BTreeMap<i32, Known> {
+        let known = mixed.iter().zip(0..).map(|(mixed, id)| {
+            let stored = mixed.map(|mixed| Position {
+                mixed,
+                ..stored(10, None)
+            });
+            let known = Known {
+                stored,
+                log: ((id as usize) < waiting).then_some((0, 20)),
+                cause: None,
+            };
+            (id, known)
+        });
+        known.collect()
+    }
+
+    fn rebuilt(known: &BTreeMap<i32, Known>) -> Vec<i32> {
+        let decided = resume(known, present()).into_iter();
+        decided
+            .filter_map(|(id, resume)| matches!(resume, Resume::Rebuild(_)).then_some(id))
+            .collect()
+    }
+
+    #[test]
+    fn a_rebuild_takes_along_whom_the_partition_may_share_users_with() {
+        let (yes, no) = (Some(true), Some(false));
+        for (mixed, cause, expected) in [
+            // Nothing is wrong.
+            (vec![yes, yes, no], None, vec![]),
+            // A partition that shares no user is rebuilt alone, whatever the cause.
+            (vec![no, yes, yes], Some(Cause::OtherRecord), vec![0]),
+            (vec![no, yes, yes], Some(Cause::Torn), vec![0]),
+            // One that shares users takes all along that do, and those that may.
+            (
+                vec![yes, yes, no, yes],
+                Some(Cause::Unreadable),
+                vec![0, 1, 3],
+            ),
+            (vec![yes, no, None], Some(Cause::OtherRecord), vec![0, 2]),
+            // A lost position may have been one that shared users.
+            (vec![None, no, yes, None], None, vec![0, 2, 3]),
+            (vec![None, no, no], None, vec![0]),
+            // A window that may be anybody's.
+            (vec![no, no, no], Some(Cause::UnreadableHome), vec![0, 1, 2]),
+        ] {
+            let mut known = known(&mixed, 1);
+            known.get_mut(&0).unwrap().cause = cause;
+            assert_eq!(rebuilt(&known), expected, "{mixed:?} {cause:?}");
+        }
+    }
+
+    #[test]
+    fn partitions_that_are_not_to_be_attached_are_left_alone() {
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(rebuilt(&known(&[no, None, yes], 1)), [0; 0]);
+        assert_eq!(resume(&known(&[no, no], 1), present()).len(), 1);
+        let mut foreign = known(&[no, no], 1);
+        foreign.get_mut(&1).unwrap().cause = Some(Cause::Unreadable);
+        assert_eq!(
+            rebuilt(&foreign),
+            [1],
+            "a window of another worker's partition"
+        );
+    }
+
+    #[test]
+    fn lost_records_are_told_by_all_partitions_that_share_users() {
+        let decide = |mixed: &[Option<bool>]| {
+            let mut known = known(mixed, 2);
+            known.get_mut(&0).unwrap().log = Some((15, 20));
+            resume(&known, present())
+        };
+        let (gap, mark) = (Resume::Gap { lost: 5, at: 15 }, Resume::Mark { at: 10 });
+        let (yes, no) = (Some(true), Some(false));
+        let found = decide(&[yes, yes, yes, no]);
+        assert_eq!(found, BTreeMap::from([(0, gap), (1, mark), (2, mark)]));
+        let found = decide(&[no, yes, yes]);
+        let check = None;
+        let at = Resume::Continue { at: 10, check };
+        assert_eq!(found, BTreeMap::from([(0, gap), (1, at)]));
+    }
+
+    #[test]
+    fn each_cause_says_what_was_found_and_some_make_offsets_void() {
+        let other = [Cause::Topic, Cause::Truncated, Cause::OtherRecord];
+        for cause in [
+            Cause::NoPosition,
+            Cause::Definitions,
+            Cause::Topic,
+            Cause::Truncated,
+            Cause::OtherRecord,
+            Cause::Unreadable,
+            Cause::UnreadableHome,
+            Cause::Expiries,
+            Cause::Torn,
+            Cause::Shares,
+        ] {
+            assert!(!cause.to_string().is_empty());
+            assert_eq!(cause.is_other_log(), other.contains(&cause), "{cause}");
+        }
+    }
+}

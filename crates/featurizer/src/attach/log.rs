@@ -1,0 +1,37 @@
+//! The door to the log of a topic, as far as attaching asks.
+
+use tidemill_core::kafka::{Consumer, TopicId};
+
+/// The log of a topic, as far as attaching asks. Errors: the brokers do not answer.
+pub(crate) trait Log {
+    /// The number of partitions.
+    fn partitions(&self) -> anyhow::Result<i32>;
+    /// Kafka's id of the topic; `None` where brokers do not tell it.
+    fn topic_id(&self) -> anyhow::Result<Option<TopicId>>;
+    /// The first offset of a partition, and the one after its last.
+    fn range(&self, partition: i32) -> anyhow::Result<(i64, i64)>;
+    /// The offset of the first record that is not older than a Kafka time (epoch ms); the end where there is none.
+    fn offset_at(&self, partition: i32, time: i64) -> anyhow::Result<i64>;
+}
+
+impl Log for Consumer {
+    fn partitions(&self) -> anyhow::Result<i32> {
+        self.partition_count()
+    }
+
+    fn topic_id(&self) -> anyhow::Result<Option<TopicId>> {
+        Consumer::topic_id(self)
+    }
+
+    fn range(&self, partition: i32) -> anyhow::Result<(i64, i64)> {
+        self.log_range(partition)
+    }
+
+    fn offset_at(&self, partition: i32, time: i64) -> anyhow::Result<i64> {
+        let found = self.positions_at(&[partition], time)?;
+        match found.first() {
+            Some((_, offset)) => Ok(*offset),
+            None => Ok(self.log_range(partition)?.1),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `featurizer explain`: a user's features with the events behind them, compared with what is stored.
+
+mod replay;
+mod report;
+
+use crate::opening;
+use crate::settings::Config;
+use crate::store::{Keys, Lost, Redis, peek};
+use crate::users::{Erasures, User};
+use std::process::ExitCode;
+use tidemill_core::claim::Resolver;
+use tidemill_core::clock::now_ms;
+use tidemill_core::exit::Failure;
+use tidemill_core::features::{Evaluation, Limits, Window};
+use tidemill_core::kafka::{Cluster, Consumer};
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+/// What the report compares.
+struct Found {
+    /// The time it is about (epoch ms).
+    at: i64,
+    /// The hash's fields; values are compared only where its `_as_of` is `at`.
+    hash: Vec<(String, String)>,
+    /// The stored window at `at`, unless something was newer.
+    stored: Option<Evaluation>,
+    /// The replayed records at `at`.
+    replayed: Evaluation,
+    /// The user's events of the replayed stretch, oldest first.
+    events: Vec<replay::Event>,
+    /// The begin of the replayed stretch (Kafka time, epoch ms).
+    since: i64,
+}
+
+/// Prints values and events on standard output; exit code 1 where what is stored differs from what the topic says.
+pub async fn run(
+    config: &Config,
+    user: &str,
+    at: Option<i64>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let shared = &config.shared;
+    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
+    let Some(partitions) = cluster.partitions(&shared.topic)? else {
+        return Err(Failure::usage(format!(
+            "--topic {}: there is no such topic",
+            shared.topic
+        )));
+    };
+    let resolver = Resolver::open(&shared.claims, &shutdown)?;
+    block_in_place(|| {
+        let Some(mut redis) = opening::open(config, &shutdown)? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let partitions = i32::try_from(partitions)?;
+        let found = find(config, &mut redis, &resolver, user, at, partitions)?;
+        Ok(report::print(&config.definitions, user, &found))
+    })
+}
+
+fn find(
+    config: &Config,
+    redis: &mut Redis,
+    resolver: &Resolver,
+    user: &str,
+    at: Option<i64>,
+    partitions: i32,
+) -> anyhow::Result<Found> {
+    let definitions = &config.definitions;
+    let keys = Keys::new(&config.key_prefix, &config.shared.topic);
+    let peek = peek(redis, &keys, user, partitions);
+    let peek = peek.map_err(|Lost(error)| config.redis.failure(&error))?;
+    let own = peek.hash.iter().find(|(name, _)| name == "_as_of");
+    let own = own.and_then(|(_, value)| value.parse().ok());
+    let at = at.or(own).unwrap_or_else(now_ms);
+
+    let stored = peek
+        .window
+        .as_deref()
+        .and_then(|bytes| User::decode(definitions, &config.limits, bytes, Erasures::default()));
+    let stored = stored.filter(|stored| stored.window().newest().is_none_or(|newest| newest <= at));
+    let stored = stored.map(|stored| {
+        let mut evaluation = Evaluation::default();
+        stored.window().evaluate(definitions, at, &mut evaluation);
+        evaluation
+    });
+
+    let consumer = Consumer::outside(
+        &config.shared.kafka,
+        &config.shared.group,
+        &config.shared.topic,
+    )?;
+    let since = at.min(now_ms()) - definitions.longest_ms() - crate::assignment::MARGIN_MS;
+    let mut events = replay::replay(
+        &consumer,
+        resolver,
+        definitions,
+        user,
+        since,
+        &peek.positions,
+    )?;
+    let mut window = Window::default();
+    events
+        .iter()
+        .for_each(|event| window.insert(definitions, &event.entry, &Limits::NONE));
+    let mut replayed = Evaluation::default();
+    window.evaluate(definitions, at, &mut replayed);
+    events.sort_by_key(|event| event.time);
+    Ok(Found {
+        at,
+        hash: peek.hash,
+        stored,
+        replayed,
+        events,
+        since,
+    })
+}

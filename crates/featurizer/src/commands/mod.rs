@@ -1,0 +1,5 @@
+//! Commands beside the loop.
+
+pub mod doctor;
+pub mod explain;
+pub mod rebuild;

@@ -1,0 +1,279 @@
+//! The engine: a batch goes in, and windows, hashes and positions come out in fenced transactions.
+//!
+//! - `load`: users come into memory
+//! - `apply`: windows take in their events, and a transaction is packed
+//!
+//! One transaction is in flight while the next is prepared; its outcome is asked for before the next is sent.
+
+mod apply;
+mod load;
+#[cfg(test)]
+mod schedules;
+mod tally;
+
+pub(crate) use apply::{Occasion, Rules};
+pub(crate) use tally::Tally;
+
+use crate::assignment::{Assignment, Step};
+use crate::batch::{Batch, BatchUser, Span};
+use crate::setback::Setback;
+use crate::store::{Door, Hold, Lease, Outcome, StoreTransaction, share};
+use crate::users::{UserLookup, Users};
+use apply::{Applier, Context};
+use load::{Foreign, Judge};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// The time after which a batch under way is given up; the group waits for a poll six times as long.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// The users of a worker, and its way to the store.
+pub(crate) struct Engine<D> {
+    rules: Rules,
+    users: Users,
+    lease: Lease<D>,
+    transaction: StoreTransaction,
+    applier: Applier,
+    /// The wall clock in epoch milliseconds.
+    clock: fn() -> i64,
+    /// What the transaction under way brings when it is applied, and the positions that it leaves.
+    pending: (Tally, Vec<(i32, i64)>),
+    tally: Tally,
+}
+
+impl<D: Door> Engine<D> {
+    /// An engine without users, which keeps at most `cache_bytes` of them in memory.
+    pub(crate) fn new(
+        rules: Rules,
+        cache_bytes: usize,
+        lease: Lease<D>,
+        clock: fn() -> i64,
+    ) -> Self {
+        Self {
+            transaction: StoreTransaction::new(&rules.definitions, lease.keys()),
+            users: Users::new(cache_bytes),
+            applier: Applier::default(),
+            pending: Default::default(),
+            tally: Tally::default(),
+            rules,
+            lease,
+            clock,
+        }
+    }
+
+    /// The features.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The wall clock in epoch milliseconds.
+    pub(crate) fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// The way to the store, for reads between transactions; the transaction under way must be settled before.
+    pub(crate) fn lease(&mut self) -> &mut Lease<D> {
+        &mut self.lease
+    }
+
+    /// The lease with an empty transaction, connected.
+    pub(crate) fn connect(&mut self) -> Result<(&mut Lease<D>, &mut StoreTransaction), Setback> {
+        let now = self.now();
+        if let Some(skew) = self.lease.connect(now)? {
+            self.transaction.set_skew(skew);
+        }
+        self.transaction.clear();
+        Ok((&mut self.lease, &mut self.transaction))
+    }
+
+    /// Takes a user into a batch, named by a partition, and returns its place there.
+    pub(crate) fn touch(&mut self, batch: &mut Batch, user: &str, partition: i32) -> u32 {
+        let index = self.users.find(user);
+        let slot = self.users.slot(index);
+        if let Some(place) = slot.place() {
+            return place;
+        }
+        let bytes = match slot.user() {
+            UserLookup::Loaded(user) => user.window().heap_bytes(),
+            _ => 0,
+        };
+        let place = batch.touch(index, partition, bytes);
+        slot.put(place);
+        place
+    }
+
+    /// Applies a batch and sends its transactions. The outcome of the last one is asked for before the next.
+    pub(crate) fn commit(
+        &mut self,
+        batch: &mut Batch,
+        assignment: &mut Assignment,
+        occasion: Occasion,
+    ) -> Result<(), Setback> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // While users are ahead, one transaction has to take the whole batch: a position has room for one lead.
+        if batch.span() == Span::Many && assignment.nobody_is_ahead() {
+            let users = &mut self.users;
+            batch.sort(|slot| share(users.slot(slot).id()));
+        }
+        let (begun, mut begin, all) = (Instant::now(), 0, batch.users().len());
+        loop {
+            let part = batch.transaction(begin);
+            begin = self.commit_part(batch, part, assignment, occasion)?;
+            if begin == all {
+                break;
+            }
+            if begun.elapsed() > LONGEST {
+                // The users that are ahead stay so; the others follow from the stored position.
+                return Err(Setback::Slow(begun.elapsed()));
+            }
+        }
+        batch.written(begun.elapsed());
+        batch.clear();
+        Ok(())
+    }
+
+    fn commit_part(
+        &mut self,
+        batch: &Batch,
+        part: Range<usize>,
+        assignment: &mut Assignment,
+        occasion: Occasion,
+    ) -> Result<usize, Setback> {
+        let now = self.now();
+        let started = Instant::now();
+        let foreign = self.load(&batch.users()[part.clone()], assignment, occasion, now)?;
+        let loaded = Instant::now();
+        self.transaction.clear();
+        let context = Context {
+            rules: &self.rules,
+            batch,
+            assignment,
+            foreign: &foreign,
+            occasion,
+            now,
+        };
+        let part_begin = part.start;
+        let applied = self
+            .applier
+            .apply(&context, part, &mut self.users, &mut self.transaction);
+        let next = batch.users().get(applied.end);
+        let step = Step {
+            progress: batch.progress(),
+            next_share: next.map(BatchUser::share),
+            touched: applied.touched,
+            mixed: &applied.mixed,
+            foreign,
+        };
+        assignment.advance(step, &mut self.transaction);
+        let packed = Instant::now();
+        self.settle(assignment)?;
+        if self.lease.send(&mut self.transaction)? == Hold::Lost {
+            return Err(Setback::Superseded);
+        }
+        self.tally
+            .took(loaded - started, packed - loaded, packed.elapsed());
+        let (pending, positions) = &mut self.pending;
+        pending.transaction(applied.end - part_begin, applied.adopted);
+        if next.is_none() {
+            pending.batch(batch.records(), batch.oldest());
+        }
+        *positions = assignment.positions();
+        self.users.shrink();
+        Ok(applied.end)
+    }
+
+    /// Reads the users of a part of a batch that are not known.
+    fn load(
+        &mut self,
+        part: &[BatchUser],
+        assignment: &mut Assignment,
+        occasion: Occasion,
+        now: i64,
+    ) -> Result<Foreign, Setback> {
+        let outlives_ms = self.transaction.outlives_ms();
+        let users = &mut self.users;
+        let mut is_missing = |user: &&BatchUser| match users.slot(user.slot()).user() {
+            UserLookup::NotLoaded => true,
+            // Redis has let it go, or will before the transaction arrives.
+            UserLookup::Loaded(user) => user.expires_at().saturating_add(outlives_ms) <= now,
+            UserLookup::Missing(_) => false,
+        };
+        let missing = part.iter().filter(|user| is_missing(user)).copied();
+        let missing: Vec<BatchUser> = missing.collect();
+        if missing.is_empty() {
+            return Ok(Foreign::new());
+        }
+        self.settle(assignment)?;
+        self.tally.loaded(missing.len());
+        let judge = Judge {
+            rules: &self.rules,
+            assignment,
+            outlives_ms,
+            now,
+        };
+        load::load(&judge, &mut self.users, &mut self.lease, &missing, occasion)
+    }
+
+    /// Waits for the transaction under way.
+    pub(crate) fn settle(&mut self, assignment: &mut Assignment) -> Result<(), Setback> {
+        if !self.lease.is_under_way() {
+            return Ok(());
+        }
+        let (pending, positions) = std::mem::take(&mut self.pending);
+        match self.lease.outcome()? {
+            Outcome::Applied(refused, error) => {
+                let now = self.now();
+                self.tally.applied(pending, now, refused, error);
+                assignment.succeeded(&positions);
+                Ok(())
+            }
+            Outcome::Refused => Err(Setback::Superseded),
+            Outcome::Torn(partitions, error) => Err(Setback::Torn { partitions, error }),
+        }
+    }
+
+    /// Tells if a transaction is under way.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.lease.is_under_way()
+    }
+
+    /// Looks if the stored positions are still those written last.
+    pub(crate) fn verify(&mut self) -> Result<(), Setback> {
+        match self.lease.verify()? {
+            Hold::Kept => Ok(()),
+            Hold::Lost => Err(Setback::Superseded),
+        }
+    }
+
+    /// Gives up everything that is not stored.
+    pub(crate) fn go_back(&mut self) {
+        self.users.clear();
+        self.lease.disconnect();
+        self.pending = Default::default();
+    }
+
+    /// Lets partitions go.
+    pub(crate) fn release(&mut self, partitions: &[i32]) {
+        self.lease.release(partitions);
+        self.users.evict(partitions);
+    }
+
+    /// Partitions were attached: the users in memory may be of an earlier building of these. The positions of `others`,
+    /// which a rebuild has taken along, are for their own workers to hold.
+    pub(crate) fn attached(&mut self, partitions: &[i32], others: &[i32]) {
+        self.users.evict(partitions);
+        self.lease.release(others);
+    }
+
+    /// The number of users in memory, and their bytes.
+    pub(crate) fn cached(&self) -> (usize, usize) {
+        self.users.size()
+    }
+
+    /// What has happened since this was last asked.
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+}

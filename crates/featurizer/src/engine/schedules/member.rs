@@ -1,0 +1,308 @@
+//! A worker in a schedule: the decisions of production, with a model of the consumer instead of Kafka's.
+
+use super::log::Shared;
+use super::{Random, START, now, trace};
+use crate::assignment::{Assignment, Turn};
+use crate::attach::attach;
+use crate::batch::{Batch, Span};
+use crate::engine::{Engine, Occasion, Rules};
+use crate::expiry::Expiry;
+use crate::intake::{Incoming, Taken, ended, take, turn};
+use crate::setback::Setback;
+use crate::store::memory::{Connection, Memory};
+use crate::store::{Keys, Lease};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use tidemill_core::features::{Definitions, Limits};
+use tidemill_core::record::resent::Original;
+
+const DEFINITIONS: &str = r#"
+ttl_s = 3600
+[[feature]]
+name = "events"
+aggregate = "count"
+window = "10m"
+[[feature]]
+name = "spend"
+aggregate = "sum"
+field = "amount"
+window = "10m"
+"#;
+
+/// What a poll brought.
+#[derive(PartialEq, Eq)]
+enum Polled {
+    Something,
+    Nothing,
+}
+
+/// A worker.
+pub(super) struct Member {
+    instance: u64,
+    pub(super) assignment: Assignment,
+    pub(super) engine: Engine<Connection>,
+    expiry: Expiry,
+    batch: Batch,
+    log: Shared,
+    /// The next offset to be fetched of each partition that is read.
+    fetch: BTreeMap<i32, i64>,
+    /// The cuts of each log that were noticed.
+    cuts: BTreeMap<i32, u32>,
+    /// The ends that were reported.
+    ends: BTreeMap<i32, i64>,
+    /// Partitions that wait for the store of claims.
+    pub(super) blocked: BTreeSet<i32>,
+    /// Originals with a dead letter.
+    letters: Vec<(i32, i64)>,
+    /// The ends of the logs when warm-ups began, and which logs they were.
+    targets: BTreeMap<i32, (i64, (u32, u32))>,
+}
+
+impl Member {
+    pub(super) fn new(instance: u64, log: &Shared, memory: &Memory) -> Self {
+        let definitions = Definitions::parse(DEFINITIONS).unwrap();
+        let limits = Limits {
+            exact_events: 1024,
+            forget: true,
+        };
+        let rules = Rules {
+            definitions,
+            limits,
+        };
+        let lease = Lease::new(memory.connection(), Keys::new("", "t"), "us".into());
+        Self {
+            instance,
+            assignment: Assignment::new(instance),
+            engine: Engine::new(rules, 4096, lease, now),
+            expiry: Expiry::default(),
+            batch: Batch::default(),
+            log: log.clone(),
+            fetch: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            letters: Vec::new(),
+            targets: BTreeMap::new(),
+        }
+    }
+
+    /// The dead letters written since this was last asked.
+    pub(super) fn take_letters(&mut self) -> Vec<(i32, i64)> {
+        std::mem::take(&mut self.letters)
+    }
+
+    /// A partition whose warm-up has ended although records before its target are still to be applied.
+    pub(super) fn warm_too_early(&mut self) -> Option<i32> {
+        let topic = self.log.0.borrow();
+        let mut early = None;
+        self.targets.retain(|id, (target, log)| {
+            let Some(own) = self.assignment.get(*id) else {
+                return false;
+            };
+            let next = own.position().offset;
+            let partition = &topic.partitions[*id as usize];
+            let same = *log == (topic.made, partition.cuts.0);
+            let left = partition.next(next).filter(|_| same);
+            if !own.is_warming() && left.is_some_and(|(offset, _)| offset < *target) {
+                early = Some(*id);
+            }
+            own.is_warming()
+        });
+        early
+    }
+
+    /// Nothing is left to do.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let settled = self.assignment.owned().all(|(_, own)| own.is_settled());
+        let read = self.fetch.keys().all(|id| self.is_at_end(*id));
+        let busy = self.engine.is_under_way() || self.expiry.is_pressing();
+        settled && read && !busy && self.batch.is_empty() && self.assignment.waiting() == 0
+    }
+
+    /// What is left to do.
+    pub(super) fn describe(&self) -> String {
+        let owned = self.assignment.owned();
+        let owned: Vec<String> = owned
+            .map(|(id, own)| format!("{id} {} {:?}", own.position(), own.sweep()))
+            .collect();
+        let waiting = self.assignment.waiting();
+        let pressing = self.expiry.is_pressing();
+        format!(
+            "{owned:?}, {waiting} waiting, fetching {:?}, pressing {pressing}",
+            self.fetch
+        )
+    }
+
+    fn is_at_end(&self, partition: i32) -> bool {
+        let topic = self.log.0.borrow();
+        let own = topic.partitions.get(partition as usize);
+        own.is_none_or(|own| own.next(self.fetch[&partition]).is_none())
+    }
+
+    /// One turn of the loop, with some records.
+    pub(super) fn turn(&mut self, random: &mut Random) {
+        if let Err(setback) = self.try_turn(random) {
+            self.go_back(setback);
+        }
+    }
+
+    fn try_turn(&mut self, random: &mut Random) -> Result<(), Setback> {
+        let due = self.assignment.due(instant());
+        if !due.is_empty() {
+            self.flush()?;
+            self.engine.settle(&mut self.assignment)?;
+            let log = self.log.clone();
+            for own in attach(&due, &mut self.assignment, &mut self.engine, &log)? {
+                let position = self.assignment.get(own.partition).map(|own| own.position());
+                trace(|| format!("attached {own:?} {}", position.unwrap()));
+                self.fetch.insert(own.partition, own.read_from);
+                self.ends.remove(&own.partition);
+                self.blocked.remove(&own.partition);
+                let topic = log.0.borrow();
+                let cuts = topic.partitions[own.partition as usize].cuts.0;
+                let position = self.assignment.get(own.partition).map(|own| own.position());
+                self.targets.remove(&own.partition);
+                if let Some(target) = position.and_then(|position| position.warm_until) {
+                    self.targets
+                        .insert(own.partition, (target, (topic.made, cuts)));
+                }
+                self.cuts.insert(own.partition, cuts);
+            }
+        }
+        let mut idle = true;
+        for _ in 0..1 + random.below(6) {
+            idle &= self.poll(random)? == Polled::Nothing;
+        }
+        if idle || random.chance(3) {
+            self.flush()?;
+            if idle || random.chance(4) {
+                self.engine.settle(&mut self.assignment)?;
+            }
+            if random.chance(2) && self.assignment.nobody_is_ahead() {
+                self.batch.begin(Span::Many);
+            }
+            if self.batch.is_empty() {
+                let member = (&mut self.batch, &mut self.assignment, &mut self.engine);
+                self.expiry.run(instant(), idle, member)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Setback> {
+        self.engine
+            .commit(&mut self.batch, &mut self.assignment, Occasion::Records)
+    }
+
+    /// Brings a record or an end.
+    fn poll(&mut self, random: &mut Random) -> Result<Polled, Setback> {
+        let partitions: Vec<i32> = self.fetch.keys().copied().collect();
+        if partitions.is_empty() {
+            return Ok(Polled::Nothing);
+        }
+        let id = partitions[random.below(partitions.len())];
+        if self.blocked.contains(&id) {
+            // An end may have been queued before the partition was paused.
+            ended(id, true, &mut self.assignment);
+            return Ok(Polled::Something);
+        }
+        let fetch = self.fetch[&id];
+        let topic = self.log.clone();
+        let topic = topic.0.borrow();
+        let Some(own) = topic.partitions.get(id as usize) else {
+            return Ok(Polled::Nothing);
+        };
+        // Clients learn of a cut by the leader's epoch, also after the log has grown again.
+        let (cuts, cut_at) = own.cuts;
+        let cut = self.cuts.get(&id) != Some(&cuts) && fetch > cut_at;
+        if fetch < own.start || fetch > own.end() || cut {
+            self.assignment.out_of_range()?;
+            return Ok(Polled::Nothing);
+        }
+        let Some((offset, record)) = own.next(fetch) else {
+            if self.ends.insert(id, own.end()) != Some(own.end()) {
+                ended(id, false, &mut self.assignment);
+                return Ok(Polled::Something);
+            }
+            return Ok(Polled::Nothing);
+        };
+        self.fetch.insert(id, offset + 1);
+        let value = record.value();
+        let incoming = Incoming {
+            partition: id,
+            offset,
+            timestamp: Some(record.time),
+            key: Some(record.user.as_bytes()),
+            value: value.as_deref().map(str::as_bytes),
+            original: record.original.map(|offset| Original {
+                partition: id,
+                offset,
+            }),
+        };
+        if turn(&incoming, &mut self.assignment)? == Turn::Past {
+            return Ok(Polled::Something);
+        }
+        if record.claim && random.chance(2) {
+            self.blocked.insert(id);
+            return Ok(Polled::Something);
+        }
+        let name = self.instance;
+        trace(|| format!("{name:x} takes {id}/{offset} of {}", record.user));
+        let member = (&mut self.assignment, &mut self.engine, &mut self.batch);
+        let content = Ok(incoming.value);
+        if let Taken::Rejected { letter: true, .. } = take(&incoming, content, member) {
+            self.letters.push((id, record.original.unwrap_or(offset)));
+        }
+        Ok(Polled::Something)
+    }
+
+    /// The store of claims answers again.
+    pub(super) fn unblock(&mut self) {
+        for id in std::mem::take(&mut self.blocked) {
+            if let Some(own) = self.assignment.get(id) {
+                self.fetch.insert(id, own.next());
+                self.ends.remove(&id);
+            }
+        }
+    }
+
+    /// The group takes partitions away.
+    pub(super) fn revoked(&mut self, partitions: &[i32], lost: bool) {
+        let written = match lost {
+            true => Err(Setback::PartitionsLost),
+            false => self
+                .flush()
+                .and_then(|()| self.engine.settle(&mut self.assignment)),
+        };
+        for id in partitions {
+            self.fetch.remove(id);
+            self.ends.remove(id);
+            self.blocked.remove(id);
+        }
+        self.engine.release(partitions);
+        self.assignment.revoked(partitions);
+        if let Err(setback) = written {
+            self.go_back(setback);
+        }
+    }
+
+    /// As the worker's loop answers a setback.
+    pub(super) fn go_back(&mut self, setback: Setback) {
+        assert!(!matches!(setback, Setback::Fatal(_)), "{setback:?}");
+        trace(|| format!("{:x} goes back: {setback:?}", self.instance));
+        self.assignment
+            .go_back(&setback, self.batch.progress(), instant());
+        self.batch.clear();
+        self.engine.go_back();
+        self.expiry.go_back();
+    }
+}
+
+/// The monotonic clock of a schedule.
+fn instant() -> Instant {
+    thread_local! {
+        static BASE: Instant = Instant::now();
+    }
+    let passed = u64::try_from(now() - START).unwrap();
+    BASE.with(|base| *base + Duration::from_millis(passed))
+}

@@ -1,0 +1,581 @@
+//! Random schedules: several workers on one store and one log, under kills, pauses, lost replies, forgotten writes, cut
+//! logs and spoilt keys, driving the decisions of production, against a plain list of records.
+//!
+//! `TIDEMILL_SEEDS` is the number of schedules, `TIDEMILL_SEED` runs one alone.
+
+mod log;
+mod member;
+mod oracle;
+
+use crate::relapse::{Relapse, relapse};
+use crate::setback::Setback;
+use crate::store::memory::{Fault, Memory};
+use log::{Kind, Record, Shared};
+use member::Member;
+use oracle::{Totals, WINDOW_MS};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The time at which every schedule begins (epoch ms).
+const START: i64 = 1_790_000_000_000;
+const USERS: usize = 6;
+const STEPS: usize = 160;
+/// Rounds in which a schedule has to come to rest once nothing goes wrong any more.
+const ROUNDS: usize = 900;
+/// The seeds within which every relapse has to be found.
+const SEEDS: u64 = 2_000;
+
+thread_local! {
+    static NOW: Cell<i64> = const { Cell::new(START) };
+    /// What happens is printed: one schedule runs alone.
+    static TRACED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Prints what happens in a schedule that runs alone.
+fn trace(what: impl FnOnce() -> String) {
+    if TRACED.get() {
+        println!("{:>8} {}", now() - START, what());
+    }
+}
+
+/// The wall clock of a schedule.
+fn now() -> i64 {
+    NOW.get()
+}
+
+/// Numbers from a seed (SplitMix64, Steele, Lea and Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    /// True once in so many times.
+    fn chance(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}
+
+/// One schedule.
+struct Schedule {
+    random: Random,
+    log: Shared,
+    memory: Memory,
+    members: Vec<Member>,
+    /// The member that each partition is assigned to.
+    group: Vec<usize>,
+    /// Members that stand still, with partitions that were given to others meanwhile.
+    paused: Vec<Option<Vec<i32>>>,
+    letters: BTreeSet<(i32, i64)>,
+    /// A partition whose warm-up has ended too early.
+    early: Option<i32>,
+}
+
+impl Schedule {
+    fn new(seed: u64) -> Self {
+        NOW.set(START);
+        let mut schedule = Self {
+            random: Random(seed),
+            log: Shared::default(),
+            memory: Memory::default(),
+            members: Vec::new(),
+            group: Vec::new(),
+            paused: Vec::new(),
+            letters: BTreeSet::new(),
+            early: None,
+        };
+        schedule.memory.set_now(START);
+        for _ in 0..2 + schedule.random.below(2) {
+            schedule.hire();
+        }
+        for _ in 0..2 + schedule.random.below(2) {
+            schedule.grow();
+        }
+        schedule
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        for _ in 0..STEPS {
+            self.step();
+        }
+        if let Some(partition) = self.early {
+            return Err(format!(
+                "the warm-up of partition {partition} has ended too early"
+            ));
+        }
+        self.rest()?;
+        self.check()
+    }
+
+    fn hire(&mut self) {
+        let member = Member::new(self.random.next(), &self.log, &self.memory);
+        self.members.push(member);
+        self.paused.push(None);
+    }
+
+    fn grow(&mut self) {
+        let partition = self.group.len();
+        self.log
+            .0
+            .borrow_mut()
+            .partitions
+            .push(log::Partition::default());
+        let member = self.random.below(self.members.len());
+        self.group.push(member);
+        self.assign(member, partition);
+    }
+
+    fn assign(&mut self, member: usize, partition: usize) {
+        let id = partition as i32;
+        match &mut self.paused[member] {
+            // It learns of it when it goes on; what it had before was lost meanwhile.
+            Some(lost) => lost.push(id),
+            None => self.members[member].assignment.assigned(&[id]),
+        }
+    }
+
+    fn advance(&mut self, millis: i64) {
+        NOW.set(now() + millis);
+        self.memory.set_now(now());
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..30 => self.write(),
+            30..72 => self.work(),
+            72..80 => {
+                let millis = 1 + self.random.below(4_000) as i64;
+                self.advance(millis);
+            }
+            80..82 => {
+                let millis = self.random.below(WINDOW_MS as usize / 2) as i64;
+                self.advance(millis);
+            }
+            82..87 => self.rebalance(),
+            87..91 => self.disturb(),
+            91..95 => self.pause(),
+            95..97 => self.kill(),
+            _ => self.cut(),
+        }
+    }
+
+    /// Writes some records.
+    fn write(&mut self) {
+        for _ in 0..1 + self.random.below(5) {
+            let user = self.random.below(USERS);
+            let partitions = self.group.len();
+            let partition = match self.random.chance(5) {
+                true => self.random.below(partitions),
+                false => user % partitions,
+            };
+            let mut record = Record {
+                time: now(),
+                user: format!("u{user}"),
+                kind: Kind::Event(now() - self.random.below(WINDOW_MS as usize) as i64, 0),
+                original: None,
+                claim: self.random.chance(5),
+            };
+            match self.random.below(12) {
+                0 => record.kind = Kind::Erasure,
+                1 | 2 => record.kind = Kind::Bad,
+                3 | 4 => self.copy(partition, &mut record),
+                _ => {}
+            }
+            if let Kind::Event(time, _) = record.kind {
+                let amount = 1 + self.random.below(1000) as u32;
+                record.kind = Kind::Event(time, amount);
+            }
+            let mut topic = self.log.0.borrow_mut();
+            let own = &mut topic.partitions[partition];
+            trace(|| format!("{partition}/{} {record:?}", own.end()));
+            own.records.push(Some(record));
+            // A marker in the place of a record that was cut off could not be told from it.
+            if own.cuts.0 == 0 && self.random.chance(6) {
+                own.records.push(None);
+            }
+        }
+    }
+
+    /// Makes a record the copy of a young one, mended or not.
+    fn copy(&mut self, partition: usize, copy: &mut Record) {
+        let topic = self.log.0.borrow();
+        let own = &topic.partitions[partition];
+        let mut young: Vec<(i64, &Record)> = Vec::new();
+        let mut at = own.start;
+        while let Some((offset, record)) = own.next(at) {
+            if record.time > now() - 300_000 && record.original.is_none() {
+                young.push((offset, record));
+            }
+            at = offset + 1;
+        }
+        // Mostly of those that could not be used.
+        let bad = young.iter().filter(|(_, record)| record.kind == Kind::Bad);
+        let bad: Vec<_> = bad.copied().collect();
+        let from = if bad.is_empty() || self.random.chance(4) {
+            &young
+        } else {
+            &bad
+        };
+        if from.is_empty() {
+            return;
+        }
+        let (offset, record) = from[self.random.below(from.len())];
+        if record.kind == Kind::Erasure {
+            return;
+        }
+        copy.user.clone_from(&record.user);
+        copy.original = Some(offset);
+        if self.random.chance(5) {
+            copy.kind = Kind::Bad;
+        }
+    }
+
+    /// Has members go on.
+    fn work(&mut self) {
+        for _ in 0..1 + self.random.below(4) {
+            let member = self.random.below(self.members.len());
+            // One that stands still may get a word in between.
+            if self.paused[member].is_none() || self.random.chance(8) {
+                self.members[member].turn(&mut self.random);
+                self.letters.extend(self.members[member].take_letters());
+                self.early = self.early.or(self.members[member].warm_too_early());
+            }
+        }
+    }
+
+    /// Gives a partition to another member.
+    fn rebalance(&mut self) {
+        let partition = self.random.below(self.group.len());
+        let member = self.random.below(self.members.len());
+        let before = std::mem::replace(&mut self.group[partition], member);
+        let id = partition as i32;
+        match &mut self.paused[before] {
+            Some(lost) => lost.push(id),
+            None => {
+                let lost = self.random.chance(4);
+                self.members[before].revoked(&[id], lost);
+            }
+        }
+        trace(|| format!("partition {partition} goes from {before} to {member}"));
+        self.assign(member, partition);
+        if self.random.chance(3) {
+            let member = self.random.below(self.members.len());
+            self.members[member].unblock();
+        }
+    }
+
+    /// Something happens to the store.
+    fn disturb(&mut self) {
+        let member = self.random.below(self.members.len());
+        let partition = self.random.below(self.group.len());
+        let user = self.random.below(USERS);
+        let memory = &self.memory;
+        let what = self.random.below(8);
+        trace(|| format!("disturb {what}: member {member}, partition {partition}, user {user}"));
+        match what {
+            0 | 1 => self.members[member]
+                .engine
+                .lease()
+                .door()
+                .fail(Fault::ReplyLost),
+            2 => self.members[member]
+                .engine
+                .lease()
+                .door()
+                .fail(Fault::RequestLost),
+            3 | 4 => memory.forget(1 + self.random.below(4)),
+            5 => memory.remove(&format!("position:t:{partition}")),
+            6 => memory.put(&format!("window:u{user}"), b"hello"),
+            _ => {
+                if self.random.chance(3) {
+                    memory.names("").iter().for_each(|name| memory.remove(name));
+                }
+            }
+        }
+    }
+
+    /// A member stands still, or goes on, perhaps to learn that it has lost partitions.
+    fn pause(&mut self) {
+        let member = self.random.below(self.members.len());
+        match self.paused[member].take() {
+            None => {
+                trace(|| format!("member {member} stands still"));
+                self.paused[member] = Some(Vec::new());
+            }
+            Some(lost) => self.wake(member, &lost),
+        }
+    }
+
+    fn wake(&mut self, member: usize, lost: &[i32]) {
+        trace(|| format!("member {member} goes on, lost {lost:?}"));
+        if !lost.is_empty() {
+            self.members[member].revoked(lost, true);
+        }
+        let of_member = |id: &&i32| self.group[**id as usize] == member;
+        let back: Vec<i32> = lost.iter().filter(of_member).copied().collect();
+        self.members[member].assignment.assigned(&back);
+    }
+
+    /// A member is killed, and another takes its place.
+    fn kill(&mut self) {
+        let member = self.random.below(self.members.len());
+        trace(|| format!("member {member} is killed"));
+        if self.random.chance(2) {
+            // What it has sent arrives all the same.
+            self.members[member].engine.lease().door().deliver();
+        }
+        let instance = self.random.next();
+        self.members[member] = Member::new(instance, &self.log, &self.memory);
+        self.paused[member] = None;
+        let group = self.group.iter().zip(0..);
+        let own: Vec<i32> = group
+            .filter(|(own, _)| **own == member)
+            .map(|(_, id)| id)
+            .collect();
+        self.members[member].assignment.assigned(&own);
+    }
+
+    /// Something happens to the log.
+    fn cut(&mut self) {
+        let partition = self.random.below(self.group.len());
+        let what = self.random.below(10);
+        trace(|| format!("cut {what} of partition {partition}"));
+        match what {
+            0..5 => {
+                let mut topic = self.log.0.borrow_mut();
+                let own = &mut topic.partitions[partition];
+                // Where a cut log has lost its start too, nothing is left to tell it from the one before.
+                let left = if own.cuts.0 > 0 {
+                    0
+                } else {
+                    (own.end() - own.start) as usize
+                };
+                own.start += self.random.below(left / 2 + 1) as i64;
+            }
+            5..7 => {
+                let mut topic = self.log.0.borrow_mut();
+                let own = &mut topic.partitions[partition];
+                let left = (own.end() - own.start) as usize;
+                let gone = self.random.below(left / 2 + 1);
+                let end = own.records.len() - gone;
+                // Not an erasure: it may have been applied, and is then remembered without its record.
+                let erasure = |record: &Option<Record>| {
+                    record
+                        .as_ref()
+                        .is_some_and(|record| record.kind == Kind::Erasure)
+                };
+                let last = own.records.iter().rposition(erasure);
+                own.records
+                    .truncate(end.max(last.map_or(0, |last| last + 1)));
+                own.cuts = (own.cuts.0 + 1, own.end());
+                drop(topic);
+                self.advance(1);
+                self.write();
+            }
+            7 if self.group.len() < 5 => self.grow(),
+            8 => {
+                let mut topic = self.log.0.borrow_mut();
+                topic.made += 1;
+                topic
+                    .partitions
+                    .iter_mut()
+                    .for_each(|own| *own = log::Partition::default());
+                drop(topic);
+                self.advance(1);
+                self.write();
+                // Those that stand still find out at their next look at the store or the log.
+                for (member, paused) in self.members.iter_mut().zip(&self.paused) {
+                    if paused.is_none() {
+                        member.go_back(Setback::TopicMadeAnew);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing goes wrong any more, and all records are applied.
+    fn rest(&mut self) -> Result<(), String> {
+        trace(|| "nothing goes wrong any more".to_owned());
+        for member in 0..self.members.len() {
+            if let Some(lost) = self.paused[member].take() {
+                self.wake(member, &lost);
+            }
+            self.members[member].go_back(Setback::TopicMadeAnew);
+        }
+        let mut rounds_at_rest = 0;
+        for _ in 0..ROUNDS {
+            self.advance(100);
+            for member in &mut self.members {
+                member.unblock();
+                member.turn(&mut self.random);
+                self.letters.extend(member.take_letters());
+            }
+            let at_rest = self.members.iter().all(Member::is_at_rest);
+            rounds_at_rest = if at_rest { rounds_at_rest + 1 } else { 0 };
+            if rounds_at_rest == 25 {
+                return Ok(());
+            }
+        }
+        for member in &self.members {
+            trace(|| member.describe());
+        }
+        Err("it does not come to rest".into())
+    }
+
+    /// Every user is as the plain list of records says, and every record that cannot be used has its letter.
+    fn check(&self) -> Result<(), String> {
+        let topic = self.log.0.borrow();
+        for user in (0..USERS).map(|user| format!("u{user}")) {
+            let hash = self.memory.hash(&format!("features:{user}"));
+            let number = |name: &str| hash.get(name).and_then(|text| text.parse::<i64>().ok());
+            let found = Totals {
+                count: number("events").unwrap_or(0) as u64,
+                sum: number("spend").unwrap_or(0) as u64,
+            };
+            // A hash is rewritten within a second after an event has left the window.
+            let until = number("_valid_until").unwrap_or(i64::MAX);
+            let at = now().min(until - 1);
+            let expected = oracle::totals(&topic, &user, at, i64::MIN, true);
+            let wrong =
+                |why: &str| Err(format!("{user}: {why}: {hash:?}, but {expected:?} at {at}"));
+            if until.saturating_add(1000) <= now() {
+                return wrong("not valid any more");
+            }
+            if number("_as_of").is_some_and(|as_of| as_of > now()) {
+                return wrong("not valid yet");
+            }
+            match number("_complete_from") {
+                None => {
+                    let left = oracle::left(&topic, &user, at, i64::MIN);
+                    trace(|| format!("{user}: {found:?} of {expected:?}, {left:?} left"));
+                    trace(|| oracle::describe(&topic, &user, at));
+                    // Nobody knows of events that are deleted before they are read, if there are no others.
+                    let unknown = found.count == 0 || oracle::is_mixed(&topic, &user);
+                    let low = found.count < left.count || found.sum < left.sum;
+                    let most = match unknown {
+                        true => oracle::totals(&topic, &user, at, i64::MIN, false),
+                        false => expected,
+                    };
+                    let copies = oracle::copies(&topic, &user);
+                    let (count, sum) = (most.count + copies.count, most.sum + copies.sum);
+                    let high = found.count > count || found.sum > sum;
+                    let exact = !unknown && copies.count == 0;
+                    if low || high || (found != expected && exact) {
+                        return wrong("wrong");
+                    }
+                }
+                Some(since) => {
+                    let least = match oracle::is_mixed(&topic, &user) {
+                        true => oracle::left(&topic, &user, at, since),
+                        false => oracle::totals(&topic, &user, at, since, true),
+                    };
+                    let most = oracle::totals(&topic, &user, at, i64::MIN, false);
+                    let copies = oracle::copies(&topic, &user);
+                    let (count, sum) = (most.count + copies.count, most.sum + copies.sum);
+                    let low = found.count < least.count || found.sum < least.sum;
+                    trace(|| format!("{user}: {found:?} of at least {least:?}, at most {most:?}"));
+                    trace(|| oracle::describe(&topic, &user, at));
+                    if low || found.count > count || found.sum > sum {
+                        return wrong("wrong beside what is missing");
+                    }
+                }
+            }
+        }
+        for (partition, own) in topic.partitions.iter().enumerate() {
+            let mut at = own.start;
+            while let Some((offset, record)) = own.next(at) {
+                let place = (partition as i32, offset);
+                let young = record.time > now() - WINDOW_MS;
+                let original = record.original.is_none();
+                if record.kind == Kind::Bad && original && young && !self.letters.contains(&place) {
+                    return Err(format!("no dead letter of {place:?}"));
+                }
+                at = offset + 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a schedule, and says what went wrong.
+fn run(seed: u64) -> Result<(), String> {
+    let run = || Schedule::new(seed).run();
+    let panicked = |_| Err("it panicked".to_owned());
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(panicked)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+#[test]
+fn no_schedule_leaves_a_user_wrong() {
+    if let Some(seed) = number("TIDEMILL_SEED") {
+        TRACED.set(true);
+        return Schedule::new(seed).run().unwrap();
+    }
+    let seeds = number("TIDEMILL_SEEDS").unwrap_or(SEEDS);
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let found: Vec<String> = std::thread::scope(|scope| {
+        let search = |thread: u64| {
+            let own = (thread..seeds).step_by(threads as usize);
+            let failed = own.filter_map(|seed| Some(format!("seed {seed}: {}", run(seed).err()?)));
+            failed.take(3).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..threads)
+            .map(|own| scope.spawn(move || search(own)))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert!(
+        found.is_empty(),
+        "TIDEMILL_SEED=<seed> runs one alone: {found:#?}"
+    );
+}
+
+fn is_found(fault: Relapse) {
+    relapse(Some(fault));
+    let found = (0..SEEDS).find_map(|seed| Some((seed, run(seed).err()?)));
+    relapse(None);
+    let (seed, wrong) = found.unwrap_or_else(|| panic!("{fault:?} is not found"));
+    println!("{fault:?}: seed {seed}: {wrong}");
+}
+
+#[test]
+fn a_partition_rebuilt_alone_is_found() {
+    is_found(Relapse::RebuiltAlone);
+}
+
+#[test]
+fn a_warm_up_that_ends_while_blocked_is_found() {
+    is_found(Relapse::WarmWhileBlocked);
+}
+
+#[test]
+fn a_forgotten_erasure_is_found() {
+    is_found(Relapse::ErasureForgotten);
+}
+
+#[test]
+fn a_rebuild_for_ever_is_found() {
+    is_found(Relapse::RebuiltForever);
+}
+
+#[test]
+fn a_missed_fence_is_found() {
+    is_found(Relapse::MissedFence);
+}

@@ -1,0 +1,184 @@
+//! The intake of a worker: records come in, claims are resolved, and what cannot be used goes to the dead letters.
+//!
+//! - `take`: the decision about one record
+
+mod take;
+
+pub(crate) use take::{Incoming, Taken, take, turn};
+
+use crate::assignment::{Assignment, Turn};
+use crate::batch::{Batch, LONGEST_TAKE};
+use crate::engine::Engine;
+use crate::rejections::Rejections;
+use crate::setback::Setback;
+use crate::store::Door;
+use std::time::{Duration, Instant};
+use tidemill_core::claim::{Fetches, Held, Resolver, is_claim};
+use tidemill_core::kafka::{Consumer, DeadLetters, Producer, Record};
+use tidemill_core::record::Reject;
+use tidemill_core::record::resent::Original;
+
+/// How long dead letters may take to be acknowledged before their batch is done again.
+const LETTERS: Duration = Duration::from_secs(4);
+/// Records between two looks at the clock.
+const LOOK: usize = 64;
+
+/// Takes the records of a worker.
+pub(crate) struct Intake {
+    fetches: Fetches,
+    blocked: Held,
+    letters: DeadLetters,
+    producer: Producer,
+    /// Rejects whose dead letters are not acknowledged yet.
+    unacknowledged: Vec<Reject>,
+    rejections: Rejections,
+    /// The time at which the batch's first record came.
+    begun: Option<Instant>,
+    late: bool,
+}
+
+impl Intake {
+    /// An intake without records.
+    pub(crate) fn new(
+        resolver: Resolver,
+        blocked: Held,
+        letters: DeadLetters,
+        producer: Producer,
+    ) -> Self {
+        Self {
+            fetches: Fetches::new(resolver),
+            blocked,
+            letters,
+            producer,
+            unacknowledged: Vec::new(),
+            rejections: Rejections::default(),
+            begun: None,
+            late: false,
+        }
+    }
+
+    /// Takes a record into the batch.
+    pub(crate) fn record<D: Door>(
+        &mut self,
+        consumer: &Consumer,
+        record: &Record<'_>,
+        (assignment, engine, batch): (&mut Assignment, &mut Engine<D>, &mut Batch),
+    ) -> Result<(), Setback> {
+        let (partition, offset) = (record.partition(), record.offset());
+        if self.blocked.any() && self.blocked.contains(partition) {
+            return Ok(());
+        }
+        let topic = consumer.topic();
+        let incoming = Incoming {
+            partition,
+            offset,
+            timestamp: record.timestamp(),
+            key: record.key(),
+            value: record.value(),
+            original: Original::of(record.headers(), topic, partition, offset),
+        };
+        if turn(&incoming, assignment)? == Turn::Past {
+            return Ok(());
+        }
+        self.rejections.read();
+        let content = match self.fetches.resolve(partition, incoming.value) {
+            Ok(content) => content,
+            Err(error) => {
+                let blocked = self.blocked.hold(consumer, partition, &error);
+                return blocked.map_err(Setback::Fatal);
+            }
+        };
+        let value = content.of(incoming.value);
+        let taken = take(&incoming, value, (assignment, engine, &mut *batch));
+        if let Taken::Rejected {
+            reject,
+            letter: true,
+        } = taken
+        {
+            let sent = self.letters.send(&self.producer, record, &reject);
+            sent.map_err(|error| Setback::DeadLetters(error.to_string()))?;
+            self.unacknowledged.push(reject);
+        }
+        self.look(batch, is_claim(incoming.value));
+        Ok(())
+    }
+
+    /// Looks at the clock now and then, and after a claim, whose object takes time.
+    fn look(&mut self, batch: &Batch, claim: bool) {
+        if self.begun.is_none() || claim || batch.records().is_multiple_of(LOOK) {
+            let begun = *self.begun.get_or_insert_with(Instant::now);
+            self.late = begun.elapsed() >= LONGEST_TAKE;
+        }
+    }
+
+    /// Tells if the batch has taken records for as long as it may.
+    pub(crate) fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// Notes that all records of a partition's log have come. A blocked partition's come again.
+    pub(crate) fn ended(&self, partition: i32, assignment: &mut Assignment) {
+        ended(partition, self.blocked.contains(partition), assignment);
+    }
+
+    /// Has blocked partitions read again whose time has come.
+    pub(crate) fn retry(
+        &mut self,
+        consumer: &Consumer,
+        assignment: &Assignment,
+    ) -> Result<(), Setback> {
+        if !self.blocked.any() {
+            return Ok(());
+        }
+        let next = |id| assignment.get(id).map(|own| own.next());
+        let retried = self.blocked.retry(consumer, next);
+        retried.map_err(|error| Setback::Brokers(format!("{error:#}")))
+    }
+
+    /// Unblocks partitions that go, or go on elsewhere.
+    pub(crate) fn unblock(
+        &mut self,
+        consumer: &Consumer,
+        partitions: &[i32],
+    ) -> Result<(), Setback> {
+        let unblocked = self.blocked.forget(consumer, partitions);
+        unblocked.map_err(Setback::Fatal)
+    }
+
+    /// Waits until the dead letters of the batch are acknowledged, before it is committed.
+    pub(crate) fn acknowledge(&mut self) -> Result<(), Setback> {
+        (self.begun, self.late) = (None, false);
+        if self.unacknowledged.is_empty() {
+            return Ok(());
+        }
+        let acknowledged = self.producer.flush(LETTERS);
+        acknowledged.map_err(|error| Setback::DeadLetters(format!("{error:#}")))?;
+        for reject in self.unacknowledged.drain(..) {
+            self.letters.count(reject.reason);
+            self.rejections.add(reject);
+        }
+        Ok(())
+    }
+
+    /// What was rejected with a dead letter.
+    pub(crate) fn rejections(&mut self) -> &mut Rejections {
+        &mut self.rejections
+    }
+
+    /// Forgets the batch.
+    pub(crate) fn go_back(&mut self) {
+        self.unacknowledged.clear();
+        (self.begun, self.late) = (None, false);
+    }
+}
+
+/// Notes that all records of a partition's log have come, unless it is blocked.
+pub(crate) fn ended(partition: i32, blocked: bool, assignment: &mut Assignment) {
+    use crate::relapse::{Relapse, relapsed};
+    if blocked && !relapsed(Relapse::WarmWhileBlocked) {
+        return;
+    }
+    if let Some(own) = assignment.get_mut(partition) {
+        own.ended();
+    }
+}

@@ -1,0 +1,112 @@
+//! From a record to a change in the batch, or a rejection. It decides, and sends nothing.
+
+use crate::assignment::{Assignment, OwnedPartition, Turn};
+use crate::batch::{Batch, Change};
+use crate::engine::Engine;
+use crate::setback::Setback;
+use crate::store::{Door, fingerprint};
+use crate::users::Place;
+use tidemill_core::record::Reject;
+use tidemill_core::record::resent::Original;
+use tidemill_core::record::user_event::{self, UserRecord};
+
+/// A record with its coordinates.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// The Kafka timestamp (epoch ms).
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    /// The record that it is a copy of.
+    pub(crate) original: Option<Original>,
+}
+
+/// What became of a record.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is in the batch, or was applied before, or a copy of a record that counts.
+    Done,
+    /// It cannot be used; with a dead letter if there is none of it yet.
+    Rejected { reject: Reject, letter: bool },
+}
+
+/// The place of a record in the order of its partition; the past for partitions of others.
+///
+/// Errors: the log is another one than the one that was applied.
+pub(crate) fn turn(incoming: &Incoming<'_>, assignment: &mut Assignment) -> Result<Turn, Setback> {
+    let Incoming {
+        partition,
+        offset,
+        timestamp,
+        key,
+        value,
+        ..
+    } = *incoming;
+    let Some(own) = assignment.get_mut(partition) else {
+        return Ok(Turn::Past);
+    };
+    match own.turn(offset, || fingerprint(timestamp, key, value)) {
+        Turn::OtherLog => Err(Setback::OtherLog(partition)),
+        turn => Ok(turn),
+    }
+}
+
+/// Takes a record into the batch. `content` is its value, or the object that it stands for.
+pub(crate) fn take<D: Door>(
+    incoming: &Incoming<'_>,
+    content: Result<Option<&[u8]>, Reject>,
+    (assignment, engine, batch): (&mut Assignment, &mut Engine<D>, &mut Batch),
+) -> Taken {
+    let Incoming {
+        partition,
+        offset,
+        timestamp,
+        key,
+        value,
+        original,
+    } = *incoming;
+    let Some(own) = assignment.get_mut(partition) else {
+        return Taken::Done;
+    };
+    let place = Place {
+        partition,
+        incarnation: own.position().building.incarnation,
+        offset,
+        time: timestamp.unwrap_or(i64::MIN),
+    };
+    own.take(offset, timestamp);
+    batch.record(place, timestamp, key, value);
+    let original = match original.map(|original| original.within(partition)) {
+        None => None,
+        Some(Ok(original)) if own.rejects().admit(original, offset) => Some(original),
+        Some(Ok(_)) => return Taken::Done,
+        Some(Err(reject)) => return rejected(own, offset, None, reject),
+    };
+    let begin = batch.entries().len();
+    let decoded = content.and_then(|content| {
+        let definitions = &engine.rules().definitions;
+        user_event::decode(definitions, key, content, timestamp, batch.entries())
+    });
+    let (user, change) = match decoded {
+        Ok(UserRecord::Event { user, .. }) => (user, Change::Event(begin as u32)),
+        Ok(UserRecord::Erasure { user }) => (user, Change::Erasure),
+        Err(reject) => return rejected(own, offset, original, reject),
+    };
+    if own.position().ahead.is_some() && offset < own.position().reached(&user) {
+        batch.entries().truncate(begin);
+        return Taken::Done;
+    }
+    let user = engine.touch(batch, &user, partition);
+    batch.change(user, place, change);
+    Taken::Done
+}
+
+fn rejected(own: &mut OwnedPartition, offset: i64, original: Option<i64>, reject: Reject) -> Taken {
+    let letter = match original {
+        Some(original) => own.rejects().reject_copy(original),
+        None => own.rejects().reject(offset),
+    };
+    Taken::Rejected { reject, letter }
+}

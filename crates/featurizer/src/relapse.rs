@@ -1,0 +1,46 @@
+//! Faults of the past that tests can bring back, to show that the schedule test finds them.
+
+/// A fault of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relapse {
+    /// A partition is rebuilt without those it shares users with.
+    RebuiltAlone,
+    /// The end of a log is believed for a partition that is blocked.
+    WarmWhileBlocked,
+    /// Erasures cover nothing in other partitions.
+    ErasureForgotten,
+    /// A window that cannot be read is a reason to rebuild even when the log has just been read.
+    RebuiltForever,
+    /// The stored positions are not compared with those written last.
+    MissedFence,
+}
+
+/// Tells if a test has brought a fault back.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) const fn relapsed(_: Relapse) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(crate) use in_tests::{relapse, relapsed};
+
+#[cfg(test)]
+mod in_tests {
+    use super::Relapse;
+    use std::cell::Cell;
+
+    thread_local! {
+        static PRESENT: Cell<Option<Relapse>> = const { Cell::new(None) };
+    }
+
+    /// Brings a fault back on this thread, or none.
+    pub(crate) fn relapse(fault: Option<Relapse>) {
+        PRESENT.set(fault);
+    }
+
+    /// Tells if a test has brought a fault back.
+    pub(crate) fn relapsed(fault: Relapse) -> bool {
+        PRESENT.get() == Some(fault)
+    }
+}

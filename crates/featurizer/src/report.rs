@@ -1,0 +1,197 @@
+//! What a worker says about itself: metrics, readiness, warnings, and how far a warm-up is.
+
+use crate::assignment::Assignment;
+use crate::engine::{Engine, Tally};
+use crate::expiry::Expiry;
+use crate::rejections::{Rejection, Rejections};
+use crate::setback::Setback;
+use crate::store::Redis;
+use crate::surroundings::Surroundings;
+use crate::warm_up::WarmUp;
+use metrics::{counter, gauge, histogram};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidemill_core::health::{Health, Part};
+use tidemill_core::kafka::Consumer;
+use tidemill_core::metric::stage;
+
+/// The pause between two reports to the group and the admin pages.
+const REPORT: Duration = Duration::from_secs(1);
+/// The pause between two warnings of one kind.
+const WARNINGS: Duration = Duration::from_secs(10);
+
+/// Brings metrics and readiness up to date.
+pub(crate) struct Report {
+    number: usize,
+    part: Part,
+    warm_up: Arc<WarmUp>,
+    warned: BTreeMap<&'static str, Instant>,
+    surroundings: Surroundings,
+    reported: Instant,
+}
+
+impl Report {
+    /// The report of worker `number`.
+    pub(crate) fn new(
+        number: usize,
+        health: &Arc<Health>,
+        warm_up: Arc<WarmUp>,
+        surroundings: Surroundings,
+    ) -> Self {
+        Self {
+            number,
+            part: health.part(format!("worker {number}")),
+            warm_up,
+            warned: BTreeMap::new(),
+            surroundings,
+            reported: Instant::now(),
+        }
+    }
+
+    /// The worker goes back.
+    pub(crate) fn setback(&mut self, setback: &Setback, assignment: &Assignment) {
+        let reason = setback.reason();
+        if setback.is_normal() {
+            tracing::info!(reason, "going back to the stored positions");
+        } else {
+            tracing::warn!(reason, "going back to the stored positions");
+        }
+        counter!("tidemill_interruptions_total").increment(1);
+        self.part.failed(reason);
+        self.readiness(assignment);
+    }
+
+    /// Retention has deleted records that were never applied.
+    pub(crate) fn lost(&self, records: i64) {
+        counter!("tidemill_lost_records_total").increment(records.unsigned_abs());
+    }
+
+    /// The engine has done this.
+    pub(crate) fn tally(&mut self, tally: Tally) {
+        counter!("tidemill_records_total").increment(tally.records as u64);
+        counter!("tidemill_user_writes_total").increment(tally.users as u64);
+        counter!("tidemill_steps_total").increment(tally.transactions as u64);
+        counter!("tidemill_user_loads_total").increment(tally.loads as u64);
+        for fresh in tally.fresh {
+            histogram!("tidemill_freshness_seconds").record(fresh as f64 / 1000.0);
+        }
+        for [load, apply, write] in tally.stages {
+            stage("load", load);
+            stage("apply", apply);
+            stage("write", write);
+        }
+        if tally.adopted > 0 {
+            counter!("tidemill_adopted_users_total").increment(tally.adopted);
+            self.warn("adopted", || {
+                tracing::warn!(
+                    users = tally.adopted,
+                    "users came in another partition than before: were partitions added, or do producers partition \
+                     differently?"
+                );
+            });
+        }
+        if let Some(error) = tally.error {
+            counter!("tidemill_refused_commands_total").increment(tally.refused as u64);
+            self.warn("refused", || {
+                tracing::error!(
+                    commands = tally.refused,
+                    error,
+                    "Redis refused hashes: does another program keep something under these keys?"
+                );
+            });
+        }
+    }
+
+    /// The intake has rejected records, each with a dead letter.
+    pub(crate) fn rejected(&self, rejections: &mut Rejections) {
+        let (all, told) = rejections.due(Instant::now());
+        for (reason, Rejection { records, example }) in told {
+            tracing::warn!(
+                reason,
+                records,
+                of = all,
+                example,
+                "records cannot be used and lie among the dead letters: mend their producer or --features, then send \
+                 them back"
+            );
+        }
+    }
+
+    /// Tells metrics, admin pages and the group how far the worker is, once a second; and looks at what others do to the
+    /// topic and the group.
+    pub(crate) fn tell(
+        &mut self,
+        (consumer, assignment, engine): (&Consumer, &Assignment, &Engine<Redis>),
+        expiry: &Expiry,
+    ) -> Result<(), Setback> {
+        if self.reported.elapsed() < REPORT {
+            return Ok(());
+        }
+        self.reported = Instant::now();
+        let worker = self.number.to_string();
+        let gauge = |name: &'static str, value: f64| {
+            gauge!(name, "worker" => worker.clone()).set(value);
+        };
+        let (users, bytes) = engine.cached();
+        gauge("tidemill_cached_users", users as f64);
+        gauge("tidemill_cached_bytes", (bytes + assignment.bytes()) as f64);
+        gauge("tidemill_decay_backlog", expiry.backlog() as f64);
+        self.readiness(assignment);
+        consumer.commit_hint(&assignment.positions());
+        self.surroundings.look()
+    }
+
+    /// Brings readiness up to date with the state of the partitions.
+    pub(crate) fn readiness(&mut self, assignment: &Assignment) {
+        if !assignment.is_failing() {
+            self.part.succeeded();
+        }
+        match obstacle(assignment) {
+            Some(obstacle) => self.part.unready(obstacle),
+            None => self.part.ready(),
+        }
+        match warm_up(assignment) {
+            (_, 0) => self.warm_up.done(self.number),
+            (done, all) => {
+                let (done, all) = (done.unsigned_abs(), all.unsigned_abs());
+                self.warm_up.report(self.number, done, all);
+            }
+        }
+    }
+
+    /// Warns, unless it has warned of the same a moment ago.
+    fn warn(&mut self, kind: &'static str, warning: impl FnOnce()) {
+        let now = Instant::now();
+        let last = self.warned.get(kind);
+        if last.is_none_or(|last| now - *last > WARNINGS) {
+            self.warned.insert(kind, now);
+            warning();
+        }
+    }
+}
+
+/// What keeps a worker from being ready beside a failure, if anything does.
+fn obstacle(assignment: &Assignment) -> Option<String> {
+    if !assignment.has_joined() {
+        return Some("joining the group".into());
+    }
+    if assignment.waiting() > 0 {
+        return Some("waiting for the positions of its partitions".into());
+    }
+    let unsettled = assignment.owned().filter(|(_, own)| !own.is_settled());
+    let unsettled = unsettled.count();
+    if unsettled == 0 {
+        return None;
+    }
+    Some(match warm_up(assignment) {
+        (_, 0) => format!("writing the hashes of {unsettled} partitions"),
+        (done, all) => format!("warming up {unsettled} partitions, {} %", done * 100 / all),
+    })
+}
+
+/// Offsets that warm-ups have applied, of how many.
+fn warm_up(assignment: &Assignment) -> (i64, i64) {
+    let warm_ups = assignment.owned().filter_map(|(_, own)| own.warm_up());
+    warm_ups.fold((0, 0), |(done, all), own| (done + own.0, all + own.1))
+}

@@ -1,0 +1,56 @@
+//! The door to the store: RESP commands go in, answers come out. Redis is behind it, and in tests a map in memory.
+
+use super::connection::Lost;
+use super::resp::Pack;
+use redis::{RedisError, Value};
+
+/// A connection to a store that speaks RESP. It never reconnects on its own.
+pub trait Door {
+    /// Connects anew.
+    fn connect(&mut self) -> Result<(), Lost>;
+
+    /// Tells if there is a connection; it may turn out to be dead at its next use.
+    fn is_connected(&self) -> bool;
+
+    /// Drops the connection.
+    fn disconnect(&mut self);
+
+    /// Sends commands without waiting for their answers.
+    fn send(&mut self, commands: &[u8]) -> Result<(), Lost>;
+
+    /// Waits for the next answer. An error that the store answers is an answer.
+    fn receive(&mut self) -> Result<Value, Lost>;
+
+    /// Sends commands and waits for their answers; an error among them ends the connection.
+    fn ask(&mut self, pack: &Pack) -> Result<Vec<Value>, Lost> {
+        if pack.commands() == 0 {
+            return Ok(Vec::new());
+        }
+        self.send(pack.bytes())?;
+        let answers = (0..pack.commands()).map(|_| self.receive());
+        let answers = answers.collect::<Result<Vec<Value>, Lost>>()?;
+        let error = answers.iter().find_map(|answer| match answer {
+            Value::ServerError(error) => Some(Lost::from(RedisError::from(error.clone()))),
+            _ => None,
+        });
+        match error {
+            Some(lost) => {
+                self.disconnect();
+                Err(lost)
+            }
+            None => Ok(answers),
+        }
+    }
+}
+
+/// The texts in an answer, with `None` for nil; of an array, those of its elements.
+pub(super) fn texts(answer: Value) -> Vec<Option<Vec<u8>>> {
+    match answer {
+        Value::Array(values) => values.into_iter().flat_map(texts).collect(),
+        Value::BulkString(text) => vec![Some(text)],
+        Value::SimpleString(text) => vec![Some(text.into_bytes())],
+        Value::Int(number) => vec![Some(number.to_string().into_bytes())],
+        Value::Okay => vec![Some(b"OK".to_vec())],
+        _ => vec![None],
+    }
+}

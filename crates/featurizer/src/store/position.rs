@@ -1,0 +1,307 @@
+//! The stored position of a partition: how far it has been applied, by whom, and what its windows are built from.
+
+use std::fmt;
+use std::str::FromStr;
+use tidemill_core::kafka::TopicId;
+
+/// The name of one write of one worker: no two writes ever have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The worker, drawn at random when it starts.
+    pub instance: u64,
+    /// The number of its writes.
+    pub count: u64,
+}
+
+/// What the windows of a partition are built from. A rebuild begins a new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Building {
+    /// Drawn at random; stored windows of another epoch are void.
+    pub epoch: u32,
+    /// Drawn when the log was found to be another one than before; offsets of another incarnation mean nothing.
+    pub incarnation: u32,
+    /// Offset of the first record that the windows were built from.
+    pub begin: i64,
+    /// Fingerprint of the feature definitions.
+    pub definitions: String,
+    /// Kafka's id of the topic; `None` where the brokers do not tell it.
+    pub topic: Option<TopicId>,
+}
+
+/// The position of a partition, stored beside the windows of its users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The next offset to be applied.
+    pub offset: i64,
+    /// The write that stored it.
+    pub token: Token,
+    /// What the windows are built from.
+    pub building: Building,
+    /// Fingerprint of the record before `offset`, where one has been applied.
+    pub last: Option<u64>,
+    /// Below this offset the windows are being built up from the log, and no hash is written.
+    pub warm_until: Option<i64>,
+    /// Records before this Kafka time (epoch ms) were deleted from the log before they could be applied.
+    pub complete_from: Option<i64>,
+    /// The state of some user holds events of this partition and of others: none of these can be rebuilt alone.
+    pub mixed: bool,
+    /// The partition's expiries still hold users that must be looked at once, after a rebuild or a gap.
+    pub unswept: bool,
+    /// Some of the users are further already.
+    pub ahead: Option<Ahead>,
+}
+
+/// How far some of a partition's users have been applied beyond its position: a long batch is written in several
+/// transactions, and each takes a share of the users. After a crash in between, the rest follows record by record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// The next offset to be applied for the users that are ahead.
+    pub until: i64,
+    /// The users that are ahead: those whose [`share`] is below this.
+    pub done: u32,
+}
+
+/// A user's place in the order of a long batch, below 2^16. It must never change.
+pub fn share(user: &str) -> u32 {
+    (fingerprint(None, Some(user.as_bytes()), None) >> 48) as u32
+}
+
+impl Position {
+    /// The next offset to be applied for this user.
+    pub fn reached(&self, user: &str) -> i64 {
+        match self.ahead {
+            Some(Ahead { until, done }) if share(user) < done => until,
+            _ => self.offset,
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Token { instance, count } = self.token;
+        let Building {
+            epoch,
+            incarnation,
+            begin,
+            definitions,
+            topic,
+        } = &self.building;
+        write!(f, "offset={} token={instance:x}-{count}", self.offset)?;
+        write!(f, " epoch={epoch:x} log={incarnation:x} begin={begin}")?;
+        write!(f, " features={definitions}")?;
+        if let Some(topic) = topic {
+            write!(f, " topic={topic}")?;
+        }
+        if let Some(last) = self.last {
+            write!(f, " last={last:x}")?;
+        }
+        if let Some(until) = self.warm_until {
+            write!(f, " warm_until={until}")?;
+        }
+        if let Some(from) = self.complete_from {
+            write!(f, " complete_from={from}")?;
+        }
+        if let Some(Ahead { until, done }) = self.ahead {
+            write!(f, " ahead={until}:{done}")?;
+        }
+        let flags = [(self.mixed, " mixed=1"), (self.unswept, " unswept=1")];
+        let mut set = flags.iter().filter(|(set, _)| *set);
+        set.try_for_each(|(_, word)| f.write_str(word))
+    }
+}
+
+/// The fields of a position's text; a text with others is of another version, and read as none.
+const FIELDS: [&str; 13] = [
+    "offset",
+    "token",
+    "epoch",
+    "log",
+    "begin",
+    "features",
+    "topic",
+    "last",
+    "warm_until",
+    "complete_from",
+    "ahead",
+    "mixed",
+    "unswept",
+];
+
+impl FromStr for Position {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut values = [None; FIELDS.len()];
+        for word in text.split(' ') {
+            let (name, value) = word.split_once('=').ok_or(())?;
+            let field = FIELDS.iter().position(|field| *field == name).ok_or(())?;
+            values[field] = Some(value);
+        }
+        let [
+            offset,
+            token,
+            epoch,
+            incarnation,
+            begin,
+            definitions,
+            topic,
+            last,
+            warm_until,
+            complete_from,
+            ahead,
+            mixed,
+            unswept,
+        ] = values;
+        let (instance, count) = token.ok_or(())?.split_once('-').ok_or(())?;
+        let token = Token {
+            instance: u64::from_str_radix(instance, 16).map_err(drop)?,
+            count: decimal(count)?,
+        };
+        let building = Building {
+            epoch: hexadecimal(epoch)?,
+            incarnation: hexadecimal(incarnation)?,
+            begin: decimal(begin.ok_or(())?)?,
+            definitions: definitions.ok_or(())?.to_owned(),
+            topic: topic.map(str::parse).transpose().map_err(drop)?,
+        };
+        let last = last.map(|digits| u64::from_str_radix(digits, 16).map_err(drop));
+        let ahead = ahead.map(|pair| {
+            let (until, done) = pair.split_once(':').ok_or(())?;
+            let (until, done) = (decimal(until)?, decimal(done)?);
+            Ok::<_, ()>(Ahead { until, done })
+        });
+        Ok(Self {
+            offset: decimal(offset.ok_or(())?)?,
+            token,
+            building,
+            last: last.transpose()?,
+            warm_until: warm_until.map(decimal).transpose()?,
+            complete_from: complete_from.map(decimal).transpose()?,
+            mixed: mixed.is_some(),
+            unswept: unswept.is_some(),
+            ahead: ahead.transpose()?,
+        })
+    }
+}
+
+fn decimal<Number: FromStr>(digits: &str) -> Result<Number, ()> {
+    digits.parse().map_err(drop)
+}
+
+fn hexadecimal(digits: Option<&str>) -> Result<u32, ()> {
+    u32::from_str_radix(digits.ok_or(())?, 16).map_err(drop)
+}
+
+/// A fingerprint of a record, which tells if a log still holds the record that it held. It must never change.
+pub fn fingerprint(timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
+    const MULTIPLIER: u64 = 0x517c_c1b7_2722_0a95;
+    let mut hash = 0u64;
+    let mut mix = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER);
+    mix(timestamp.unwrap_or(-1) as u64);
+    for bytes in [key, value] {
+        let bytes = bytes.unwrap_or_default();
+        mix(bytes.len() as u64);
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| mix(u64::from_le_bytes(*word)));
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        mix(u64::from_le_bytes(last));
+    }
+    hash
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The topic of the positions in tables.
+    pub(crate) const TOPIC: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
+
+    /// A position at `offset` of the definitions "00ff", for the tables of others.
+    pub(crate) fn stored(offset: i64, last: Option<u64>) -> Position {
+        Position {
+            offset,
+            token: Token {
+                instance: 7,
+                count: 3,
+            },
+            building: Building {
+                epoch: 9,
+                incarnation: 4,
+                begin: 0,
+                definitions: "00ff".to_owned(),
+                topic: TOPIC.parse().ok(),
+            },
+            last,
+            warm_until: None,
+            complete_from: None,
+            mixed: false,
+            unswept: false,
+            ahead: None,
+        }
+    }
+
+    #[test]
+    fn positions_read_back_and_nothing_else_does() {
+        let full = Position {
+            warm_until: Some(70),
+            complete_from: Some(-5),
+            mixed: true,
+            unswept: true,
+            ahead: Some(Ahead {
+                until: 30,
+                done: 65_535,
+            }),
+            ..stored(12, Some(u64::MAX))
+        };
+        let mut bare = stored(0, None);
+        bare.building.topic = None;
+        for position in [stored(12, None), full.clone(), bare] {
+            assert_eq!(position.to_string().parse(), Ok(position));
+        }
+        let text = full.to_string();
+        for text in [
+            String::new(),
+            "12".into(),
+            text.replace("offset=12", "offset=x"),
+            text.replace("token=7-3 ", ""),
+            text.replace("ahead=30:", "ahead=30"),
+            format!("{text} newer=1"),
+            "12 0000000000000007-3 00000009 00ff - - - - -".into(),
+        ] {
+            assert_eq!(text.parse::<Position>(), Err(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn users_are_ahead_by_their_share() {
+        let mut position = stored(10, None);
+        assert_eq!(position.reached("u"), 10);
+        let (until, own) = (70, share("u"));
+        for (done, reached) in [(0, 10), (own, 10), (own + 1, 70), (1 << 16, 70)] {
+            position.ahead = Some(Ahead { until, done });
+            assert_eq!(position.reached("u"), reached);
+        }
+        // The shares of names that differ in their last digits spread over the whole range.
+        let low = (0..1000).filter(|number| share(&format!("u_{number:05}")) < 1 << 15);
+        assert!((400..600).contains(&low.count()));
+    }
+
+    #[test]
+    fn fingerprints_differ_with_every_part() {
+        let own = fingerprint(Some(1), Some(b"key"), Some(b"a value of some length"));
+        assert_eq!(
+            own,
+            fingerprint(Some(1), Some(b"key"), Some(b"a value of some length"))
+        );
+        for other in [
+            fingerprint(Some(2), Some(b"key"), Some(b"a value of some length")),
+            fingerprint(Some(1), Some(b"kez"), Some(b"a value of some length")),
+            fingerprint(Some(1), Some(b"key"), Some(b"a value of some lengti")),
+            fingerprint(Some(1), Some(b"ke"), Some(b"ya value of some length")),
+            fingerprint(None, None, None),
+        ] {
+            assert_ne!(own, other);
+        }
+    }
+}

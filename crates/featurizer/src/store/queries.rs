@@ -1,0 +1,139 @@
+//! What is read between two transactions: windows, due users, all users with an expiry, rejected records.
+
+use super::connection::Lost;
+use super::door::{Door, texts};
+use super::keys::Keys;
+use super::lease::Lease;
+use super::resp::Pack;
+use redis::Value;
+
+/// The bytes that are stored of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredUser {
+    /// The window.
+    pub window: Option<Vec<u8>>,
+    /// The erasures.
+    pub erased: Option<Vec<u8>>,
+}
+
+/// One page of a scan.
+#[derive(Debug)]
+pub struct Page<Item> {
+    /// The cursor of the next page; 0 behind the last.
+    pub next: u64,
+    /// The items. A scan may bring one twice.
+    pub items: Vec<Item>,
+}
+
+impl<D: Door> Lease<D> {
+    /// The stored users, in the order of their ids. WATCHes their windows: if another client writes one of them before
+    /// our next EXEC, that EXEC is refused.
+    pub fn load(&mut self, ids: &[&str]) -> Result<Vec<StoredUser>, Lost> {
+        // First, since it would end the WATCH on the windows.
+        self.watch_held()?;
+        let mut answers = self.ask(|pack, keys| {
+            let prefix = keys.window();
+            let windows = |pack: &mut Pack, name| {
+                let mut command = pack.command(name);
+                ids.iter()
+                    .for_each(|id| command.joined(prefix.as_bytes(), id.as_bytes()));
+            };
+            windows(pack, "WATCH");
+            windows(pack, "MGET");
+            let mut command = pack.command("MGET");
+            ids.iter().for_each(|id| command.word(keys.erased(id)));
+        })?;
+        let erased = answers.pop().map(texts).unwrap_or_default();
+        let windows = answers.pop().map(texts).unwrap_or_default();
+        let users = windows.into_iter().zip(erased);
+        let users = users.map(|(window, erased)| StoredUser { window, erased });
+        Ok(users.collect())
+    }
+
+    /// Of each partition, users whose next expiry is not after `now`, the longest due first, up to its limit.
+    pub fn due(&mut self, limits: &[(i32, usize)], now: i64) -> Result<Vec<Vec<String>>, Lost> {
+        let now = now.to_string();
+        let answers = self.ask(|pack, keys| {
+            for (partition, limit) in limits {
+                let (key, limit) = (keys.expiry(*partition), limit.to_string());
+                pack.all(&["ZRANGEBYSCORE", &key, "-inf", &now, "LIMIT", "0", &limit]);
+            }
+        })?;
+        Ok(answers.into_iter().map(strings).collect())
+    }
+
+    /// The number of users of these partitions that are due.
+    pub fn backlog(&mut self, partitions: &[i32], now: i64) -> Result<u64, Lost> {
+        let now = now.to_string();
+        let answers = self.ask(|pack, keys| {
+            for partition in partitions {
+                pack.all(&["ZCOUNT", &keys.expiry(*partition), "-inf", &now]);
+            }
+        })?;
+        let counts = answers.into_iter().flat_map(strings);
+        Ok(counts.filter_map(|count| count.parse::<u64>().ok()).sum())
+    }
+
+    /// The type of a partition's expiries: `zset`, `none`, or a foreign one.
+    pub fn expiry_types(&mut self, partitions: &[i32]) -> Result<Vec<String>, Lost> {
+        let answers = self.ask(|pack, keys| {
+            for partition in partitions {
+                pack.all(&["TYPE", &keys.expiry(*partition)]);
+            }
+        })?;
+        Ok(answers.into_iter().flat_map(strings).collect())
+    }
+
+    /// One page of all users with an expiry in a partition.
+    pub fn scheduled(
+        &mut self,
+        partition: i32,
+        cursor: u64,
+        limit: usize,
+    ) -> Result<Page<String>, Lost> {
+        let page = self.scan("ZSCAN", |keys| keys.expiry(partition), cursor, limit)?;
+        Ok(Page {
+            next: page.next,
+            items: page.items.into_iter().map(|(user, _)| user).collect(),
+        })
+    }
+
+    /// One page of a partition's rejected records: offsets, each with its standing.
+    pub fn rejected(
+        &mut self,
+        partition: i32,
+        cursor: u64,
+        limit: usize,
+    ) -> Result<Page<(String, String)>, Lost> {
+        self.scan("HSCAN", |keys| keys.rejected(partition), cursor, limit)
+    }
+
+    fn scan(
+        &mut self,
+        name: &str,
+        key: impl Fn(&Keys) -> String,
+        cursor: u64,
+        limit: usize,
+    ) -> Result<Page<(String, String)>, Lost> {
+        let (cursor, limit) = (cursor.to_string(), limit.to_string());
+        let mut answers =
+            self.ask(|pack, keys| pack.all(&[name, &key(keys), &cursor, "COUNT", &limit]))?;
+        let mut words = answers.pop().map(strings).unwrap_or_default().into_iter();
+        let next = words.next().and_then(|cursor| cursor.parse().ok());
+        let next = next.ok_or_else(|| Lost(format!("unexpected answer to {name}")))?;
+        let items: Vec<String> = words.collect();
+        let pairs = items.chunks_exact(2);
+        let items = pairs.map(|pair| (pair[0].clone(), pair[1].clone()));
+        Ok(Page {
+            next,
+            items: items.collect(),
+        })
+    }
+}
+
+fn strings(answer: Value) -> Vec<String> {
+    let texts = texts(answer).into_iter().flatten();
+    texts
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .collect()
+}

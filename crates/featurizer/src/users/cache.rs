@@ -1,0 +1,257 @@
+//! The users that a worker holds in memory, bounded in bytes; those not used again of late go first.
+
+use super::{Erasures, User};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
+
+/// What a worker knows of a user.
+#[derive(Debug)]
+pub enum UserLookup {
+    /// The user was not read from the store yet.
+    NotLoaded,
+    /// The store has no state, and these erasures.
+    Missing(Erasures),
+    /// The state.
+    Loaded(Box<User>),
+}
+
+/// One user's slot.
+#[derive(Debug)]
+pub struct Slot {
+    id: Box<str>,
+    user: UserLookup,
+    /// Its place in the batch that is being gathered or applied; such a slot stays.
+    place: Option<u32>,
+    used: bool,
+    bytes: usize,
+}
+
+impl Slot {
+    /// The user's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What is known of the user.
+    pub fn user(&self) -> &UserLookup {
+        &self.user
+    }
+
+    /// Id and state, to be changed.
+    pub fn parts(&mut self) -> (&str, &mut UserLookup) {
+        (&self.id, &mut self.user)
+    }
+
+    /// Replaces what is known.
+    pub fn set(&mut self, user: UserLookup) {
+        self.user = user;
+    }
+
+    /// The user's place in the batch.
+    pub fn place(&self) -> Option<u32> {
+        self.place
+    }
+
+    /// Notes the user's place in the batch; the slot stays until [`Users::release`].
+    pub fn put(&mut self, place: u32) {
+        self.place = Some(place);
+    }
+}
+
+/// The users that a worker holds in memory. An index names a slot while its user is in the batch.
+pub struct Users {
+    hasher: DefaultHashBuilder,
+    table: HashTable<u32>,
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    hand: usize,
+    bytes: usize,
+    limit: usize,
+}
+
+/// Bytes of a slot beside its id and window: itself, the user, the table's entry, and what the allocator adds.
+const SLOT: usize = size_of::<Option<Slot>>() + size_of::<User>() + 3 * 16 + 8;
+
+impl Users {
+    /// An empty cache of at most `limit` bytes (and, in any case, what the batch under way touches).
+    pub fn new(limit: usize) -> Self {
+        Self {
+            hasher: DefaultHashBuilder::default(),
+            table: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            hand: 0,
+            bytes: 0,
+            limit,
+        }
+    }
+
+    /// The slot of a user, made where there is none.
+    pub fn find(&mut self, id: &str) -> u32 {
+        let hash = self.hasher.hash_one(id);
+        let own = |index: &u32| {
+            self.slots[*index as usize]
+                .as_ref()
+                .is_some_and(|slot| *slot.id == *id)
+        };
+        if let Some(index) = self.table.find(hash, own).copied() {
+            self.slot(index).used = true;
+            return index;
+        }
+        let bytes = SLOT + id.len();
+        let slot = Slot {
+            id: id.into(),
+            user: UserLookup::NotLoaded,
+            place: None,
+            used: false,
+            bytes,
+        };
+        self.bytes += bytes;
+        let index = self.free.pop().unwrap_or(self.slots.len() as u32);
+        match self.slots.get_mut(index as usize) {
+            Some(place) => *place = Some(slot),
+            None => self.slots.push(Some(slot)),
+        }
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        self.table.insert_unique(hash, index, |index| {
+            slots[*index as usize]
+                .as_ref()
+                .map_or(0, |slot| hasher.hash_one(&*slot.id))
+        });
+        index
+    }
+
+    /// The slot at an index that [`Users::find`] gave.
+    ///
+    /// # Panics
+    ///
+    /// When the slot was not touched and is gone.
+    pub fn slot(&mut self, index: u32) -> &mut Slot {
+        let slot = self.slots[index as usize].as_mut();
+        slot.expect("a touched slot stays")
+    }
+
+    /// Takes a slot out of the batch, and counts the bytes of its changed window.
+    pub fn release(&mut self, index: u32) {
+        let Some(slot) = self.slots[index as usize].as_mut() else {
+            return;
+        };
+        let window = match &slot.user {
+            UserLookup::Loaded(user) => user.window().heap_bytes(),
+            _ => 0,
+        };
+        let bytes = SLOT + slot.id.len() + window;
+        self.bytes = self.bytes - slot.bytes + bytes;
+        slot.bytes = bytes;
+        slot.place = None;
+    }
+
+    /// Evicts users until the limit is kept: a second chance for those used since the last time around.
+    pub fn shrink(&mut self) {
+        // Twice around: the first time may only find out which are not used.
+        let mut steps = 2 * self.slots.len();
+        while self.bytes > self.limit && steps > 0 {
+            steps -= 1;
+            self.hand = (self.hand + 1) % self.slots.len();
+            match &mut self.slots[self.hand] {
+                Some(slot) if slot.used && slot.place.is_none() => slot.used = false,
+                Some(slot) if slot.place.is_none() => self.remove(self.hand as u32),
+                _ => {}
+            }
+        }
+    }
+
+    /// Evicts the users of these partitions, and those without a state.
+    pub fn evict(&mut self, partitions: &[i32]) {
+        for index in 0..self.slots.len() {
+            let gone = match self.slots[index].as_ref().map(Slot::user) {
+                Some(UserLookup::Loaded(user)) => partitions.contains(&user.home().partition),
+                Some(_) => true,
+                None => false,
+            };
+            if gone {
+                self.remove(index as u32);
+            }
+        }
+    }
+
+    /// Evicts everybody.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.limit);
+    }
+
+    /// The number of users and their bytes.
+    pub fn size(&self) -> (usize, usize) {
+        (self.table.len(), self.bytes)
+    }
+
+    fn remove(&mut self, index: u32) {
+        let Some(slot) = self.slots[index as usize].take() else {
+            return;
+        };
+        self.bytes -= slot.bytes;
+        let hash = self.hasher.hash_one(&*slot.id);
+        if let Ok(entry) = self.table.find_entry(hash, |own| *own == index) {
+            entry.remove();
+        }
+        self.free.push(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Home;
+    use super::*;
+
+    fn put(users: &mut Users, id: &str, partition: i32) -> u32 {
+        let index = users.find(id);
+        let home = Home {
+            partition,
+            epoch: 0,
+        };
+        let user = User::new(home, Erasures::default());
+        users.slot(index).set(UserLookup::Loaded(Box::new(user)));
+        users.release(index);
+        index
+    }
+
+    fn known(users: &mut Users, id: &str) -> bool {
+        let index = users.find(id);
+        matches!(users.slot(index).user(), UserLookup::Loaded(_))
+    }
+
+    #[test]
+    fn the_limit_is_kept_and_the_used_and_touched_stay() {
+        let mut users = Users::new(100 * (SLOT + 10));
+        for number in 0..1000 {
+            let index = put(&mut users, &format!("u{number}"), 0);
+            users.slot(index).place = (number == 3).then_some(0);
+            if number >= 7 {
+                users.find("u7");
+            }
+            users.shrink();
+            assert!(users.bytes <= users.limit);
+        }
+        assert!(known(&mut users, "u3") && known(&mut users, "u7"));
+        assert!(!known(&mut users, "u20"));
+        let counted: usize = users.slots.iter().flatten().map(|slot| slot.bytes).sum();
+        assert_eq!(counted, users.bytes);
+    }
+
+    #[test]
+    fn a_partitions_users_are_forgotten_and_their_slots_used_again() {
+        let mut users = Users::new(usize::MAX);
+        for number in 0..10 {
+            put(&mut users, &format!("u{number}"), number % 2);
+        }
+        users.evict(&[1]);
+        assert_eq!(users.size().0, 5);
+        assert!(known(&mut users, "u4") && !known(&mut users, "u5"));
+        for number in 10..14 {
+            put(&mut users, &format!("u{number}"), 0);
+        }
+        assert_eq!(users.slots.len(), 10);
+        users.clear();
+        assert_eq!(users.size(), (0, 0));
+    }
+}

@@ -1,0 +1,265 @@
+//! What is stored of a user: a whole state, and what each later write has added to it.
+//!
+//! An event changes little of a window, so most writes append; now and then a write replaces all that by the whole
+//! again. Redis, its append-only file and its replicas are spared a window for each event.
+
+use super::{Erasures, Home, Marks, User};
+use tidemill_core::features::{Definitions, Limits, Window};
+
+/// The first byte of a whole state, and of each addition.
+const WHOLE: u8 = 3;
+const ADDED: u8 = 0xae;
+/// Bytes of a whole before the window: kind, the window's length, marks, home, complete_from, then the changing part.
+const HEAD: usize = 1 + 4 + 1 + 8 + 8 + CHANGING;
+/// Bytes of an addition before its events: kind, the length of the events, marks, then the changing part.
+const ADDED_HEAD: usize = 1 + 4 + 1 + CHANGING;
+/// Bytes of what every write brings up to date: recorded, expires_at, scheduled.
+const CHANGING: usize = 8 + 8 + 8;
+/// Only a whole write renews the TTL of the window's key, additions do not: a whole write adds this slack (ms), and
+/// is forced once it is used up.
+pub const WHOLE_EVERY_MS: i64 = 30 * 60 * 1000;
+
+/// What the store holds of a user after the last write. It decides what the next write is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Bytes of the whole; 0 when the next write must be one.
+    whole: usize,
+    /// Bytes added to it since.
+    added: usize,
+    /// `expires_at` when the whole was written.
+    expires_at: i64,
+}
+
+impl User {
+    /// Tells if a write may add `events` bytes of events to what is stored: not to more than double the whole, and
+    /// not where the key's life must be prolonged.
+    pub fn may_add(&self, events: usize) -> bool {
+        let Stored {
+            whole,
+            added,
+            expires_at,
+        } = self.stored;
+        added + ADDED_HEAD + events <= whole && self.expires_at - expires_at < WHOLE_EVERY_MS
+    }
+
+    /// Appends the bytes of the whole, and takes them for stored.
+    pub fn encode(&mut self, definitions: &Definitions, out: &mut Vec<u8>) {
+        let begin = out.len();
+        out.push(WHOLE);
+        out.extend_from_slice(&[0; 4]);
+        out.push(self.bits());
+        out.extend_from_slice(&self.home.partition.to_le_bytes());
+        out.extend_from_slice(&self.home.epoch.to_le_bytes());
+        out.extend_from_slice(&self.complete_from.unwrap_or(i64::MIN).to_le_bytes());
+        self.encode_changing(out);
+        self.window.encode(definitions, out);
+        let whole = out.len() - begin;
+        // More than that of anything does not fit a Redis value.
+        out[begin + 1..begin + 5].copy_from_slice(&((whole - HEAD) as u32).to_le_bytes());
+        self.stored = Stored {
+            whole,
+            added: 0,
+            expires_at: self.expires_at,
+        };
+    }
+
+    /// Appends the bytes of an addition with these entries, and takes them for stored.
+    pub fn encode_added(&mut self, entries: &[u8], out: &mut Vec<u8>) {
+        out.push(ADDED);
+        out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
+        out.push(self.bits());
+        self.encode_changing(out);
+        out.extend_from_slice(entries);
+        self.stored.added += ADDED_HEAD + entries.len();
+    }
+
+    fn bits(&self) -> u8 {
+        let Marks {
+            inexact,
+            incomplete,
+        } = self.marks;
+        u8::from(inexact) | u8::from(incomplete) << 1 | u8::from(self.mixed) << 2
+    }
+
+    fn encode_changing(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.recorded.to_le_bytes());
+        out.extend_from_slice(&self.expires_at.to_le_bytes());
+        out.extend_from_slice(&self.scheduled.unwrap_or(i64::MIN).to_le_bytes());
+    }
+
+    /// The home of a stored user, whatever its definitions are; `None` when no whole stands there.
+    pub fn stored_home(bytes: &[u8]) -> Option<Home> {
+        let mut from = bytes;
+        let ([WHOLE], _length, _bits) = (
+            take::<1>(&mut from)?,
+            take::<4>(&mut from)?,
+            take::<1>(&mut from)?,
+        ) else {
+            return None;
+        };
+        Some(Home {
+            partition: i32::from_le_bytes(take(&mut from)?),
+            epoch: u32::from_le_bytes(take(&mut from)?),
+        })
+    }
+
+    /// Reads what was written with the same definitions and limits; `None` when it is something else. `erasures` are
+    /// stored apart.
+    pub fn decode(
+        definitions: &Definitions,
+        limits: &Limits,
+        bytes: &[u8],
+        erasures: Erasures,
+    ) -> Option<Self> {
+        let mut user = Self::new(Self::stored_home(bytes)?, erasures);
+        let mut from = bytes.get(1..)?;
+        let (length, bits) = (u32::from_le_bytes(take(&mut from)?), take(&mut from)?);
+        let _home = take::<8>(&mut from)?;
+        let complete_from = i64::from_le_bytes(take(&mut from)?);
+        user.complete_from = (complete_from != i64::MIN).then_some(complete_from);
+        user.decode_changing(bits, &mut from)?;
+        let (window, mut from) = from.split_at_checked(length as usize)?;
+        user.window = Window::decode(definitions, window)?;
+        user.stored = Stored {
+            whole: bytes.len() - from.len(),
+            added: from.len(),
+            expires_at: user.expires_at,
+        };
+        while !from.is_empty() {
+            let ([ADDED], length) = (take::<1>(&mut from)?, take(&mut from)?) else {
+                return None;
+            };
+            let bits = take(&mut from)?;
+            user.decode_changing(bits, &mut from)?;
+            let (entries, rest) = from.split_at_checked(u32::from_le_bytes(length) as usize)?;
+            let entries = entries.chunks_exact(definitions.entry_bytes());
+            if !entries.remainder().is_empty() {
+                return None;
+            }
+            entries.for_each(|entry| user.window.insert(definitions, entry, limits));
+            from = rest;
+        }
+        Some(user)
+    }
+
+    fn decode_changing(&mut self, [bits]: [u8; 1], from: &mut &[u8]) -> Option<()> {
+        self.marks = Marks {
+            inexact: bits & 1 != 0,
+            incomplete: bits & 2 != 0,
+        };
+        self.mixed = bits & 4 != 0;
+        self.recorded = i64::from_le_bytes(take(from)?);
+        self.expires_at = i64::from_le_bytes(take(from)?);
+        let scheduled = i64::from_le_bytes(take(from)?);
+        self.scheduled = (scheduled != i64::MIN).then_some(scheduled);
+        Some(())
+    }
+}
+
+fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = from.split_first_chunk()?;
+    *from = rest;
+    Some(*taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits {
+        exact_events: 6,
+        forget: true,
+    };
+
+    const HOME: Home = Home {
+        partition: 3,
+        epoch: 0xdead_beef,
+    };
+
+    fn entry(time: i64, amount: f64) -> Vec<u8> {
+        let (definitions, mut entry) = (Definitions::standard(), Vec::new());
+        entry.extend_from_slice(&time.to_le_bytes());
+        entry.extend_from_slice(&1u64.to_le_bytes());
+        entry.extend_from_slice(&amount.to_le_bytes());
+        assert_eq!(entry.len(), definitions.entry_bytes());
+        entry
+    }
+
+    #[test]
+    fn users_read_back_and_their_prefixes_do_not() {
+        let definitions = Definitions::standard();
+        let mut user = User::new(HOME, Erasures::default());
+        user.expires_at = 17;
+        user.scheduled = Some(-2);
+        (user.mixed, user.recorded, user.complete_from) = (true, 99, Some(7));
+        user.marks.incomplete = true;
+        let mut bytes = Vec::new();
+        user.encode(&definitions, &mut bytes);
+        let whole = bytes.len();
+        let new = entry(5, 2.5);
+        assert!(user.may_add(new.len()));
+        user.window.insert(&definitions, &new, &LIMITS);
+        user.scheduled = None;
+        user.encode_added(&new, &mut bytes);
+        let read = |bytes: &[u8]| User::decode(&definitions, &LIMITS, bytes, Erasures::default());
+        assert_eq!(read(&bytes), Some(user));
+        assert_eq!(User::stored_home(&bytes), Some(HOME));
+        assert_eq!(User::stored_home(&bytes[whole..]), None);
+        for end in (0..bytes.len()).filter(|end| *end != whole) {
+            assert_eq!(read(&bytes[..end]), None);
+        }
+        assert_eq!(read(&bytes[whole..]), None, "an addition to nothing");
+    }
+
+    #[test]
+    fn a_whole_is_written_before_it_would_run_out() {
+        let mut user = User::new(HOME, Erasures::default());
+        assert!(!user.may_add(0), "nothing is stored");
+        user.encode(&Definitions::standard(), &mut Vec::new());
+        assert!(user.may_add(0));
+        user.expires_at += WHOLE_EVERY_MS;
+        assert!(!user.may_add(0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3_000))]
+        #[test]
+        fn what_is_stored_is_what_is_in_memory(
+            writes in prop::collection::vec(
+                (prop::collection::vec((0i64..200_000_000, -1e6..1e6f64), 0..5), any::<bool>()),
+                0..40,
+            ),
+        ) {
+            let definitions = Definitions::standard();
+            let (mut user, mut bytes, mut added) = (User::new(HOME, Erasures::default()), Vec::new(), 0);
+            for (number, (events, marked)) in writes.iter().enumerate() {
+                let mut news = Vec::new();
+                for (time, amount) in events {
+                    let entry = entry(*time, *amount);
+                    user.window.insert(&definitions, &entry, &LIMITS);
+                    news.extend_from_slice(&entry);
+                }
+                user.scheduled = marked.then_some(number as i64);
+                user.expires_at = number as i64 * 1000;
+                user.marks.inexact = *marked;
+                if user.may_add(news.len()) {
+                    user.encode_added(&news, &mut bytes);
+                    added += 1;
+                } else {
+                    bytes.clear();
+                    user.encode(&definitions, &mut bytes);
+                }
+                // By their bytes, since tiles hold what equals nothing, not even itself.
+                let read = User::decode(&definitions, &LIMITS, &bytes, Erasures::default());
+                let whole = |mut user: User| {
+                    let (stored, mut whole) = (user.stored, Vec::new());
+                    user.encode(&definitions, &mut whole);
+                    (stored, whole)
+                };
+                prop_assert_eq!(read.map(whole), Some(whole(user.clone())));
+            }
+            prop_assert!(added > 0 || writes.len() < 20);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The state of a user: the window, where its events came from, and what the store has of it.
+//!
+//! - `erasure`: the records that erasures cover
+//! - `codec`: what is stored of a user, as bytes
+//! - `cache`: the users that a worker holds in memory
+
+mod cache;
+mod codec;
+mod erasure;
+
+pub use cache::{Slot, UserLookup, Users};
+pub use codec::WHOLE_EVERY_MS;
+pub use erasure::{Erasures, Place};
+
+use codec::Stored;
+use tidemill_core::features::{Definitions, Evaluation, Limits, Window};
+
+/// Redis counts a life in seconds in its own EXPIRE; within one it is not renewed again.
+const RENEWAL_MS: i64 = 1000;
+
+/// The partition that a user's state belongs to: the one whose worker keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The partition.
+    pub partition: i32,
+    /// The epoch of its building that the state belongs to.
+    pub epoch: u32,
+}
+
+/// Fields that the hash may hold and that must go when they no longer apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// `_exact`
+    pub inexact: bool,
+    /// `_complete_from`
+    pub incomplete: bool,
+}
+
+/// The state of a user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    home: Home,
+    /// Some events came from another partition than `home`.
+    mixed: bool,
+    /// The newest Kafka time of an event (epoch ms).
+    recorded: i64,
+    /// Events before this Kafka time may be missing (epoch ms), because of an earlier home or an erasure.
+    complete_from: Option<i64>,
+    /// The end of the hash's life (epoch ms), unless another record renews it.
+    expires_at: i64,
+    /// The score in the home's sorted set of expiries; `None` where the user is not in it.
+    scheduled: Option<i64>,
+    marks: Marks,
+    window: Window,
+    erasures: Erasures,
+    stored: Stored,
+}
+
+impl User {
+    /// A user without events.
+    pub fn new(home: Home, erasures: Erasures) -> Self {
+        Self {
+            home,
+            mixed: false,
+            recorded: i64::MIN,
+            complete_from: erasures.incomplete(),
+            expires_at: 0,
+            scheduled: None,
+            marks: Marks::default(),
+            window: Window::default(),
+            erasures,
+            stored: Stored::default(),
+        }
+    }
+
+    /// The partition that the state belongs to.
+    pub fn home(&self) -> Home {
+        self.home
+    }
+
+    /// Moves the user to another partition; the next write is a whole one. Events before `complete_from` may be missing,
+    /// as the earlier home says. Returns that home if the user was scheduled there.
+    pub fn adopt(&mut self, home: Home, complete_from: Option<i64>) -> Option<Home> {
+        self.complete_from = self.complete_from.max(complete_from);
+        let scheduled = self.scheduled.take();
+        let before = std::mem::replace(&mut self.home, home);
+        self.mixed = true;
+        self.stored = Stored::default();
+        scheduled.map(|_| before)
+    }
+
+    /// Takes an event in.
+    pub fn insert(
+        &mut self,
+        definitions: &Definitions,
+        limits: &Limits,
+        entry: &[u8],
+        kafka_time: i64,
+    ) {
+        self.window.insert(definitions, entry, limits);
+        self.recorded = self.recorded.max(kafka_time);
+    }
+
+    /// The Kafka time before which events may be missing (epoch ms), beside what the home says.
+    pub fn complete_from(&self) -> Option<i64> {
+        self.complete_from
+    }
+
+    /// The erasures that are known of the user.
+    pub fn erasures(&self) -> &Erasures {
+        &self.erasures
+    }
+
+    /// Tells if an erasure covers all events of the user.
+    pub fn is_covered_by(&self, erasure: Place) -> bool {
+        let own = self.home.partition == erasure.partition && !self.mixed;
+        own || self.recorded <= erasure.time
+    }
+
+    /// The events.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// The end of the hash's life (epoch ms).
+    pub fn expires_at(&self) -> i64 {
+        self.expires_at
+    }
+
+    /// Prolongs the hash's life where that makes a difference, and tells if it does.
+    pub fn renew(&mut self, now: i64, ttl_ms: i64) -> bool {
+        let renewed = now + ttl_ms;
+        let matters = renewed - self.expires_at >= RENEWAL_MS.min(ttl_ms / 1000);
+        if matters {
+            self.expires_at = renewed;
+        }
+        matters
+    }
+
+    /// The score in the home's sorted set of expiries.
+    pub fn scheduled(&self) -> Option<i64> {
+        self.scheduled
+    }
+
+    /// Sets the score, and tells if it is another one than before.
+    pub fn schedule(&mut self, due: Option<i64>) -> bool {
+        std::mem::replace(&mut self.scheduled, due) != due
+    }
+
+    /// The marks in the hash.
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// Sets the marks, and tells if the hash may hold one that must go.
+    pub fn mark(&mut self, marks: Marks) -> bool {
+        let before = std::mem::replace(&mut self.marks, marks);
+        (before.inexact && !marks.inexact) || (before.incomplete && !marks.incomplete)
+    }
+
+    /// Evaluates the features at the later of `now` and the newest event.
+    pub fn evaluate(&self, definitions: &Definitions, now: i64, out: &mut Evaluation) {
+        let as_of = self.window.newest().map_or(now, |newest| newest.max(now));
+        self.window.evaluate(definitions, as_of, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: Home = Home {
+        partition: 3,
+        epoch: 1,
+    };
+
+    fn place(partition: i32, time: i64) -> Place {
+        Place {
+            partition,
+            incarnation: 0,
+            offset: 9,
+            time,
+        }
+    }
+
+    #[test]
+    fn an_adopted_user_leaves_the_schedule_of_its_earlier_home() {
+        let mut user = User::new(HOME, Erasures::default());
+        let (one, other) = (
+            Home {
+                partition: 4,
+                epoch: 2,
+            },
+            Home {
+                partition: 5,
+                epoch: 2,
+            },
+        );
+        assert_eq!(user.adopt(one, Some(5)), None);
+        assert!(user.schedule(Some(7)) && !user.schedule(Some(7)));
+        assert_eq!(user.adopt(other, None), Some(one));
+        assert_eq!(user.complete_from(), Some(5), "what is missing stays so");
+        assert_eq!((user.home(), user.scheduled()), (other, None));
+    }
+
+    #[test]
+    fn an_erasure_covers_a_user_of_its_partition_or_whose_events_are_not_newer() {
+        let definitions = Definitions::standard();
+        let mut user = User::new(HOME, Erasures::default());
+        let entry = vec![0; definitions.entry_bytes()];
+        user.insert(&definitions, &Limits::NONE, &entry, 100);
+        for (erasure, covered) in [
+            (place(3, 0), true),
+            (place(4, 99), false),
+            (place(4, 100), true),
+        ] {
+            assert_eq!(user.is_covered_by(erasure), covered, "{erasure:?}");
+        }
+        user.adopt(HOME, None);
+        assert!(
+            !user.is_covered_by(place(3, 99)),
+            "events of two partitions"
+        );
+    }
+
+    #[test]
+    fn a_life_is_renewed_once_a_second() {
+        let mut user = User::new(HOME, Erasures::default());
+        assert!(user.renew(1_000, 50_000) && !user.renew(1_049, 50_000));
+        assert!(user.renew(1_050, 50_000));
+        assert_eq!(user.expires_at(), 51_050);
+    }
+
+    #[test]
+    fn marks_that_no_longer_apply_must_go() {
+        let mut user = User::new(HOME, Erasures::default());
+        let marks = |inexact, incomplete| Marks {
+            inexact,
+            incomplete,
+        };
+        for (set, goes) in [
+            (marks(true, false), false),
+            (marks(true, true), false),
+            (marks(false, true), true),
+            (marks(true, false), true),
+            (marks(true, false), false),
+        ] {
+            assert_eq!(user.mark(set), goes, "{set:?}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The loop of a worker thread: take records, commit them, evaluate silent users, go on; and go back after a setback.
+//!
+//! - `consume`: what Kafka brings: records, and partitions that the group gives and takes away
+
+mod consume;
+
+use crate::assignment::Assignment;
+use crate::batch::{Batch, Span};
+use crate::engine::{Engine, Occasion};
+use crate::expiry::Expiry;
+use crate::intake::Intake;
+use crate::report::Report;
+use crate::setback::Setback;
+use crate::store::Redis;
+use std::time::Instant;
+use tidemill_core::kafka::Consumer;
+use tokio_util::sync::CancellationToken;
+
+/// One worker. It owns its partitions; workers share nothing.
+pub(crate) struct Worker {
+    consumer: Consumer,
+    intake: Intake,
+    batch: Batch,
+    assignment: Assignment,
+    engine: Engine<Redis>,
+    expiry: Expiry,
+    report: Report,
+    idle: bool,
+}
+
+impl Worker {
+    /// A worker that reads from `consumer`. `instance` is drawn at random.
+    pub(crate) fn new(
+        consumer: Consumer,
+        intake: Intake,
+        engine: Engine<Redis>,
+        report: Report,
+        instance: u64,
+    ) -> Self {
+        Self {
+            consumer,
+            intake,
+            batch: Batch::default(),
+            assignment: Assignment::new(instance),
+            engine,
+            expiry: Expiry::default(),
+            report,
+            idle: false,
+        }
+    }
+
+    /// Works until `shutdown` is cancelled; then commits what was read and leaves the group.
+    pub(crate) fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        while !shutdown.is_cancelled() {
+            if let Err(setback) = self.turn() {
+                self.go_back(setback)?;
+            }
+        }
+        match self.settle() {
+            Ok(()) => self.consumer.commit_hint(&self.assignment.positions()),
+            // The stored positions say where the next worker goes on.
+            Err(setback) => tracing::warn!(reason = setback.reason(), "stopping early"),
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<(), Setback> {
+        self.consume()?;
+        self.intake.retry(&self.consumer, &self.assignment)?;
+        self.attach()?;
+        if !self.idle && !self.batch.is_full() && !self.intake.is_late() {
+            return Ok(());
+        }
+        if self.idle {
+            self.settle()?;
+        } else {
+            self.flush()?;
+        }
+        if self.assignment.nobody_is_ahead() {
+            self.batch.begin(Span::Many);
+        }
+        let member = (&mut self.batch, &mut self.assignment, &mut self.engine);
+        self.expiry.run(Instant::now(), self.idle, member)?;
+        self.report.tally(self.engine.take_tally());
+        self.report.rejected(self.intake.rejections());
+        let member = (&self.consumer, &self.assignment, &self.engine);
+        self.report.tell(member, &self.expiry)
+    }
+
+    /// Commits the batch; the outcome of its last transaction is asked for later.
+    fn flush(&mut self) -> Result<(), Setback> {
+        self.intake.acknowledge()?;
+        self.engine
+            .commit(&mut self.batch, &mut self.assignment, Occasion::Records)
+    }
+
+    /// Commits the batch, and waits for the outcome.
+    fn settle(&mut self) -> Result<(), Setback> {
+        self.flush()?;
+        self.engine.settle(&mut self.assignment)
+    }
+
+    /// Gives up everything that is not stored, and has all partitions attached again. The one answer to every setback.
+    fn go_back(&mut self, setback: Setback) -> anyhow::Result<()> {
+        if let Setback::Fatal(error) = setback {
+            return Err(error);
+        }
+        self.assignment
+            .go_back(&setback, self.batch.progress(), Instant::now());
+        self.batch.clear();
+        self.intake.go_back();
+        self.engine.go_back();
+        self.expiry.go_back();
+        self.report.setback(&setback, &self.assignment);
+        Ok(())
+    }
+}
