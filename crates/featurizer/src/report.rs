@@ -9,7 +9,7 @@ use crate::store::Redis;
 use crate::surroundings::Surroundings;
 use crate::warm_up::WarmUp;
 use metrics::{counter, gauge, histogram};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::health::{Health, Part};
@@ -65,6 +65,17 @@ impl Report {
     /// Retention has deleted records that were never applied.
     pub(crate) fn lost(&self, records: i64) {
         counter!("tidemill_lost_records_total").increment(records.unsigned_abs());
+    }
+
+    /// The group has given the worker partitions that the topic does not have.
+    pub(crate) fn absent(&mut self, partitions: &BTreeSet<i32>) {
+        self.warn("absent", || {
+            tracing::warn!(
+                ?partitions,
+                "the topic does not have these partitions: it was made anew with fewer; the group takes them away when \
+                 it notices"
+            );
+        });
     }
 
     /// The engine has done this.
@@ -176,8 +187,13 @@ fn obstacle(assignment: &Assignment) -> Option<String> {
     if !assignment.has_joined() {
         return Some("joining the group".into());
     }
-    if assignment.waiting() > 0 {
-        return Some("waiting for the positions of its partitions".into());
+    match assignment.waiting() {
+        none if none.is_empty() => {}
+        // Attached are those that the topic has.
+        absent if assignment.owned().next().is_some() => {
+            return Some(format!("the topic does not have the partitions {absent:?}"));
+        }
+        _ => return Some("waiting for the positions of its partitions".into()),
     }
     let unsettled = assignment.owned().filter(|(_, own)| !own.is_settled());
     let unsettled = unsettled.count();

@@ -68,6 +68,9 @@ impl Setback {
                 "another worker has written the stored positions, or Redis lost its last writes"
                     .into()
             }
+            Self::StoreLost(error) if error.starts_with("WRONGTYPE") => format!(
+                "Redis: {error}: another program keeps something under this key; remove it, or use another --key-prefix"
+            ),
             Self::StoreLost(error) => format!("Redis: {error}"),
             Self::Torn { error, .. } => format!(
                 "Redis refused a part of what was written ({error}): no other program may keep anything under these \
@@ -124,6 +127,11 @@ mod tests {
                 Setback::StoreLost("timed out".into()),
                 vec![],
                 "Redis: timed out",
+            ),
+            (
+                Setback::StoreLost("WRONGTYPE of (answer to ZCOUNT expiry:t:1)".into()),
+                vec![],
+                "expiry:t:1): another program",
             ),
             (torn, vec![(0, Cause::Torn), (2, Cause::Torn)], "WRONGTYPE"),
             (

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// The pause before partitions are attached again: longer than a zombie needs to learn that it is one.
 const PAUSE: Duration = Duration::from_millis(300);
+/// The pause before partitions are tried again that the topic does not have.
+const PUT_OFF: Duration = Duration::from_secs(1);
 /// The longest pause, after many setbacks without a success in between.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -161,9 +163,15 @@ impl Assignment {
         }
     }
 
-    /// The number of partitions that are not attached.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// The partitions that are not attached.
+    pub(crate) fn waiting(&self) -> &BTreeSet<i32> {
+        &self.waiting
+    }
+
+    /// The topic does not have the partitions that wait: they are tried again in a while, unless the group takes them
+    /// away.
+    pub(crate) fn put_off(&mut self, now: Instant) {
+        self.retry_at = Some(now + PUT_OFF);
     }
 
     /// Tells if the group has answered.
@@ -176,9 +184,10 @@ impl Assignment {
         &self.causes
     }
 
-    /// Users whose stored window cannot be read.
-    pub(crate) fn spoilt(&self) -> impl Iterator<Item = &str> {
-        self.spoilt.keys().map(String::as_str)
+    /// Users whose stored window cannot be read, each with the partition that has to be rebuilt.
+    pub(crate) fn spoilt(&self) -> impl Iterator<Item = (&str, i32)> {
+        let spoilt = self.spoilt.iter();
+        spoilt.map(|(user, partition)| (user.as_str(), *partition))
     }
 
     /// The token of the next write.
@@ -245,7 +254,7 @@ impl Assignment {
             };
             signed.insert(*id);
             match step.next_share {
-                Some(share) => own.partly_moved(progress.next, share),
+                Some(share) => own.partly_moved(progress.next, progress.last, share),
                 None => {
                     own.moved(progress.next, progress.last);
                     own.rejects().write(*id, transaction);

@@ -98,7 +98,13 @@ impl OwnedPartition {
     pub(crate) fn turn(&mut self, offset: i64, fingerprint: impl FnOnce() -> u64) -> Turn {
         if offset >= self.next {
             self.check = None;
-            return Turn::Next;
+            // Users who are ahead have seen this record, unless the log is another one by now.
+            let ahead = self.position.ahead;
+            let ahead = ahead.filter(|ahead| offset + 1 == ahead.until);
+            return match ahead {
+                Some(ahead) if fingerprint() != ahead.last => Turn::OtherLog,
+                _ => Turn::Next,
+            };
         }
         match self.check.take() {
             Some(expected) if offset + 1 == self.position.offset && fingerprint() != expected => {
@@ -137,9 +143,10 @@ impl OwnedPartition {
         position.ahead = position.ahead.filter(|ahead| next < ahead.until);
     }
 
-    /// Notes that the records before `until` are applied of the users whose share is below `done`.
-    pub(crate) fn partly_moved(&mut self, until: i64, done: u32) {
-        self.position.ahead = Some(Ahead { until, done });
+    /// Notes that the records before `until`, the last of which has the fingerprint `last`, are applied of the users whose
+    /// share is below `done`.
+    pub(crate) fn partly_moved(&mut self, until: i64, last: u64, done: u32) {
+        self.position.ahead = Some(Ahead { until, done, last });
     }
 
     /// Names the write that stores the position next.
@@ -195,6 +202,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_last_record_that_some_users_have_seen_tells_whose_log_it_is() {
+        let ahead = || {
+            let mut own = partition(None);
+            own.partly_moved(15, 8, 7);
+            own
+        };
+        assert_eq!(ahead().turn(13, || 9), Turn::Next);
+        assert_eq!(ahead().turn(14, || 8), Turn::Next);
+        assert_eq!(ahead().turn(14, || 9), Turn::OtherLog);
+        assert_eq!(ahead().turn(15, || 9), Turn::Next);
+    }
+
+    #[test]
     fn a_warm_up_ends_where_the_log_ends() {
         let mut own = partition(None);
         own.ended();
@@ -223,10 +243,10 @@ pub(crate) mod tests {
     #[test]
     fn who_is_ahead_stays_so_until_the_others_are_there() {
         let mut own = partition(None);
-        own.partly_moved(15, 7);
+        own.partly_moved(15, 8, 7);
         own.moved(14, 0);
-        let (until, done) = (15, 7);
-        assert_eq!(own.position().ahead, Some(Ahead { until, done }));
+        let (until, done, last) = (15, 7, 8);
+        assert_eq!(own.position().ahead, Some(Ahead { until, done, last }));
         own.moved(15, 0);
         assert_eq!(own.position().ahead, None);
     }

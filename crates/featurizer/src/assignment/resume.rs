@@ -5,7 +5,7 @@
 //! others.
 
 use crate::relapse::{Relapse, relapsed};
-use crate::store::Position;
+use crate::store::{Expiries, Position};
 use std::collections::BTreeMap;
 use std::fmt;
 use tidemill_core::kafka::{Log, LogFit, StoredPosition, TopicId};
@@ -71,6 +71,8 @@ pub(crate) struct Known {
     pub(crate) log: Option<(i64, i64)>,
     /// A cause that was found while the partition was read.
     pub(crate) cause: Option<Cause>,
+    /// What is stored under the key of its expiries.
+    pub(crate) expiries: Expiries,
 }
 
 /// What the windows have to be built from.
@@ -89,8 +91,9 @@ pub(crate) enum Resume {
     Continue { at: i64, check: Option<u64> },
     /// Retention deleted `lost` offsets before they were applied; reading begins at the log's start `at`.
     Gap { lost: i64, at: i64 },
-    /// It shares users with a partition of which records were lost: it goes on, and its hashes are marked.
-    Mark { at: i64 },
+    /// It shares users with a partition of which records were lost: it goes on as with `Continue`, and its hashes are
+    /// marked.
+    Mark { at: i64, check: Option<u64> },
     /// The windows are built from the log.
     Rebuild(Cause),
 }
@@ -100,7 +103,8 @@ pub(crate) enum Resume {
 pub(crate) fn resume(known: &BTreeMap<i32, Known>, present: Present<'_>) -> BTreeMap<i32, Resume> {
     let mut decided = BTreeMap::new();
     for (id, own) in known {
-        match (own.cause, own.log) {
+        let foreign = own.expiries == Expiries::Foreign;
+        match (own.cause.or(foreign.then_some(Cause::Expiries)), own.log) {
             (Some(cause), _) => drop(decided.insert(*id, Resume::Rebuild(cause))),
             (None, Some(log)) => {
                 let alone = alone(own.stored.as_ref(), log, present);
@@ -146,10 +150,13 @@ fn mark(known: &BTreeMap<i32, Known>, decided: &mut BTreeMap<i32, Resume>) {
             continue;
         };
         match decided.get(id) {
-            None => drop(decided.insert(*id, Resume::Mark { at: stored.offset })),
-            Some(Resume::Continue { at, .. }) => {
-                let at = *at;
-                decided.insert(*id, Resume::Mark { at });
+            None => {
+                let (at, check) = (stored.offset, None);
+                decided.insert(*id, Resume::Mark { at, check });
+            }
+            Some(Resume::Continue { at, check }) => {
+                let (at, check) = (*at, *check);
+                decided.insert(*id, Resume::Mark { at, check });
             }
             Some(_) => {}
         }
@@ -233,7 +240,11 @@ mod tests {
             assert_eq!(alone(&stored(10, last), log), expected, "{last:?} {log:?}");
         }
         let mut ahead = stored(10, Some(1));
-        ahead.ahead = Some(Ahead { until: 15, done: 3 });
+        ahead.ahead = Some(Ahead {
+            until: 15,
+            done: 3,
+            last: 1,
+        });
         assert_eq!(alone(&ahead, (0, 15)), at(9, Some(1)));
         assert_eq!(alone(&ahead, (0, 14)), rebuild(Cause::Truncated));
     }
@@ -273,7 +284,7 @@ mod tests {
             let known = Known {
                 stored,
                 log: ((id as usize) < waiting).then_some((0, 20)),
-                cause: None,
+                ..Known::default()
             };
             (id, known)
         });
@@ -316,6 +327,17 @@ mod tests {
     }
 
     #[test]
+    fn foreign_expiries_have_a_partition_rebuilt_whoever_owns_it() {
+        for waiting in [1, 2] {
+            let mut known = known(&[Some(false), Some(false)], waiting);
+            known.get_mut(&1).unwrap().expiries = Expiries::Foreign;
+            let decided = resume(&known, present());
+            assert_eq!(decided[&1], rebuild(Cause::Expiries));
+            assert!(matches!(decided[&0], Resume::Continue { .. }));
+        }
+    }
+
+    #[test]
     fn partitions_that_are_not_to_be_attached_are_left_alone() {
         let (yes, no) = (Some(true), Some(false));
         assert_eq!(rebuilt(&known(&[no, None, yes], 1)), [0; 0]);
@@ -334,16 +356,23 @@ mod tests {
         let decide = |mixed: &[Option<bool>]| {
             let mut known = known(mixed, 2);
             known.get_mut(&0).unwrap().log = Some((15, 20));
+            known.get_mut(&1).unwrap().stored.as_mut().unwrap().last = Some(7);
             resume(&known, present())
         };
-        let (gap, mark) = (Resume::Gap { lost: 5, at: 15 }, Resume::Mark { at: 10 });
+        let gap = Resume::Gap { lost: 5, at: 15 };
+        // It is still seen if the log is another one.
+        let (at, check) = (9, Some(7));
+        let own = Resume::Mark { at, check };
+        let foreign = Resume::Mark {
+            at: 10,
+            check: None,
+        };
         let (yes, no) = (Some(true), Some(false));
         let found = decide(&[yes, yes, yes, no]);
-        assert_eq!(found, BTreeMap::from([(0, gap), (1, mark), (2, mark)]));
+        assert_eq!(found, BTreeMap::from([(0, gap), (1, own), (2, foreign)]));
         let found = decide(&[no, yes, yes]);
-        let check = None;
-        let at = Resume::Continue { at: 10, check };
-        assert_eq!(found, BTreeMap::from([(0, gap), (1, at)]));
+        let goes_on = Resume::Continue { at, check };
+        assert_eq!(found, BTreeMap::from([(0, gap), (1, goes_on)]));
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(super) fn decide(
                 rebuilt: false,
             })
         }
-        (Resume::Mark { at }, Some(stored)) => Ok(Decided {
+        (Resume::Mark { at, check }, Some(stored)) => Ok(Decided {
             position: Position {
                 token,
                 complete_from: Some(now + 1),
@@ -76,7 +76,7 @@ pub(super) fn decide(
                 ..stored.clone()
             },
             read_from: at,
-            check: None,
+            check,
             gap: false,
             lost: 0,
             rebuilt: false,

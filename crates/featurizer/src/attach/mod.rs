@@ -3,24 +3,24 @@
 //! The write fences off the earlier owner, whose next transaction is refused from then on.
 //!
 //! - `decided`: the position of each partition
+//! - `gone`: partitions that a topic made anew no longer has
 //! - `log`: what is asked of Kafka
 
 mod decided;
+mod gone;
 mod log;
 
 pub(crate) use log::Log;
 
-use crate::assignment::{
-    Assignment, Cause, Known, MARGIN_MS, OwnedPartition, Present, Rejects, resume,
-};
+use crate::assignment::{Assignment, Known, MARGIN_MS, OwnedPartition, Present, Rejects, resume};
 use crate::engine::Engine;
 use crate::relapse::{Relapse, relapsed};
 use crate::setback::Setback;
-use crate::store::{Door, Lease, Outcome, Position, StoreTransaction};
+use crate::store::{Door, Expiries, Lease, Outcome, Position, StoreTransaction};
 use decided::{Decided, Moment, decide, share_gaps};
 use std::collections::BTreeMap;
 
-/// Fields of a partition's rejected records that are read at once.
+/// Rejected records that are read at once, and expiries that are moved at once.
 const PAGE: usize = 1000;
 
 /// A partition that was attached, and what its worker has to do.
@@ -36,20 +36,27 @@ pub(crate) struct Attached {
     pub(crate) lost: i64,
 }
 
-/// Attaches partitions that wait, and those of the worker that a rebuild takes along. Nothing of the worker may be under
-/// way.
+/// Attaches partitions that wait, and those of the worker that a rebuild takes along. Those that the topic does not have
+/// go on waiting. Nothing of the worker may be under way.
 pub(crate) fn attach<D: Door>(
     waiting: &[i32],
     assignment: &mut Assignment,
     engine: &mut Engine<D>,
     log: &impl Log,
 ) -> Result<Vec<Attached>, Setback> {
+    let count = log.partitions().map_err(brokers)?;
+    let here: Vec<i32> = waiting.iter().copied().filter(|id| *id < count).collect();
+    if here.is_empty() {
+        return Ok(Vec::new());
+    }
     let now = engine.now();
     let definitions = engine.rules().definitions.fingerprint().to_owned();
     let longest = engine.rules().definitions.longest_ms();
     let topic = log.topic_id().map_err(brokers)?;
     let (lease, transaction) = engine.connect()?;
-    let known = look(waiting, assignment, lease, transaction, log)?;
+    let known = look(count, &here, assignment, (lease, transaction), log)?;
+    let gone = gone::find(count, topic, lease)?;
+    gone.iter().for_each(|id| transaction.end_partition(*id));
     let present = Present {
         definitions: &definitions,
         topic,
@@ -60,30 +67,20 @@ pub(crate) fn attach<D: Door>(
         token: assignment.next_token(),
         now,
     };
-    let mut decided = BTreeMap::new();
-    for (id, resume) in resume(&known, present) {
-        let own = &known[&id];
-        match decide(id, own, resume, &moment, log) {
-            Ok(position) => drop(decided.insert(id, position)),
-            // Nobody knows if it shares users; its own worker will ask the same again.
-            Err(error) if own.log.is_none() && own.stored.is_none() => {
-                tracing::debug!(partition = id, "left to its own worker: {error:#}");
-            }
-            Err(error) => return Err(brokers(error)),
-        }
-    }
-    share_gaps(&mut decided, now);
+    let decided = decide_all(&known, &moment, log)?;
     if !relapsed(Relapse::RebuiltForever) {
         // Its events come back with the rebuild, or are gone from the log.
-        assignment
-            .spoilt()
-            .for_each(|user| transaction.delete(user));
+        let rebuilt = |(_, id): &(&str, i32)| decided.contains_key(id);
+        let spoilt = assignment.spoilt().filter(rebuilt);
+        spoilt.for_each(|(user, _)| transaction.delete(user));
     }
-    find_remains(&mut decided, lease, transaction)?;
     let mut attached = BTreeMap::new();
     let mut reads = Vec::new();
-    let is_ours = |id: &i32| waiting.contains(id) || assignment.get(*id).is_some();
+    let is_ours = |id: &i32| here.contains(id) || assignment.get(*id).is_some();
     for (id, own) in decided {
+        if known[&id].expiries == Expiries::Foreign {
+            transaction.unlink_expiries(id);
+        }
         transaction.position(id, own.position.clone());
         if is_ours(&id) {
             let mut rejects = rejects(lease, id, &own.position)?;
@@ -106,6 +103,9 @@ pub(crate) fn attach<D: Door>(
         Outcome::Refused => return Err(Setback::Superseded),
         Outcome::Torn(partitions, error) => return Err(Setback::Torn { partitions, error }),
     }
+    for id in gone {
+        lease.move_expiries(id, here[0], PAGE)?;
+    }
     let others: Vec<i32> = known.into_keys().filter(|id| !is_ours(id)).collect();
     let own: Vec<i32> = attached.keys().copied().collect();
     engine.attached(&own, &others);
@@ -116,18 +116,16 @@ pub(crate) fn attach<D: Door>(
     Ok(reads)
 }
 
-/// Reads the owner and all positions, and asks for the logs of the partitions that wait.
+/// Reads the owner, all positions and what kind of expiries there are, and asks for the logs of the partitions that are
+/// to be attached.
 fn look<D: Door>(
+    count: i32,
     waiting: &[i32],
     assignment: &Assignment,
-    lease: &mut Lease<D>,
-    transaction: &mut StoreTransaction,
+    (lease, transaction): (&mut Lease<D>, &mut StoreTransaction),
     log: &impl Log,
 ) -> Result<BTreeMap<i32, Known>, Setback> {
-    let count = log.partitions().map_err(brokers)?;
-    // The topic may have shrunk, by being made anew.
-    let gone = waiting.iter().copied().filter(|id| *id >= count);
-    let all: Vec<i32> = (0..count).chain(gone).collect();
+    let all: Vec<i32> = (0..count).collect();
     let seen = lease.look(&all)?;
     match seen.owner {
         Some(owner) if owner != lease.owner() => {
@@ -140,44 +138,48 @@ fn look<D: Door>(
             transaction.owner(&owner);
         }
     }
-    let types = lease.expiry_types(&all)?;
+    let expiries = lease.expiries(&all)?;
     let mut known = BTreeMap::new();
-    for ((id, text), kind) in all.into_iter().zip(seen.positions).zip(types) {
-        let foreign = !matches!(kind.as_str(), "zset" | "none");
-        let mut own = Known {
-            stored: text.and_then(|text| text.parse().ok()),
-            cause: assignment
-                .causes()
-                .get(&id)
-                .copied()
-                .or(foreign.then_some(Cause::Expiries)),
-            log: None,
+    for ((id, text), expiries) in all.into_iter().zip(seen.positions).zip(expiries) {
+        let log = match waiting.contains(&id) {
+            true => Some(log.range(id).map_err(brokers)?),
+            false => None,
         };
-        if waiting.contains(&id) {
-            own.log = Some(log.range(id).map_err(brokers)?);
-        }
+        let own = Known {
+            stored: text.and_then(|text| text.parse().ok()),
+            log,
+            cause: assignment.causes().get(&id).copied(),
+            expiries,
+        };
         known.insert(id, own);
     }
     Ok(known)
 }
 
-/// Looks for users of an earlier building in the expiries of partitions that are rebuilt.
-fn find_remains<D: Door>(
-    decided: &mut BTreeMap<i32, Decided>,
-    lease: &mut Lease<D>,
-    transaction: &mut StoreTransaction,
-) -> Result<(), Setback> {
-    let unswept = decided.iter().filter(|(_, own)| own.position.unswept);
-    let unswept: Vec<i32> = unswept.map(|(id, _)| *id).collect();
-    for (id, kind) in unswept.iter().zip(lease.expiry_types(&unswept)?) {
-        match (kind.as_str(), decided.get_mut(id)) {
-            ("zset", _) => {}
-            ("none", Some(own)) => own.position.unswept = false,
-            // Another program's.
-            _ => transaction.unlink_expiries(*id),
+/// Decides about all partitions at once.
+fn decide_all(
+    known: &BTreeMap<i32, Known>,
+    moment: &Moment<'_>,
+    log: &impl Log,
+) -> Result<BTreeMap<i32, Decided>, Setback> {
+    let mut decided = BTreeMap::new();
+    for (id, resume) in resume(known, moment.present) {
+        let own = &known[&id];
+        match decide(id, own, resume, moment, log) {
+            Ok(position) => drop(decided.insert(id, position)),
+            // Nobody knows if it shares users; its own worker will ask the same again.
+            Err(error) if own.log.is_none() && own.stored.is_none() => {
+                tracing::debug!(partition = id, "left to its own worker: {error:#}");
+            }
+            Err(error) => return Err(brokers(error)),
         }
     }
-    Ok(())
+    share_gaps(&mut decided, moment.now);
+    for (id, own) in &mut decided {
+        // Users of an earlier building are found in the expiries.
+        own.position.unswept &= known[id].expiries == Expiries::Users;
+    }
+    Ok(decided)
 }
 
 /// Reads a partition's rejected records.

@@ -80,7 +80,7 @@ fn taken_along(
         let own = Known {
             stored: String::from_utf8_lossy(&stored).parse().ok(),
             cause: asked.contains(&partition).then_some(Cause::NoPosition),
-            log: None,
+            ..Known::default()
         };
         known.insert(partition, own);
     }

@@ -181,6 +181,8 @@ impl Applier {
         };
         let mut user = User::new(home, erasures);
         if incomplete_until(context, &user, own).is_some() {
+            // Its events may have been in another partition, of which other records are lost.
+            user.lack(Some(context.now + 1));
             user.renew(context.now, context.rules.definitions.ttl_ms());
             self.write(context, (id, &mut user, true), own, transaction);
             *state = UserLookup::Loaded(Box::new(user));
@@ -312,7 +314,8 @@ fn complete_from(context: &Context<'_>, partition: i32) -> Option<i64> {
 fn needs_look(context: &Context<'_>, user: &User, own: &OwnedPartition) -> bool {
     let incomplete = incomplete_until(context, user, own).is_some();
     let due = user.scheduled().is_some_and(|at| at <= context.now);
-    due || (incomplete && !user.marks().incomplete)
+    // It may be marked, but with an earlier time.
+    due || incomplete
 }
 
 /// Erases a user, unless the erasure was known when the state was made.

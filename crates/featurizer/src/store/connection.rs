@@ -25,6 +25,13 @@ impl From<redis::RedisError> for Lost {
     }
 }
 
+impl Lost {
+    /// Says to which command it was the answer.
+    pub(super) fn to(self, command: &str) -> Self {
+        Self(format!("{} (answer to {command})", self.0))
+    }
+}
+
 impl From<Lost> for anyhow::Error {
     fn from(Lost(error): Lost) -> Self {
         anyhow::anyhow!("Redis: {error}")

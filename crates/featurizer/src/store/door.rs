@@ -1,7 +1,7 @@
 //! The door to the store: RESP commands go in, answers come out. Redis is behind it, and in tests a map in memory.
 
 use super::connection::Lost;
-use super::resp::Pack;
+use super::resp::{Pack, read};
 use redis::{RedisError, Value};
 
 /// A connection to a store that speaks RESP. It never reconnects on its own.
@@ -29,18 +29,31 @@ pub trait Door {
         self.send(pack.bytes())?;
         let answers = (0..pack.commands()).map(|_| self.receive());
         let answers = answers.collect::<Result<Vec<Value>, Lost>>()?;
-        let error = answers.iter().find_map(|answer| match answer {
-            Value::ServerError(error) => Some(Lost::from(RedisError::from(error.clone()))),
+        let errors = answers.iter().zip(0..);
+        let mut errors = errors.filter_map(|(answer, index)| match answer {
+            Value::ServerError(error) => Some((index, RedisError::from(error.clone()))),
             _ => None,
         });
-        match error {
-            Some(lost) => {
-                self.disconnect();
-                Err(lost)
-            }
-            None => Ok(answers),
+        let Some((index, error)) = errors.next() else {
+            return Ok(answers);
+        };
+        self.disconnect();
+        Err(Lost::from(error).to(&command(pack, index)))
+    }
+}
+
+/// The name and the first argument, as a rule the key, of a packed command.
+fn command(pack: &Pack, index: usize) -> String {
+    let (mut rest, mut words) = (pack.bytes(), Vec::new());
+    for _ in 0..=index {
+        match read(rest) {
+            Some(next) => (words, rest) = next,
+            None => break,
         }
     }
+    let words = words.iter().take(2);
+    let words: Vec<_> = words.map(|word| String::from_utf8_lossy(word)).collect();
+    words.join(" ")
 }
 
 /// The texts in an answer, with `None` for nil; of an array, those of its elements.

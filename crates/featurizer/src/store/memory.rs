@@ -277,6 +277,11 @@ impl Memory {
                         .collect(),
                 )
             }
+            "ZRANGE" => {
+                let members = self.up_to(key, i64::MAX).into_iter();
+                let members = members.take(number(3) as usize + 1);
+                Value::Array(members.map(|(_, member)| bulk(member)).collect())
+            }
             "ZSCAN" | "HSCAN" => {
                 let mut items: Vec<(i64, Bytes, Bytes)> = match self.live(key) {
                     Some(Data::Sorted(members)) => members

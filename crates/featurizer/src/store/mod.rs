@@ -26,5 +26,5 @@ pub use lease::{Hold, Lease, Outcome, Watched};
 pub use owner::{Ownership, own};
 pub use peek::{Peek, peek};
 pub use position::{Ahead, Building, Position, Token, fingerprint, share};
-pub use queries::{Page, StoredUser};
+pub use queries::{Expiries, Page, StoredUser};
 pub use transaction::{StoreTransaction, UserWrite};

@@ -59,6 +59,8 @@ pub struct Ahead {
     pub until: i64,
     /// The users that are ahead: those whose [`share`] is below this.
     pub done: u32,
+    /// Fingerprint of the record before `until`.
+    pub last: u64,
 }
 
 /// A user's place in the order of a long batch, below 2^16. It must never change.
@@ -70,7 +72,7 @@ impl Position {
     /// The next offset to be applied for this user.
     pub fn reached(&self, user: &str) -> i64 {
         match self.ahead {
-            Some(Ahead { until, done }) if share(user) < done => until,
+            Some(Ahead { until, done, .. }) if share(user) < done => until,
             _ => self.offset,
         }
     }
@@ -101,8 +103,8 @@ impl fmt::Display for Position {
         if let Some(from) = self.complete_from {
             write!(f, " complete_from={from}")?;
         }
-        if let Some(Ahead { until, done }) = self.ahead {
-            write!(f, " ahead={until}:{done}")?;
+        if let Some(Ahead { until, done, last }) = self.ahead {
+            write!(f, " ahead={until}:{done}:{last:x}")?;
         }
         let flags = [(self.mixed, " mixed=1"), (self.unswept, " unswept=1")];
         let mut set = flags.iter().filter(|(set, _)| *set);
@@ -164,11 +166,15 @@ impl FromStr for Position {
             definitions: definitions.ok_or(())?.to_owned(),
             topic: topic.map(str::parse).transpose().map_err(drop)?,
         };
-        let last = last.map(|digits| u64::from_str_radix(digits, 16).map_err(drop));
-        let ahead = ahead.map(|pair| {
-            let (until, done) = pair.split_once(':').ok_or(())?;
-            let (until, done) = (decimal(until)?, decimal(done)?);
-            Ok::<_, ()>(Ahead { until, done })
+        let last = last.map(hash);
+        let ahead = ahead.map(|words| {
+            let (until, rest) = words.split_once(':').ok_or(())?;
+            let (done, last) = rest.split_once(':').ok_or(())?;
+            Ok::<_, ()>(Ahead {
+                until: decimal(until)?,
+                done: decimal(done)?,
+                last: hash(last)?,
+            })
         });
         Ok(Self {
             offset: decimal(offset.ok_or(())?)?,
@@ -186,6 +192,10 @@ impl FromStr for Position {
 
 fn decimal<Number: FromStr>(digits: &str) -> Result<Number, ()> {
     digits.parse().map_err(drop)
+}
+
+fn hash(digits: &str) -> Result<u64, ()> {
+    u64::from_str_radix(digits, 16).map_err(drop)
 }
 
 fn hexadecimal(digits: Option<&str>) -> Result<u32, ()> {
@@ -251,6 +261,7 @@ pub(crate) mod tests {
             ahead: Some(Ahead {
                 until: 30,
                 done: 65_535,
+                last: u64::MAX,
             }),
             ..stored(12, Some(u64::MAX))
         };
@@ -266,6 +277,7 @@ pub(crate) mod tests {
             text.replace("offset=12", "offset=x"),
             text.replace("token=7-3 ", ""),
             text.replace("ahead=30:", "ahead=30"),
+            text.replace("ahead=30:65535:ffffffffffffffff", "ahead=30:65535"),
             format!("{text} newer=1"),
             "12 0000000000000007-3 00000009 00ff - - - - -".into(),
         ] {
@@ -279,7 +291,8 @@ pub(crate) mod tests {
         assert_eq!(position.reached("u"), 10);
         let (until, own) = (70, share("u"));
         for (done, reached) in [(0, 10), (own, 10), (own + 1, 70), (1 << 16, 70)] {
-            position.ahead = Some(Ahead { until, done });
+            let last = 1;
+            position.ahead = Some(Ahead { until, done, last });
             assert_eq!(position.reached("u"), reached);
         }
         // The shares of names that differ in their last digits spread over the whole range.

@@ -16,6 +16,18 @@ pub struct StoredUser {
     pub erased: Option<Vec<u8>>,
 }
 
+/// What is stored under the key of a partition's expiries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expiries {
+    /// Users.
+    #[default]
+    Users,
+    /// Nothing.
+    None,
+    /// Data of another program.
+    Foreign,
+}
+
 /// One page of a scan.
 #[derive(Debug)]
 pub struct Page<Item> {
@@ -74,14 +86,47 @@ impl<D: Door> Lease<D> {
         Ok(counts.filter_map(|count| count.parse::<u64>().ok()).sum())
     }
 
-    /// The type of a partition's expiries: `zset`, `none`, or a foreign one.
-    pub fn expiry_types(&mut self, partitions: &[i32]) -> Result<Vec<String>, Lost> {
+    /// Of each partition, what is stored under the key of its expiries.
+    pub fn expiries(&mut self, partitions: &[i32]) -> Result<Vec<Expiries>, Lost> {
         let answers = self.ask(|pack, keys| {
             for partition in partitions {
                 pack.all(&["TYPE", &keys.expiry(*partition)]);
             }
         })?;
-        Ok(answers.into_iter().flat_map(strings).collect())
+        let kinds = answers.into_iter().flat_map(strings);
+        let kinds = kinds.map(|kind| match kind.as_str() {
+            "zset" => Expiries::Users,
+            "none" => Expiries::None,
+            _ => Expiries::Foreign,
+        });
+        Ok(kinds.collect())
+    }
+
+    /// Moves all users of one partition's expiries to those of another, where they are due at once. A user may stand in
+    /// both for a moment, which does no harm: an expiry only says that the user has to be looked at.
+    pub fn move_expiries(&mut self, from: i32, to: i32, limit: usize) -> Result<(), Lost> {
+        let last = (limit.max(1) - 1).to_string();
+        loop {
+            let mut answers =
+                self.ask(|pack, keys| pack.all(&["ZRANGE", &keys.expiry(from), "0", &last]))?;
+            let users = answers.pop().map(texts).unwrap_or_default();
+            let users: Vec<Vec<u8>> = users.into_iter().flatten().collect();
+            if users.is_empty() {
+                return Ok(());
+            }
+            self.ask(|pack, keys| {
+                let mut add = pack.command("ZADD");
+                add.word(keys.expiry(to));
+                for user in &users {
+                    add.word("0");
+                    add.word(user);
+                }
+                drop(add);
+                let mut remove = pack.command("ZREM");
+                remove.word(keys.expiry(from));
+                users.iter().for_each(|user| remove.word(user));
+            })?;
+        }
     }
 
     /// One page of all users with an expiry in a partition.

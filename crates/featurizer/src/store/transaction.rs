@@ -160,6 +160,12 @@ impl StoreTransaction {
         sets.forgotten.word(field);
     }
 
+    /// Removes the position and the rejected records of a partition that is no more.
+    pub fn end_partition(&mut self, partition: i32) {
+        let (position, rejected) = (self.keys.position(partition), self.keys.rejected(partition));
+        self.pack.all(&["UNLINK", &position, &rejected]);
+    }
+
     /// Removes a partition's expiries, without blocking Redis however many there are.
     pub fn unlink_expiries(&mut self, partition: i32) {
         self.pack.all(&["UNLINK", &self.keys.expiry(partition)]);

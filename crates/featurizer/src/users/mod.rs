@@ -81,7 +81,7 @@ impl User {
     /// Moves the user to another partition; the next write is a whole one. Events before `complete_from` may be missing,
     /// as the earlier home says. Returns that home if the user was scheduled there.
     pub fn adopt(&mut self, home: Home, complete_from: Option<i64>) -> Option<Home> {
-        self.complete_from = self.complete_from.max(complete_from);
+        self.lack(complete_from);
         let scheduled = self.scheduled.take();
         let before = std::mem::replace(&mut self.home, home);
         self.mixed = true;
@@ -99,6 +99,11 @@ impl User {
     ) {
         self.window.insert(definitions, entry, limits);
         self.recorded = self.recorded.max(kafka_time);
+    }
+
+    /// Notes that events before this Kafka time (epoch ms) may be missing.
+    pub fn lack(&mut self, before: Option<i64>) {
+        self.complete_from = self.complete_from.max(before);
     }
 
     /// The Kafka time before which events may be missing (epoch ms), beside what the home says.

@@ -35,12 +35,15 @@ impl Worker {
 
     /// Attaches the partitions that wait, if it is time to, and has them read.
     pub(super) fn attach(&mut self) -> Result<(), Setback> {
-        if self.assignment.waiting() == 0 {
+        if self.assignment.waiting().is_empty() {
             return Ok(());
         }
         let waiting = self.assignment.due(Instant::now());
         if waiting.is_empty() {
-            std::thread::sleep(WAIT);
+            // Beside partitions that the topic does not have, others are read.
+            if self.assignment.owned().next().is_none() {
+                std::thread::sleep(WAIT);
+            }
             return Ok(());
         }
         self.settle()?;
@@ -68,6 +71,10 @@ impl Worker {
         }
         if !new.is_empty() {
             self.consumer.start(&new).map_err(Setback::Fatal)?;
+        }
+        if !self.assignment.waiting().is_empty() {
+            self.assignment.put_off(Instant::now());
+            self.report.absent(self.assignment.waiting());
         }
         // Users of these may be ahead.
         self.batch.begin(Span::One);

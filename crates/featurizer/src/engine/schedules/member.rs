@@ -100,7 +100,9 @@ impl Member {
                 return false;
             };
             let next = own.position().offset;
-            let partition = &topic.partitions[*id as usize];
+            let Some(partition) = topic.partitions.get(*id as usize) else {
+                return false;
+            };
             let same = *log == (topic.made, partition.cuts.0);
             let left = partition.next(next).filter(|_| same);
             if !own.is_warming() && left.is_some_and(|(offset, _)| offset < *target) {
@@ -116,7 +118,7 @@ impl Member {
         let settled = self.assignment.owned().all(|(_, own)| own.is_settled());
         let read = self.fetch.keys().all(|id| self.is_at_end(*id));
         let busy = self.engine.is_under_way() || self.expiry.is_pressing();
-        settled && read && !busy && self.batch.is_empty() && self.assignment.waiting() == 0
+        settled && read && !busy && self.batch.is_empty() && self.assignment.waiting().is_empty()
     }
 
     /// What is left to do.
@@ -128,7 +130,7 @@ impl Member {
         let waiting = self.assignment.waiting();
         let pressing = self.expiry.is_pressing();
         format!(
-            "{owned:?}, {waiting} waiting, fetching {:?}, pressing {pressing}",
+            "{owned:?}, {waiting:?} waiting, fetching {:?}, pressing {pressing}",
             self.fetch
         )
     }
@@ -159,14 +161,19 @@ impl Member {
                 self.ends.remove(&own.partition);
                 self.blocked.remove(&own.partition);
                 let topic = log.0.borrow();
-                let cuts = topic.partitions[own.partition as usize].cuts.0;
+                let partition = &topic.partitions[own.partition as usize];
+                let (cuts, end) = (partition.cuts.0, partition.end());
                 let position = self.assignment.get(own.partition).map(|own| own.position());
                 self.targets.remove(&own.partition);
                 if let Some(target) = position.and_then(|position| position.warm_until) {
-                    self.targets
-                        .insert(own.partition, (target, (topic.made, cuts)));
+                    // A log that was cut may be shorter than it was when the warm-up began.
+                    let target = (target.min(end), (topic.made, cuts));
+                    self.targets.insert(own.partition, target);
                 }
                 self.cuts.insert(own.partition, cuts);
+            }
+            if !self.assignment.waiting().is_empty() {
+                self.assignment.put_off(instant());
             }
         }
         let mut idle = true;

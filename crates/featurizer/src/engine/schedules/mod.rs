@@ -76,6 +76,8 @@ struct Schedule {
     group: Vec<usize>,
     /// Members that stand still, with partitions that were given to others meanwhile.
     paused: Vec<Option<Vec<i32>>>,
+    /// Partitions that the topic lost when it was made anew, with the members that still have them.
+    absent: Vec<(usize, i32)>,
     letters: BTreeSet<(i32, i64)>,
     /// A partition whose warm-up has ended too early.
     early: Option<i32>,
@@ -91,6 +93,7 @@ impl Schedule {
             members: Vec::new(),
             group: Vec::new(),
             paused: Vec::new(),
+            absent: Vec::new(),
             letters: BTreeSet::new(),
             early: None,
         };
@@ -124,6 +127,7 @@ impl Schedule {
     }
 
     fn grow(&mut self) {
+        self.notice_absent();
         let partition = self.group.len();
         self.log
             .0
@@ -133,6 +137,35 @@ impl Schedule {
         let member = self.random.below(self.members.len());
         self.group.push(member);
         self.assign(member, partition);
+    }
+
+    /// The topic loses partitions. Those that have them learn of it now, or later.
+    fn shrink(&mut self) {
+        let left = 1 + self.random.below(self.group.len());
+        let mut topic = self.log.0.borrow_mut();
+        topic.partitions.truncate(left);
+        drop(topic);
+        let gone = self.group.split_off(left);
+        for (member, id) in gone.into_iter().zip(left as i32..) {
+            trace(|| format!("partition {id} of {member} is no more"));
+            match &mut self.paused[member] {
+                Some(lost) => lost.push(id),
+                None => self.absent.push((member, id)),
+            }
+        }
+        if self.random.chance(2) {
+            self.notice_absent();
+        }
+    }
+
+    /// The group takes away the partitions that the topic lost.
+    fn notice_absent(&mut self) {
+        for (member, id) in std::mem::take(&mut self.absent) {
+            match &mut self.paused[member] {
+                Some(lost) => lost.push(id),
+                None => self.members[member].revoked(&[id], self.random.chance(2)),
+            }
+        }
     }
 
     fn assign(&mut self, member: usize, partition: usize) {
@@ -161,7 +194,10 @@ impl Schedule {
                 let millis = self.random.below(WINDOW_MS as usize / 2) as i64;
                 self.advance(millis);
             }
-            82..87 => self.rebalance(),
+            82..87 => {
+                self.notice_absent();
+                self.rebalance();
+            }
             87..91 => self.disturb(),
             91..95 => self.pause(),
             95..97 => self.kill(),
@@ -321,7 +357,7 @@ impl Schedule {
         if !lost.is_empty() {
             self.members[member].revoked(lost, true);
         }
-        let of_member = |id: &&i32| self.group[**id as usize] == member;
+        let of_member = |id: &&i32| self.group.get(**id as usize) == Some(&member);
         let back: Vec<i32> = lost.iter().filter(of_member).copied().collect();
         self.members[member].assignment.assigned(&back);
     }
@@ -337,6 +373,7 @@ impl Schedule {
         let instance = self.random.next();
         self.members[member] = Member::new(instance, &self.log, &self.memory);
         self.paused[member] = None;
+        self.absent.retain(|(own, _)| *own != member);
         let group = self.group.iter().zip(0..);
         let own: Vec<i32> = group
             .filter(|(own, _)| **own == member)
@@ -391,6 +428,9 @@ impl Schedule {
                     .iter_mut()
                     .for_each(|own| *own = log::Partition::default());
                 drop(topic);
+                if self.random.chance(2) {
+                    self.shrink();
+                }
                 self.advance(1);
                 self.write();
                 // Those that stand still find out at their next look at the store or the log.
@@ -407,6 +447,7 @@ impl Schedule {
     /// Nothing goes wrong any more, and all records are applied.
     fn rest(&mut self) -> Result<(), String> {
         trace(|| "nothing goes wrong any more".to_owned());
+        self.notice_absent();
         for member in 0..self.members.len() {
             if let Some(lost) = self.paused[member].take() {
                 self.wake(member, &lost);
