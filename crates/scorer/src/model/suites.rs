@@ -266,3 +266,20 @@ fn the_shipped_model_has_no_score_for_an_infinite_amount() {
     session.score(&[1e39, 3.0, 1.0, 0.5, f64::NAN, 3.0, 1.0, 0.5], &mut scores);
     assert!(scores.iter().all(|score| !score.is_finite()), "{scores:?}");
 }
+
+#[test]
+fn nodes_may_stand_in_any_order() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/fraud.onnx");
+    let bytes = fs::read(&path).unwrap();
+    let mut reversed = ModelProto::decode(&bytes[..]).unwrap();
+    reversed.graph.as_mut().unwrap().node.reverse();
+    let scores = [bytes, reversed.encode_to_vec()].map(|bytes| {
+        let model = compile(&bytes, None, Manifest::default(), Operators::Ours).unwrap();
+        let mut scores = Vec::new();
+        Session::new(&model)
+            .unwrap()
+            .score(&[120.5, 3.0, 1.0, 0.9], &mut scores);
+        scores
+    });
+    assert_eq!(scores[0], scores[1]);
+}
