@@ -13,6 +13,8 @@ mod parity;
 #[cfg(test)]
 mod parity_damaged;
 mod session;
+#[cfg(test)]
+mod suites;
 mod toml_fields;
 mod trees;
 

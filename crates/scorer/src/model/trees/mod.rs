@@ -7,6 +7,7 @@
 mod bits;
 mod compare;
 mod grow;
+mod grow_five;
 mod ranks;
 mod walk;
 
@@ -14,6 +15,7 @@ mod walk;
 mod tests;
 
 pub(super) use grow::{Node, Parts, grow};
+pub(super) use grow_five::{PartsFive, grow_five};
 
 #[cfg(test)]
 use grow::Mode;
