@@ -4,10 +4,10 @@ mod table;
 
 use crate::buffer::{Batch, Raw};
 use crate::columns::Coordinates;
+use crate::dataset::footer::Footer;
+use crate::dataset::{names, rejects};
 use crate::features::History;
-use crate::footer::Footer;
 use crate::frozen::Frozen;
-use crate::{names, rejects};
 use bytes::Bytes;
 use parquet::basic::{Compression, ZstdLevel};
 use table::Table;

@@ -2,8 +2,8 @@
 
 use super::Codec;
 use crate::columns::{Coordinates, Rows};
+use crate::dataset::footer::Footer;
 use crate::features::{Columns, History};
-use crate::footer::Footer;
 use crate::frozen::Frozen;
 use anyhow::Context;
 use bytes::Bytes;
@@ -115,7 +115,7 @@ impl<'a> Table<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reader;
+    use crate::dataset::reader;
     use crate::schema::Schema;
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::Int64Type;

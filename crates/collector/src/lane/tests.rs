@@ -2,12 +2,12 @@
 
 use super::{Lane, Outcome, Sink, What};
 use crate::buffer::Batch;
+use crate::dataset::store::stub::Faults;
+use crate::dataset::store::tests::stubbed;
+use crate::dataset::store::{Location, Store};
+use crate::dataset::{names, reader, resume, verify};
 use crate::encode::{Codec, encode};
 use crate::frozen::{Freezer, Wanted};
-use crate::store::stub::Faults;
-use crate::store::tests::stubbed;
-use crate::store::{Location, Store};
-use crate::{names, reader, resume, verify};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use super::stub::{Faults, Stub};
 use super::{Creation, Location, Store, open_bucket};
-use crate::names;
+use crate::dataset::names;
 use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
 use std::collections::BTreeSet;

@@ -2,11 +2,11 @@
 
 use super::verify;
 use crate::buffer::Batch;
+use crate::dataset::names;
+use crate::dataset::store::Location;
 use crate::encode::{Codec, Encoded, encode};
 use crate::frozen::Frozen;
-use crate::names;
 use crate::schema::{Sample, Schema};
-use crate::store::Location;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;

@@ -1,7 +1,7 @@
 //! Reading data files back: their footers, and all that is in them.
 
-use crate::footer::Footer;
-use crate::store::Store;
+use crate::dataset::footer::Footer;
+use crate::dataset::store::Store;
 use anyhow::{Context, bail, ensure};
 use arrow::array::RecordBatch;
 use bytes::Bytes;

@@ -4,7 +4,7 @@ mod location;
 
 pub use location::Location;
 
-use crate::names;
+use crate::dataset::names;
 use anyhow::Context;
 use bytes::Bytes;
 use location::{open_bucket, open_folder};
