@@ -4,10 +4,10 @@
 mod change;
 
 use crate::buffer::Batch;
+use crate::dataset::{names, reader, rejects};
 use crate::encode::{Codec, encode};
 use crate::frozen::Frozen;
 use crate::schema::{Sample, Schema};
-use crate::{names, reader, rejects};
 use bytes::Bytes;
 use change::{Change, cases, change};
 use proptest::prelude::*;

@@ -2,10 +2,10 @@
 
 mod files;
 
+use crate::dataset::store::{Location, Store};
+use crate::dataset::{names, resume};
 use crate::frozen::{Freezer, Wanted};
 use crate::settings::{Config, Extent, Features};
-use crate::store::{Location, Store};
-use crate::{names, resume};
 use anyhow::Context;
 use serde_json::value::RawValue;
 use std::collections::HashMap;

@@ -1,9 +1,9 @@
 //! The schema that all files of a data set share: given, found in the data set, or inferred once and published.
 
 use crate::buffer::Batch;
-use crate::names;
+use crate::dataset::names;
+use crate::dataset::store::{Creation, Store};
 use crate::schema::{FeatureColumns, Sample, Schema};
-use crate::store::{Creation, Store};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 mod partition;
 
 use crate::buffer::Batch;
-use crate::footer::Footer;
+use crate::dataset::footer::Footer;
 use crate::lane::{Lane, Outcome, Sink, What};
 use crate::memory::{Flow, Throttle};
 use partition::Partition;

@@ -6,11 +6,11 @@
 mod publish;
 
 use crate::buffer::Batch;
+use crate::dataset::footer::Footer;
+use crate::dataset::store::Store;
 use crate::encode::{Codec, Encoded, encode};
 use crate::features::History;
-use crate::footer::Footer;
 use crate::frozen::{Freezer, Frozen};
-use crate::store::Store;
 use anyhow::Context;
 use publish::{persist, publish_all};
 use std::collections::BTreeMap;

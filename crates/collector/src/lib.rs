@@ -9,49 +9,40 @@
 //!
 //! - [`settings`], [`run`]: flags, and a run from its start to its end
 //! - `worker`: the loop of a live run; `stretch`, `sample`, `replay`, `progress`: a bounded run
-//! - `resume`: where to go on; `memory`, `pauses`: which partitions are read while memory is short
+//! - `memory`, `pauses`: which partitions are read while memory is short
 //! - `intake`, `buffer`: records since the last file, and where a file ends
 //! - `lane`: a partition's batches on their way, in order
-//! - `encode`, `json`, `columns`, `schema`, `frozen`, `rejects`: from a batch to the bytes of its files
+//! - `encode`, `json`, `columns`, `schema`, `frozen`: from a batch to the bytes of its files
 //! - `features`: columns of what the featurizer would have served at the record's time
-//! - `store`, `names`, `footer`, `reader`: the files themselves
+//! - [`dataset`]: the files themselves: their names, footers and store, where to go on, and `verify` and `inspect`
 //! - [`metrics`](mod@metrics): what `/metrics` tells
-//! - [`verify`](mod@verify), [`inspect`](mod@inspect), [`infer`](mod@infer), [`doctor`], `dataset`: the other commands
+//! - [`infer`](mod@infer), [`doctor`]: the other commands
 
 #[cfg(test)]
 mod any_bytes;
 mod buffer;
 mod columns;
-mod dataset;
+pub mod dataset;
 pub mod doctor;
 mod encode;
 mod features;
-mod footer;
 mod frozen;
 pub mod infer;
-pub mod inspect;
 mod intake;
 mod json;
 mod lane;
 mod memory;
 pub mod metrics;
-mod names;
 mod pauses;
 mod progress;
-mod reader;
-pub mod rejects;
 mod replay;
-mod resume;
 pub mod run;
 mod sample;
 mod schema;
 pub mod settings;
-mod store;
 mod stretch;
-pub mod verify;
 mod worker;
 
+pub use dataset::{Footer, Location};
 pub use encode::Codec;
 pub use features::Question;
-pub use footer::Footer;
-pub use store::Location;

@@ -1,7 +1,8 @@
 //! The collector's executable: one command, from its flags to its exit code.
 
+use collector::dataset::{Location, inspect, verify};
 use collector::settings::{BINARY, Command, Flags};
-use collector::{Location, doctor, infer, inspect, run, verify};
+use collector::{doctor, infer, run};
 use std::process::ExitCode;
 use tidemill_core::entry;
 use tidemill_core::exit::Failure;

@@ -1,5 +1,6 @@
 //! A run of the collector: opens what it needs, starts the workers, waits for them.
 
+use crate::dataset::store::Store;
 use crate::features::{self, History};
 use crate::frozen::{Freezer, Wanted};
 use crate::lane::Sink;
@@ -8,7 +9,6 @@ use crate::progress::Progress;
 use crate::replay::Replay;
 use crate::sample::{self, SAMPLE};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
-use crate::store::Store;
 use crate::stretch::{self, Range};
 use crate::worker::Worker;
 use std::sync::{Arc, Mutex};

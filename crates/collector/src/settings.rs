@@ -6,9 +6,9 @@ mod features;
 pub use config::{Config, Extent, Stretch};
 pub use features::{FeatureFlags, Features};
 
+use crate::dataset::store::Location;
 use crate::encode::Codec;
 use crate::schema::Schema;
-use crate::store::Location;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use tidemill_core::settings::{Binary, Problems, SharedFlags, parse_duration};

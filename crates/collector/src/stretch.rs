@@ -1,7 +1,7 @@
 //! A bounded run before its first record: which offsets of each partition it reads, and where they end.
 
+use crate::dataset::resume;
 use crate::lane::Sink;
-use crate::resume;
 use crate::settings::Stretch;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Consumer;

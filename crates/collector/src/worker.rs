@@ -3,11 +3,11 @@
 //! Nothing here waits for a file: lanes encode and publish beside it and report back, so that polling never stops
 //! for longer than a question to broker or store takes.
 
+use crate::dataset::resume;
 use crate::intake::{Event, Intake};
 use crate::lane::Sink;
 use crate::memory::Share;
 use crate::pauses::Pauses;
-use crate::resume;
 use crate::settings::Config;
 use std::time::{Duration, Instant};
 use tidemill_core::exit::{Code, Failure};

@@ -2,8 +2,9 @@
 
 use super::Codec;
 use crate::columns::{Coordinates, Rows};
+use crate::dataset::footer::Footer;
+use crate::dataset::seal;
 use crate::features::{Columns, History};
-use crate::footer::Footer;
 use crate::frozen::Frozen;
 use anyhow::Context;
 use bytes::Bytes;
@@ -108,14 +109,14 @@ impl<'a> Table<'a> {
             self.file.append_key_value_metadata(pair);
         }
         let file = self.file.into_inner().context("ending a Parquet file")?;
-        Ok(file.into())
+        seal::seal(&file.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reader;
+    use crate::dataset::reader;
     use crate::schema::Schema;
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::Int64Type;
@@ -156,6 +157,7 @@ mod tests {
                 next: 5_000,
                 rows: table.rows(),
                 rejected: 0,
+                rejects: None,
                 gap: false,
                 schema: frozen.fingerprint.clone(),
                 version: "0".into(),

@@ -1,10 +1,10 @@
 //! The publishing half of a lane: a batch's files become visible in their order, whatever the store does.
 
 use super::{Sink, Tell, What};
+use crate::dataset::footer::Footer;
+use crate::dataset::reader;
+use crate::dataset::store::Creation;
 use crate::encode::{Encoded, File};
-use crate::footer::Footer;
-use crate::reader;
-use crate::store::Creation;
 use anyhow::Context;
 use bytes::Bytes;
 use std::time::{Duration, Instant};

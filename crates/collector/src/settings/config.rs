@@ -1,9 +1,9 @@
 //! What the flags come to: the configuration that a run is given.
 
 use super::Features;
+use crate::dataset::store::Location;
 use crate::encode::Codec;
 use crate::schema::Schema;
-use crate::store::Location;
 use std::time::Duration;
 use tidemill_core::settings::Shared;
 

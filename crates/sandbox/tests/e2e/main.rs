@@ -61,7 +61,7 @@ mod secure;
 mod stack;
 mod starts;
 // The stub of the collector's own tests.
-#[path = "../../../collector/src/store/stub.rs"]
+#[path = "../../../collector/src/dataset/store/stub.rs"]
 #[allow(dead_code)]
 mod stub;
 mod tutorial;

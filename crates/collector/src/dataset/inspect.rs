@@ -1,10 +1,10 @@
 //! Shows a data set: partitions, stretches, rows, sizes and columns.
 
-use crate::dataset::Dataset;
-use crate::names;
-use crate::reader;
+use crate::dataset::catalog::Catalog;
+use crate::dataset::names;
+use crate::dataset::reader;
+use crate::dataset::store::{Location, Store};
 use crate::schema::Schema;
-use crate::store::{Location, Store};
 use std::fmt::Write as _;
 
 /// What there is to see of a data set, as text for people. Only footers are read.
@@ -12,14 +12,14 @@ use std::fmt::Write as _;
 /// Errors: it cannot be listed, or a footer cannot be read; `verify` tells what else is wrong.
 pub async fn inspect(location: &Location) -> anyhow::Result<String> {
     let store = Store::open(location, false)?;
-    let dataset = Dataset::list(&store).await?;
+    let catalog = Catalog::list(&store).await?;
     let mut text = String::new();
     writeln!(
         text,
         "{:<32} {:>5} {:>12} {:>12} {:>8} {:>12} {:>9} {:>11} {:>10}",
         "topic", "part", "first", "next", "files", "rows", "rejected", "gap", "MB"
     )?;
-    for ((topic, partition), files) in &dataset.chains {
+    for ((topic, partition), files) in &catalog.chains {
         let (mut rows, mut rejected, mut gap, mut bytes) = (0, 0, 0, 0);
         let (mut first, mut next) = (None, 0);
         for file in files {

@@ -1,9 +1,9 @@
 //! Where to go on: the files say it, since what they hold is what was written.
 
+use crate::dataset::names;
+use crate::dataset::reader::read_footer;
+use crate::dataset::store::{Listed, Store};
 use crate::lane::Sink;
-use crate::names;
-use crate::reader::read_footer;
-use crate::store::{Listed, Store};
 use anyhow::ensure;
 use std::collections::BTreeSet;
 use tidemill_core::exit::Failure;

@@ -1,10 +1,10 @@
 //! Checks a data set: every record of its stretch once, footers true, nothing else in between.
 
-use crate::dataset::Dataset;
-use crate::footer::Footer;
+use crate::dataset::catalog::Catalog;
+use crate::dataset::footer::Footer;
+use crate::dataset::store::{Listed, Location, Store};
+use crate::dataset::{names, reader, rejects, seal};
 use crate::schema::Schema;
-use crate::store::{Listed, Location, Store};
-use crate::{names, reader, rejects};
 use anyhow::Context;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -55,9 +55,9 @@ impl fmt::Display for Report {
 /// Errors: it cannot be listed at all.
 pub async fn verify(location: &Location) -> anyhow::Result<Report> {
     let store = Store::open(location, false)?;
-    let dataset = Dataset::list(&store).await?;
+    let catalog = Catalog::list(&store).await?;
     let mut report = Report::default();
-    let strangers = dataset
+    let strangers = catalog
         .strangers
         .iter()
         .map(|file| format!("{}: not a name of this data set", file.name));
@@ -69,7 +69,7 @@ pub async fn verify(location: &Location) -> anyhow::Result<Report> {
             None
         }
     };
-    for ((topic, partition), files) in &dataset.chains {
+    for ((topic, partition), files) in &catalog.chains {
         let mut expected: Option<i64> = None;
         let mut counted = BTreeSet::new();
         for file in files {
@@ -103,7 +103,7 @@ pub async fn verify(location: &Location) -> anyhow::Result<Report> {
             }
             expected = Some(expected.unwrap_or(0).max(footer.next));
         }
-        let own = dataset.rejects.get(&(topic.clone(), *partition));
+        let own = catalog.rejects.get(&(topic.clone(), *partition));
         for (first, next) in own.into_iter().flatten() {
             let beyond = expected.is_some_and(|end| *first >= end);
             if !counted.contains(&(*first, *next)) && !beyond {
@@ -119,7 +119,11 @@ pub async fn verify(location: &Location) -> anyhow::Result<Report> {
 
 async fn schema(store: &Store) -> anyhow::Result<Option<String>> {
     match store.find(names::SCHEMA).await? {
-        Some(file) => Ok(Some(Schema::from_file(file)?.fingerprint()?)),
+        Some(file) => {
+            let fingerprint = Schema::from_file(file.clone())?.fingerprint()?;
+            seal::check(&file)?;
+            Ok(Some(fingerprint))
+        }
         None => Ok(None),
     }
 }
@@ -165,7 +169,12 @@ impl Check<'_> {
         if *rejected > 0 {
             let path = names::rejected(topic, *partition, *first, *next);
             match self.rejected(&path).await {
-                Ok(lines) => {
+                Ok((digest, lines)) => {
+                    if footer.rejects.as_ref() != Some(&digest) {
+                        fault(format!(
+                            "{path} has other bytes than those the footer tells of"
+                        ));
+                    }
                     if lines.len() as u64 != *rejected {
                         fault(format!(
                             "{path} has {} records, the footer tells of {rejected}",
@@ -198,10 +207,12 @@ impl Check<'_> {
         Ok(footer)
     }
 
-    async fn rejected(&self, path: &str) -> anyhow::Result<Vec<i64>> {
+    /// The digest of a reject file, and the offsets in it.
+    async fn rejected(&self, path: &str) -> anyhow::Result<(String, Vec<i64>)> {
         let file = self.store.read(path).await?;
         let lines = rejects::read(&file).with_context(|| path.to_owned())?;
-        Ok(lines.into_iter().map(|line| line.offset).collect())
+        let offsets = lines.into_iter().map(|line| line.offset).collect();
+        Ok((seal::hex(&file), offsets))
     }
 }
 

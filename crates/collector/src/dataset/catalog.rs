@@ -1,7 +1,7 @@
 //! A data set as a whole: every file's place in it, for those who check or show it.
 
-use crate::names;
-use crate::store::{Listed, Store};
+use crate::dataset::names;
+use crate::dataset::store::{Listed, Store};
 use std::collections::BTreeMap;
 
 /// A topic and one of its partitions.
@@ -9,7 +9,7 @@ pub(crate) type Source = (String, i32);
 
 /// The files of a data set, by what their names say.
 #[derive(Debug, Default)]
-pub(crate) struct Dataset {
+pub(crate) struct Catalog {
     /// Data files by topic and partition, in the order of their first offsets.
     pub(crate) chains: BTreeMap<Source, Vec<Listed>>,
     /// First and next of the reject files, by topic and partition.
@@ -18,24 +18,24 @@ pub(crate) struct Dataset {
     pub(crate) strangers: Vec<Listed>,
 }
 
-impl Dataset {
+impl Catalog {
     /// Lists a data set.
     pub(crate) async fn list(store: &Store) -> anyhow::Result<Self> {
-        let mut dataset = Self::default();
+        let mut catalog = Self::default();
         for file in store.list(None).await? {
             if let Some((topic, partition, _)) = names::parse_data(&file.name) {
-                let chain = dataset.chains.entry((topic.to_owned(), partition));
+                let chain = catalog.chains.entry((topic.to_owned(), partition));
                 chain.or_default().push(file);
             } else if file.name.ends_with(".parquet") && file.name != names::SCHEMA {
-                dataset.strangers.push(file);
+                catalog.strangers.push(file);
             }
         }
         for file in store.list(Some(names::REJECTED)).await? {
             if let Some((topic, partition, first, next)) = names::parse_rejected(&file.name) {
-                let own = dataset.rejects.entry((topic.to_owned(), partition));
+                let own = catalog.rejects.entry((topic.to_owned(), partition));
                 own.or_default().push((first, next));
             }
         }
-        Ok(dataset)
+        Ok(catalog)
     }
 }
