@@ -5,7 +5,7 @@ mod table;
 use crate::buffer::{Batch, Raw};
 use crate::columns::Coordinates;
 use crate::dataset::footer::Footer;
-use crate::dataset::{names, rejects};
+use crate::dataset::{names, rejects, seal};
 use crate::features::History;
 use crate::frozen::Frozen;
 use bytes::Bytes;
@@ -74,13 +74,15 @@ pub(crate) fn encode(
         }
         table.write_if_full()?;
     }
-    let footer = |first, next, rows, rejected, gap| Footer {
+    let digest = (!rejected.is_empty()).then(|| seal::hex(&rejected));
+    let footer = |first, next, rows, rejected, rejects, gap| Footer {
         topic: topic.to_owned(),
         partition,
         first,
         next,
         rows,
         rejected,
+        rejects,
         gap,
         schema: frozen.fingerprint.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -92,11 +94,18 @@ pub(crate) fn encode(
         })
     };
     let gap = match batch.gap {
-        Some((from, to)) => Some(data(&footer(from, to, 0, 0, true), open()?)?),
+        Some((from, to)) => Some(data(&footer(from, to, 0, 0, None, true), open()?)?),
         None => None,
     };
     let misfits = table.misfits();
-    let footer = footer(batch.first, batch.next, table.rows(), rejects, false);
+    let footer = footer(
+        batch.first,
+        batch.next,
+        table.rows(),
+        rejects,
+        digest,
+        false,
+    );
     let rejects = (!rejected.is_empty()).then(|| File {
         path: names::rejected(topic, partition, batch.first, batch.next),
         bytes: rejected.into(),

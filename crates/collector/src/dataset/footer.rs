@@ -4,9 +4,13 @@ use anyhow::{Context, ensure};
 use parquet::file::metadata::KeyValue;
 use std::fmt;
 use std::str::FromStr;
+use tidemill_core::exit::Failure;
 
 /// Goes before every key, so that other tools' keys are not mistaken for ours.
 const PREFIX: &str = "tidemill.";
+
+/// What files of this version say of themselves and promise. Those of format 1 had no such key.
+const FORMAT: &str = "2";
 
 /// The footer's key-values: functions of the records, the schema and the version alone, nothing of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Footer {
     pub rows: u64,
     /// Records of [`first`, `next`) that could not become rows.
     pub rejected: u64,
+    /// The SHA-256 of the file that holds those, in hexadecimal; `None` where there are none.
+    pub rejects: Option<String>,
     /// The records of [`first`, `next`) were deleted by retention before they could be read; there are no rows.
     pub gap: bool,
     /// The schema's fingerprint.
@@ -37,7 +43,10 @@ impl Footer {
         let pair = |key: &str, value: &dyn fmt::Display| {
             KeyValue::new(format!("{PREFIX}{key}"), value.to_string())
         };
-        vec![
+        let rejects = self.rejects.as_ref();
+        let rejects = rejects.map(|digest| pair("rejects", digest));
+        let pairs = [
+            pair("format", &FORMAT),
             pair("topic", &self.topic),
             pair("partition", &self.partition),
             pair("first", &self.first),
@@ -47,12 +56,13 @@ impl Footer {
             pair("gap", &self.gap),
             pair("schema", &self.schema),
             pair("version", &self.version),
-        ]
+        ];
+        pairs.into_iter().chain(rejects).collect()
     }
 
     /// The footer among a file's key-values.
     ///
-    /// Errors name the key that is missing or cannot be used.
+    /// Errors name the key that is missing or cannot be used; a usage failure where another version wrote the file.
     pub(crate) fn from_key_values(pairs: Option<&Vec<KeyValue>>) -> anyhow::Result<Self> {
         let text = |key: &str| -> anyhow::Result<&str> {
             let mut pairs = pairs.into_iter().flatten();
@@ -60,13 +70,17 @@ impl Footer {
             let value = found.and_then(|pair| pair.value.as_deref());
             value.with_context(|| format!("the footer has no {PREFIX}{key}"))
         };
+        let topic = text("topic")?.to_owned();
+        let format = text("format").unwrap_or("1");
+        ensure!(format == FORMAT, other_format(format));
         let footer = Self {
-            topic: text("topic")?.to_owned(),
+            topic,
             partition: parse("partition", text("partition")?)?,
             first: parse("first", text("first")?)?,
             next: parse("next", text("next")?)?,
             rows: parse("rows", text("rows")?)?,
             rejected: parse("rejected", text("rejected")?)?,
+            rejects: text("rejects").ok().map(str::to_owned),
             gap: parse("gap", text("gap")?)?,
             schema: text("schema")?.to_owned(),
             version: text("version")?.to_owned(),
@@ -81,6 +95,13 @@ impl Footer {
     }
 }
 
+fn other_format(format: &str) -> anyhow::Error {
+    Failure::usage(format!(
+        "was written by another version of the collector (format {format}, not {FORMAT}): pandas, polars, DuckDB and \
+         Spark read it as ever; add to it and check it with that version, or collect into another --out"
+    ))
+}
+
 fn parse<T: FromStr>(key: &str, text: &str) -> anyhow::Result<T> {
     let value = text.parse().ok();
     value.with_context(|| format!("the footer's {PREFIX}{key} is {text:?}"))
@@ -89,6 +110,7 @@ fn parse<T: FromStr>(key: &str, text: &str) -> anyhow::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidemill_core::exit::Code;
 
     #[test]
     fn footers_are_read_as_written() {
@@ -99,13 +121,14 @@ mod tests {
             next: 20,
             rows: 9,
             rejected: 1,
+            rejects: Some("cd".into()),
             gap: false,
             schema: "ab".into(),
             version: "0.1.0".into(),
         };
         let mut pairs = footer.to_key_values();
         assert_eq!(Footer::from_key_values(Some(&pairs)).unwrap(), footer);
-        pairs[3].value = Some("ten".into());
+        pairs[4].value = Some("ten".into());
         let error = Footer::from_key_values(Some(&pairs))
             .unwrap_err()
             .to_string();
@@ -113,6 +136,10 @@ mod tests {
             error.contains("tidemill.next") && error.contains("ten"),
             "{error}"
         );
+        pairs[0].value = None;
+        let error = Footer::from_key_values(Some(&pairs)).unwrap_err();
+        assert!(error.to_string().contains("format 1, not 2"), "{error}");
+        assert_eq!(Failure::code(&error), Code::Usage);
         assert!(
             Footer::from_key_values(None)
                 .unwrap_err()

@@ -8,6 +8,7 @@ pub(crate) mod names;
 pub(crate) mod reader;
 pub mod rejects;
 pub(crate) mod resume;
+pub(crate) mod seal;
 pub(crate) mod store;
 pub mod verify;
 

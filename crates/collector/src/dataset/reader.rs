@@ -1,6 +1,7 @@
 //! Reading data files back: their footers, and all that is in them.
 
 use crate::dataset::footer::Footer;
+use crate::dataset::seal;
 use crate::dataset::store::Store;
 use anyhow::{Context, bail, ensure};
 use arrow::array::RecordBatch;
@@ -33,9 +34,10 @@ pub(crate) async fn read_footer(store: &Store, path: &str, size: u64) -> anyhow:
     footer.with_context(|| format!("{path} in {store}"))
 }
 
-/// Footer and rows of a file that is at hand; the whole is decoded.
+/// Footer and rows of a file that is at hand; the whole is held against its digest and decoded.
 pub(crate) fn rows(file: Bytes) -> anyhow::Result<(Footer, Vec<RecordBatch>)> {
     let own = footer(&file)?;
+    seal::check(&file)?;
     // The library panics at some damage to a file, in more places than could be looked at beforehand.
     let batches = catch_unwind(|| decode(file));
     let batches = batches.unwrap_or_else(|_| bail!("the file is damaged: it cannot be decoded"))?;

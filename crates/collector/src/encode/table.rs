@@ -3,6 +3,7 @@
 use super::Codec;
 use crate::columns::{Coordinates, Rows};
 use crate::dataset::footer::Footer;
+use crate::dataset::seal;
 use crate::features::{Columns, History};
 use crate::frozen::Frozen;
 use anyhow::Context;
@@ -108,7 +109,7 @@ impl<'a> Table<'a> {
             self.file.append_key_value_metadata(pair);
         }
         let file = self.file.into_inner().context("ending a Parquet file")?;
-        Ok(file.into())
+        seal::seal(&file.into())
     }
 }
 
@@ -156,6 +157,7 @@ mod tests {
                 next: 5_000,
                 rows: table.rows(),
                 rejected: 0,
+                rejects: None,
                 gap: false,
                 schema: frozen.fingerprint.clone(),
                 version: "0".into(),

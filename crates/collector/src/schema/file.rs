@@ -4,6 +4,7 @@
 //! all others, and the schema as JSON in its footer.
 
 use super::Schema;
+use crate::dataset::seal;
 use anyhow::Context;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -32,7 +33,7 @@ impl Schema {
         let mut file = Vec::new();
         ArrowWriter::try_new_with_options(&mut file, Arc::new(self.to_arrow()), options)?
             .close()?;
-        Ok(file.into())
+        seal::seal(&file.into())
     }
 
     /// Reads a data set's file, or the JSON that people write.

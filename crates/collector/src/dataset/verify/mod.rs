@@ -3,7 +3,7 @@
 use crate::dataset::catalog::Catalog;
 use crate::dataset::footer::Footer;
 use crate::dataset::store::{Listed, Location, Store};
-use crate::dataset::{names, reader, rejects};
+use crate::dataset::{names, reader, rejects, seal};
 use crate::schema::Schema;
 use anyhow::Context;
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -119,7 +119,11 @@ pub async fn verify(location: &Location) -> anyhow::Result<Report> {
 
 async fn schema(store: &Store) -> anyhow::Result<Option<String>> {
     match store.find(names::SCHEMA).await? {
-        Some(file) => Ok(Some(Schema::from_file(file)?.fingerprint()?)),
+        Some(file) => {
+            let fingerprint = Schema::from_file(file.clone())?.fingerprint()?;
+            seal::check(&file)?;
+            Ok(Some(fingerprint))
+        }
         None => Ok(None),
     }
 }
@@ -165,7 +169,12 @@ impl Check<'_> {
         if *rejected > 0 {
             let path = names::rejected(topic, *partition, *first, *next);
             match self.rejected(&path).await {
-                Ok(lines) => {
+                Ok((digest, lines)) => {
+                    if footer.rejects.as_ref() != Some(&digest) {
+                        fault(format!(
+                            "{path} has other bytes than those the footer tells of"
+                        ));
+                    }
                     if lines.len() as u64 != *rejected {
                         fault(format!(
                             "{path} has {} records, the footer tells of {rejected}",
@@ -198,10 +207,12 @@ impl Check<'_> {
         Ok(footer)
     }
 
-    async fn rejected(&self, path: &str) -> anyhow::Result<Vec<i64>> {
+    /// The digest of a reject file, and the offsets in it.
+    async fn rejected(&self, path: &str) -> anyhow::Result<(String, Vec<i64>)> {
         let file = self.store.read(path).await?;
         let lines = rejects::read(&file).with_context(|| path.to_owned())?;
-        Ok(lines.into_iter().map(|line| line.offset).collect())
+        let offsets = lines.into_iter().map(|line| line.offset).collect();
+        Ok((seal::hex(&file), offsets))
     }
 }
 
