@@ -11,6 +11,7 @@ use crate::features::Features;
 use crate::join::Join;
 use crate::model::{Loaded, Session};
 use crate::prediction::Times;
+use crate::quota::Quota;
 use crate::status::Status;
 use crate::worker::Shared;
 use tidemill_core::clock::now_ms;
@@ -33,6 +34,7 @@ pub struct Scoring {
     session: Session,
     features: Option<(Join, Features)>,
     timeout: Duration,
+    quota: Quota,
 }
 
 /// A scored batch: one score for each row.
@@ -62,6 +64,7 @@ impl Scoring {
             session: Session::new(&model)?,
             features,
             timeout: shared.config.feature_timeout,
+            quota: Quota::default(),
             version,
             model,
         })
@@ -87,6 +90,7 @@ impl Scoring {
         }
         self.decoder = Decoder::new(&model.manifest);
         self.session = Session::new(&model)?;
+        self.quota = Quota::default();
         (self.version, self.model) = (version, model);
         Ok(())
     }
@@ -94,6 +98,11 @@ impl Scoring {
     /// The decoder of the current model.
     pub fn decoder(&self) -> &Decoder {
         &self.decoder
+    }
+
+    /// Most records of the next batch, by what the model takes for a row.
+    pub fn quota(&self) -> usize {
+        self.quota.rows()
     }
 
     /// Scores the rows of a batch; those that have no score become rejects.
@@ -112,6 +121,7 @@ impl Scoring {
         let mut scores = Vec::with_capacity(batch.transactions.len());
         self.session.score(&batch.rows.inputs, &mut scores);
         batch.reject_unscored(&scores);
+        self.quota.took(scores.len(), joined.elapsed());
         stage("score", joined.elapsed());
         let times = Times {
             fetched,

@@ -316,6 +316,23 @@ fn predictions_are_scored_again_from_their_receipts() -> Result<()> {
         told.contains(&format!("differing {sent}")),
         "every score differs: {told}"
     );
+    let nothing = [
+        (
+            ["--from", "2100-01-01", "--to", "2100-01-02"],
+            "lies behind the newest prediction",
+        ),
+        (
+            ["--from", "1970-01-02", "--to", "1970-01-03"],
+            "nothing to compare",
+        ),
+    ];
+    for (stretch, expected) in nothing {
+        let arguments = ["replay", "--model", model.to_str().unwrap()];
+        let arguments = [&arguments[..], &stretch].concat();
+        let (code, told) = command(&scene, "nothing", &arguments)?;
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains(expected), "{told}");
+    }
     Ok(())
 }
 
