@@ -207,3 +207,22 @@ fn branches_that_meet_again_and_again_are_refused() {
     let error = grow(&parts, 1).unwrap_err().to_string();
     assert!(error.contains("branches meet again"), "{error}");
 }
+
+#[test]
+fn sums_have_one_order_however_many_rows_there_are() {
+    // Small and large trees by turns, whose values lose different digits in different orders.
+    let leaf = |at: usize| Node::Leaf(vec![[1e8, 1.0, -1e8, 0.3][at % 4]]);
+    let roots: Vec<Node> = (0..40)
+        .map(|at| if at % 2 == 0 { leaf(at / 2) } else { chain(70) })
+        .collect();
+    let forest = Forest::new(&roots, 1, Aggregate::Sum);
+    let sums = |rows: usize| {
+        let mut sums = vec![0.0; rows];
+        forest.run(&vec![1.5; rows * COLUMNS], COLUMNS, &mut sums);
+        sums
+    };
+    let alone = sums(1)[0];
+    for rows in [2, 4, 5, 31, 32, 33, 256, 300] {
+        assert_eq!(sums(rows), vec![alone; rows], "{rows} rows");
+    }
+}
