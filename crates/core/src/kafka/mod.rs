@@ -23,6 +23,7 @@ mod raw;
 mod rebalances;
 mod record;
 mod stopped;
+mod stretch;
 mod survey;
 mod topic_id;
 
@@ -39,5 +40,6 @@ pub use producer::{Outgoing, Producer, one_header};
 pub use properties::read_properties;
 pub use raw::{add_header, headers};
 pub use record::Record;
+pub use stretch::Stretch;
 pub use survey::{Layout, Member};
 pub use topic_id::{NoTopicId, TopicId};

@@ -56,19 +56,20 @@ pub async fn run(
             "change --features, unless it is meant so",
         );
     }
-    examine(&patient, see, &shutdown, &mut report).await;
-    block_in_place(|| store(config, &mut report));
+    let log = examine(&patient, see, &shutdown, &mut report).await;
+    let partitions: Vec<i32> = log.iter().map(|lag| lag.partition).collect();
+    block_in_place(|| store(config, &partitions, &mut report));
     report.print(json)
 }
 
-fn store(config: &Config, report: &mut Report) {
-    if let Err(Lost(error)) = ask(config, report) {
+fn store(config: &Config, partitions: &[i32], report: &mut Report) {
+    if let Err(Lost(error)) = ask(config, partitions, report) {
         let remedy = config.redis.verdict(&error).remedy;
         report.problem("redis", format!("{}: {error}", config.redis), remedy);
     }
 }
 
-fn ask(config: &Config, report: &mut Report) -> Result<(), Lost> {
+fn ask(config: &Config, partitions: &[i32], report: &mut Report) -> Result<(), Lost> {
     let mut store = Redis::new(&config.redis).map_err(|error| Lost(format!("{error:#}")))?;
     let address = config.redis.to_string();
     let text = |answer: Vec<Vec<u8>>| String::from_utf8_lossy(&answer.concat()).into_owned();
@@ -98,6 +99,22 @@ fn ask(config: &Config, report: &mut Report) -> Result<(), Lost> {
             format!("key prefix {prefix:?} belongs to {found}, and this is {own}"),
             "another --key-prefix, or --takeover",
         );
+    }
+    for partition in partitions {
+        for (key, kind) in [
+            (keys.position(*partition), "string"),
+            (keys.expiry(*partition), "zset"),
+            (keys.rejected(*partition), "hash"),
+        ] {
+            let found = text(store.command(&["TYPE", &key])?);
+            if found != kind && found != "none" {
+                report.problem(
+                    "keys",
+                    format!("{key} holds a {found}, where the featurizer keeps a {kind}: another program wrote it"),
+                    "remove the key, or use another --key-prefix",
+                );
+            }
+        }
     }
     Ok(())
 }

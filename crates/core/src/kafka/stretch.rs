@@ -1,19 +1,16 @@
-//! The stretch of the predictions' topic that is scored again: what lies in it, and where it is read on.
+//! A stretch of a topic that a command reads outside of a group: what lies in it, and where reading goes on.
 
+use super::{Consumer, Log, LogFit, Polled, Record, StoredPosition};
+use crate::exit::Failure;
 use std::collections::BTreeMap;
-
-use anyhow::bail;
-use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Consumer, Log, LogFit, StoredPosition};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// What is left to be read, by partition.
 #[derive(Debug, Default)]
-pub(super) struct Stretch {
+pub struct Stretch {
     left: BTreeMap<i32, Span>,
-    /// It begins behind the newest record of every partition.
-    pub(super) beyond: bool,
-    /// Offsets that retention deleted before they were read.
-    pub(super) lost: i64,
+    lost: i64,
 }
 
 /// The offsets from `next` up to, and without, `end`.
@@ -24,45 +21,53 @@ struct Span {
 }
 
 impl Stretch {
-    /// Looks up the time from `from` up to `to`, in epoch milliseconds.
-    ///
-    /// # Errors
-    ///
-    /// The brokers do not tell.
-    pub(super) fn find(
-        consumer: &Consumer,
-        partitions: usize,
-        from: i64,
-        to: i64,
-    ) -> anyhow::Result<Self> {
-        let partitions: Vec<i32> = (0..partitions as i32).collect();
-        let first = consumer.positions_at(&partitions, from)?;
-        let last = consumer.positions_at(&partitions, to)?;
-        let mut beyond = true;
-        for (partition, next) in &first {
-            beyond &= *next >= consumer.log_range(*partition)?.1;
-        }
-        let spans = first.into_iter().zip(last);
-        let spans = spans.map(|((partition, next), (_, end))| (partition, next, end));
-        Ok(Stretch {
-            beyond,
-            ..Self::new(spans)
-        })
-    }
-
-    fn new(spans: impl Iterator<Item = (i32, i64, i64)>) -> Self {
+    /// Has each partition read from its first offset up to, and without, the second.
+    pub fn new(spans: impl IntoIterator<Item = (i32, i64, i64)>) -> Self {
+        let spans = spans.into_iter();
         let some = spans.filter(|(_, next, end)| next < end);
         Stretch {
             left: some
                 .map(|(partition, next, end)| (partition, Span { next, end }))
                 .collect(),
-            beyond: false,
             lost: 0,
         }
     }
 
+    /// Hands `each` every record of the stretch, in the order of each partition's log, until all are read or `shutdown`
+    /// is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// `each` fails, a log turns out to be another one than at the start, or the client cannot go on.
+    pub fn read(
+        &mut self,
+        consumer: &Consumer,
+        shutdown: &CancellationToken,
+        mut each: impl FnMut(&Record<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        consumer.start(&self.starts())?;
+        while !self.is_read() && !shutdown.is_cancelled() {
+            match consumer.poll(Duration::from_millis(100))? {
+                Polled::Record(record) => {
+                    if self.take(record.partition(), record.offset()) {
+                        each(&record)?;
+                    }
+                }
+                Polled::End(partition) => self.ended(partition),
+                Polled::OutOfRange => self.go_on(consumer)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Offsets that retention deleted before they were read.
+    pub fn lost(&self) -> i64 {
+        self.lost
+    }
+
     /// The partitions with the offsets to read first.
-    pub(super) fn starts(&self) -> Vec<(i32, i64)> {
+    fn starts(&self) -> Vec<(i32, i64)> {
         let spans = self.left.iter();
         spans
             .map(|(partition, span)| (*partition, span.next))
@@ -70,12 +75,12 @@ impl Stretch {
     }
 
     /// There is nothing left.
-    pub(super) fn is_read(&self) -> bool {
+    pub fn is_read(&self) -> bool {
         self.left.is_empty()
     }
 
     /// Passes a record; true if it belongs to the stretch.
-    pub(super) fn take(&mut self, partition: i32, offset: i64) -> bool {
+    fn take(&mut self, partition: i32, offset: i64) -> bool {
         let Some(span) = self.left.get_mut(&partition) else {
             return false;
         };
@@ -89,19 +94,22 @@ impl Stretch {
 
     /// The log of a partition has been read to its end. The ends of transactions take offsets there, where no record
     /// comes.
-    pub(super) fn ended(&mut self, partition: i32) {
+    fn ended(&mut self, partition: i32) {
         self.left.remove(&partition);
     }
 
     /// Goes on after a position was outside of its log.
-    ///
-    /// # Errors
-    ///
-    /// The log is another one, or the brokers do not answer.
-    pub(super) fn go_on(&mut self, consumer: &Consumer) -> anyhow::Result<()> {
+    fn go_on(&mut self, consumer: &Consumer) -> anyhow::Result<()> {
         for (partition, _) in self.starts() {
-            let next = self.fit(partition, consumer.log_range(partition)?)?;
-            if let Some(next) = next {
+            let range = match consumer.log_range(partition) {
+                Ok(range) => range,
+                Err(error) => {
+                    // The client says it again, once the brokers answer.
+                    tracing::warn!("{error:#}");
+                    return Ok(());
+                }
+            };
+            if let Some(next) = self.fit(consumer.topic(), partition, range)? {
                 consumer.seek(partition, next)?;
             }
         }
@@ -109,7 +117,12 @@ impl Stretch {
     }
 
     /// The next offset to be read of a partition whose log reaches from `oldest` to `end`; `None` if nothing is left.
-    fn fit(&mut self, partition: i32, (oldest, end): (i64, i64)) -> anyhow::Result<Option<i64>> {
+    fn fit(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        (oldest, end): (i64, i64),
+    ) -> anyhow::Result<Option<i64>> {
         let Some(span) = self.left.get_mut(&partition) else {
             return Ok(None);
         };
@@ -131,9 +144,11 @@ impl Stretch {
                 self.lost += kept - span.next;
                 span.next = kept;
             }
-            changed => bail!(Failure::usage(format!(
-                "partition {partition} of the predictions: {changed}, while it was read; run it again"
-            ))),
+            changed => {
+                return Err(Failure::usage(format!(
+                    "topic {topic}, partition {partition}: {changed}, while it was read; run it again"
+                )));
+            }
         }
         let next = (span.next < span.end).then_some(span.next);
         if next.is_none() {
@@ -148,7 +163,7 @@ mod tests {
     use super::*;
 
     fn stretch() -> Stretch {
-        Stretch::new([(0, 5, 9), (1, 7, 7), (2, 0, 3)].into_iter())
+        Stretch::new([(0, 5, 9), (1, 7, 7), (2, 0, 3)])
     }
 
     #[test]
@@ -168,12 +183,15 @@ mod tests {
     fn what_retention_deletes_meanwhile_is_passed_and_counted() {
         let mut stretch = stretch();
         assert!(stretch.take(0, 5));
-        assert_eq!(stretch.fit(0, (0, 20)).unwrap(), Some(6));
-        assert_eq!(stretch.fit(0, (8, 20)).unwrap(), Some(8));
-        assert_eq!((stretch.lost, stretch.starts()), (2, vec![(0, 8), (2, 0)]));
-        assert_eq!(stretch.fit(2, (30, 40)).unwrap(), None);
-        assert_eq!((stretch.lost, stretch.starts()), (5, vec![(0, 8)]));
-        let error = stretch.fit(0, (0, 4)).unwrap_err();
+        assert_eq!(stretch.fit("t", 0, (0, 20)).unwrap(), Some(6));
+        assert_eq!(stretch.fit("t", 0, (8, 20)).unwrap(), Some(8));
+        assert_eq!(
+            (stretch.lost(), stretch.starts()),
+            (2, vec![(0, 8), (2, 0)])
+        );
+        assert_eq!(stretch.fit("t", 2, (30, 40)).unwrap(), None);
+        assert_eq!((stretch.lost(), stretch.starts()), (5, vec![(0, 8)]));
+        let error = stretch.fit("t", 0, (0, 4)).unwrap_err();
         assert!(error.to_string().contains("cut"), "{error}");
     }
 }
