@@ -89,9 +89,13 @@ pub(crate) fn take<D: Door>(
         let definitions = &engine.rules().definitions;
         user_event::decode(definitions, key, content, timestamp, batch.entries())
     });
-    let (user, change) = match decoded {
-        Ok(UserRecord::Event { user, .. }) => (user, Change::Event(begin as u32)),
-        Ok(UserRecord::Erasure { user }) => (user, Change::Erasure),
+    let (user, change, place) = match decoded {
+        Ok(UserRecord::Event { user, .. }) => {
+            // An erasure between a record and its copy covers the copy too.
+            let offset = original.unwrap_or(offset);
+            (user, Change::Event(begin as u32), Place { offset, ..place })
+        }
+        Ok(UserRecord::Erasure { user }) => (user, Change::Erasure, place),
         Err(reject) => return rejected(own, offset, original, reject),
     };
     if own.position().ahead.is_some() && offset < own.position().reached(&user) {

@@ -202,26 +202,17 @@ impl Stack {
 
     /// A Redis 6.0 for one test alone: older than what tidemill needs. There is one for Linux on x86_64.
     pub fn old_redis() -> Result<Redis> {
-        let program = other_redis::old()?;
-        Redis::start_program(
-            program,
-            &scratch::folder(&state_folder())?,
-            None,
-            false,
-            &[],
-        )
+        Stack::own_program(other_redis::old()?)
     }
 
     /// A Valkey for one test alone.
     pub fn valkey() -> Result<Redis> {
-        let program = other_redis::valkey()?;
-        Redis::start_program(
-            program,
-            &scratch::folder(&state_folder())?,
-            None,
-            false,
-            &[],
-        )
+        Stack::own_program(other_redis::valkey()?)
+    }
+
+    fn own_program(program: (PathBuf, String)) -> Result<Redis> {
+        let folder = scratch::folder(&state_folder())?;
+        Redis::start_program(program, &folder, None, false, &[])
     }
 }
 

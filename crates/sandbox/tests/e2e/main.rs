@@ -69,5 +69,19 @@ mod unusable;
 
 use std::time::Duration;
 
+use anyhow::Result;
+use sandbox::harness::Program;
+
 /// How long an output may take that is certain to come.
 const SOON: Duration = Duration::from_secs(60);
+
+/// The program ends by itself with this code and says all of these.
+fn assert_ends(mut program: Program, code: i32, says: &[&str]) -> Result<()> {
+    let status = program.wait_for_end(SOON)?;
+    let output = program.output();
+    assert_eq!(status.code(), Some(code), "{output}");
+    for part in says {
+        assert!(output.contains(part), "{part:?} is not in: {output}");
+    }
+    Ok(())
+}

@@ -126,7 +126,9 @@ impl History {
                     text,
                     entry,
                 };
-                self.events.push((place, event));
+                // An erasure between a record and its copy covers the copy too.
+                let offset = original.unwrap_or(offset);
+                self.events.push((Place { offset, ..place }, event));
             }
             Ok(UserRecord::Erasure { user: own }) if own == user => self.erasures.add(place, None),
             Ok(_) => {}

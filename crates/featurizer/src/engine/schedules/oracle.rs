@@ -11,6 +11,8 @@ pub(super) const WINDOW_MS: i64 = 600_000;
 struct Counted {
     partition: usize,
     offset: usize,
+    /// The offset of the original, of a copy.
+    original: usize,
     kafka_time: i64,
     time: i64,
     amount: u32,
@@ -104,6 +106,7 @@ fn events(topic: &Topic, user: &str) -> Vec<Counted> {
                 events.push(Counted {
                     partition,
                     offset,
+                    original: record.original.map_or(offset, |original| original as usize),
                     kafka_time: record.time,
                     time,
                     amount,
@@ -114,14 +117,15 @@ fn events(topic: &Topic, user: &str) -> Vec<Counted> {
     events
 }
 
-/// An erasure counts for the records before it in its partition, and for those of others that are not newer.
+/// An erasure counts for the records before it in its partition, whenever they are copied, and for those of others that
+/// are not newer.
 fn is_erased(topic: &Topic, user: &str, event: Counted, deleted: bool) -> bool {
     let erases = |record: &Record| record.kind == Kind::Erasure && record.user == user;
     topic.partitions.iter().enumerate().any(|(partition, own)| {
         own.records.iter().enumerate().any(|(offset, record)| {
             record.as_ref().is_some_and(|record| {
                 let covers = match partition == event.partition {
-                    true => offset > event.offset,
+                    true => offset > event.original,
                     false => record.time >= event.kafka_time,
                 };
                 let exists = deleted || offset as i64 >= own.start;
