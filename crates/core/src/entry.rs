@@ -1,4 +1,4 @@
-//! Start and end of a process: flags, logs, signals, the exit code.
+//! Start and end of a process: flags, logs, signals and the exit code.
 
 use crate::effective::Settings;
 use crate::exit::{Code, Failure};
@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A process that was told to stop ends after this time whatever still holds it up: it promises 10 s.
+/// A process ends this long after a signal, whatever delays it: the promise is 10 s.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(9);
 
 /// Runs a binary: parses its flags, starts logging, and drives `command` until it ends or a signal stops it.
 ///
-/// `command` is given the flags and a token that SIGTERM or SIGINT cancels; the exit code is its own, or that of
-/// its error. A second signal, or [`STOP_LIMIT`] after the first, ends the process at once and with 0 too: positions lie
-/// with the output, so that the next start goes on where this one has written.
+/// `command` gets the flags and a token that SIGTERM or SIGINT cancels; the exit code is its own, or that of its error.
+/// A second signal, or [`STOP_LIMIT`] after the first, ends the process at once, also with 0: positions are stored with
+/// the output, so the next start resumes where this one has written.
 pub fn start<Flags, Command, Running>(binary: &Binary, command: Command) -> ExitCode
 where
     Flags: CommandFactory + FromArgMatches + AsRef<SharedFlags>,
@@ -40,7 +40,7 @@ where
             return ExitCode::from(if answered { 0 } else { Code::Usage as u8 });
         }
     };
-    // A format that cannot be used is among the problems that the command reports.
+    // The command reports an unusable format among its problems.
     let format = flags.as_ref().log_format.parse().unwrap_or_default();
     if let Err(problem) = telemetry::init(format) {
         report(&Failure::usage(problem), format);
@@ -96,7 +96,7 @@ fn stop_on_signals(shutdown: CancellationToken) -> anyhow::Result<()> {
             stopping = true;
             tracing::info!(signal = name, "stopping");
             shutdown.cancel();
-            // A thread of its own: it must work even when every task of the runtime is stuck.
+            // On a thread of its own, which works even if every task of the runtime is stuck.
             std::thread::spawn(|| {
                 std::thread::sleep(STOP_LIMIT);
                 tracing::warn!(limit = ?STOP_LIMIT, "did not stop in time, ending at once");

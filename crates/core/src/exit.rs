@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The code an error carries to the end of the process; an error without one ends it with [`Code::Internal`].
+/// The exit code that an error carries; an error without one ends the process with [`Code::Internal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// 64: a flag, a file of settings or a model cannot be used as given.
@@ -21,12 +21,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The configuration cannot be used; `message` names what and the remedy.
+    /// The configuration cannot be used; `message` names the fault and the remedy.
     pub fn usage(message: impl Into<String>) -> anyhow::Error {
         Self::with(Code::Usage, message)
     }
 
-    /// Something the process needs did not answer in time, or refuses; `message` names it and the remedy.
+    /// A server did not answer in time, or refuses; `message` names it and the remedy.
     pub fn unreachable(message: impl Into<String>) -> anyhow::Error {
         Self::with(Code::Unreachable, message)
     }
@@ -36,7 +36,7 @@ impl Failure {
         Self { code, message }.into()
     }
 
-    /// The exit code that an error stands for.
+    /// The exit code of an error.
     pub fn code(error: &anyhow::Error) -> Code {
         error
             .chain()

@@ -1,8 +1,8 @@
-//! What a command says on standard output.
+//! Standard output of commands.
 
 use std::io::{ErrorKind, Write as _, stdout};
 
-/// Writes a report. A reader that has closed its end wants no more, and is no error.
+/// Writes a report. A closed pipe means that the reader wants no more, and is not an error.
 ///
 /// Errors: standard output cannot be written, such as to a full disk.
 pub fn tell(text: &str) -> std::io::Result<()> {

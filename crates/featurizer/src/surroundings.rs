@@ -1,5 +1,5 @@
-//! What others do to the topic and the group, watched on a thread of its own: a topic that is made anew under the same
-//! name, and members of the group that write elsewhere.
+//! Watches, on a thread of its own, what others do to the topic and the group: a re-creation of the topic, and members
+//! of the group that write elsewhere.
 
 use crate::setback::Setback;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,12 +9,12 @@ use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Consumer;
 use tokio_util::sync::CancellationToken;
 
-/// The pause between two looks.
+/// Pause between two checks.
 const EVERY: Duration = Duration::from_secs(2);
-/// The time that an answer may take.
+/// Time limit for the answer with the group's commits.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// What was seen, as one worker has noticed. Clones notice on their own.
+/// The observations, and those that one worker has handled. Each clone handles them on its own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Surroundings {
     seen: Arc<Seen>,
@@ -23,14 +23,14 @@ pub(crate) struct Surroundings {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// How often the topic was made anew.
+    /// Number of times the topic was re-created.
     times: AtomicU64,
-    /// The destination of a member of the group that differs from ours.
+    /// The destination of a group member, if it differs from ours.
     elsewhere: OnceLock<String>,
 }
 
 impl Surroundings {
-    /// Tells if something has changed that a worker has to answer.
+    /// Fails with a setback if a worker has to react to a change.
     pub(crate) fn look(&mut self) -> Result<(), Setback> {
         if let Some(elsewhere) = self.seen.elsewhere.get() {
             return Err(Setback::Fatal(other_destination(elsewhere)));
@@ -42,7 +42,7 @@ impl Surroundings {
         }
     }
 
-    /// Watches the topic and the group of `consumer`, which is no member, until `shutdown`. `writes_to` is the
+    /// Watches the topic and the group of `consumer`, which is not a member, until `shutdown`. `writes_to` is the
     /// destination of our members; `None` accepts any.
     pub(crate) fn watch(
         &self,
@@ -60,7 +60,7 @@ impl Surroundings {
                     continue;
                 }
                 next = Instant::now() + EVERY;
-                // Others tell of an outage, and a topic that is gone may come back.
+                // Other parts report an outage, and a deleted topic may come back.
                 if let Ok(Some(id)) = consumer.topic_id() {
                     if known.is_some_and(|known| known != id) {
                         tracing::warn!(%id, "the topic was made anew");
@@ -71,7 +71,7 @@ impl Surroundings {
                 if let Some(own) = &writes_to
                     && let Ok(Some(elsewhere)) = elsewhere(&consumer, own)
                 {
-                    // The first stays: the process ends with it.
+                    // Only the first is kept: the process ends because of it.
                     seen.elsewhere.set(elsewhere).ok();
                 }
             }
@@ -81,13 +81,13 @@ impl Surroundings {
     }
 }
 
-/// The destination that another member of the group has committed, where it is not `own`.
+/// The destination that another member of the group has committed, if it is not `own`.
 pub(crate) fn elsewhere(consumer: &Consumer, own: &str) -> anyhow::Result<Option<String>> {
     let partitions: Vec<i32> = (0..consumer.partition_count()?).collect();
     consumer.others_write_to(&partitions, own, ANSWER)
 }
 
-/// A member that writes elsewhere takes a part of the partitions, which our destination then lacks.
+/// The error for a member that writes elsewhere: our destination lacks the partitions that it takes.
 pub(crate) fn other_destination(elsewhere: &str) -> anyhow::Error {
     Failure::usage(format!(
         "a member of --group writes to another place ({elsewhere}), and each place would get only a part of the \

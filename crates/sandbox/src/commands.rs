@@ -1,4 +1,4 @@
-//! The command line: one variant per tool, each with its flags beside its code.
+//! The command line: one variant per tool, each with its flags next to its code.
 
 use std::process::ExitCode;
 
@@ -52,7 +52,7 @@ enum StackAction {
     Status,
 }
 
-/// Parses the command line and does what it says; the exit code is 0, 1 on failure, 64 for a mistake in the call.
+/// Parses the command line and runs the tool; the exit code is 0, 1 on failure, 64 for a mistake in the call.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

@@ -1,4 +1,4 @@
-//! `sandbox consume`: prints what arrives on a topic.
+//! `sandbox consume`: prints the records of a topic as they arrive.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -47,7 +47,7 @@ enum From {
     Latest,
 }
 
-/// Prints records until told to stop.
+/// Prints records until `shutdown`, or until the flags say to stop.
 pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
     let consumer = open(flags)?;
     let partitions = kafka::partitions(&consumer, &flags.topic)?;
@@ -131,7 +131,7 @@ fn everything(flags: &Flags, partitions: i32) -> Result<TopicPartitionList> {
     Ok(assignment)
 }
 
-/// One record, one line.
+/// Prints one record as one line.
 fn print(record: &Stored) -> Result<()> {
     let text = |bytes: &Option<Vec<u8>>| match bytes {
         Some(bytes) => visible(bytes),
@@ -146,7 +146,7 @@ fn print(record: &Stored) -> Result<()> {
     for (name, value) in &record.headers {
         line.push_str(&format!(" {}={}", visible(name), visible(value)));
     }
-    // Whoever reads us may have seen enough: that is an end, not a failure.
+    // A closed pipe means that the reader has seen enough: an end, not a failure.
     match writeln!(std::io::stdout(), "{line} {}", text(&record.value)) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         outcome => outcome.context("cannot write to standard output"),

@@ -1,4 +1,4 @@
-//! Everything that speaks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
+//! All code that talks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
 
 mod addresses;
 mod assigned;

@@ -1,4 +1,4 @@
-//! `featurizer doctor`: what is wrong with brokers, topic, records, group or Redis, and the remedy.
+//! `featurizer doctor`: problems of brokers, topic, records, group and Redis, each with a remedy.
 
 use crate::opening;
 use crate::settings::Config;
@@ -13,7 +13,7 @@ use tidemill_core::redis_server::Unfit;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// Prints the findings; the exit code is 1 where there is a problem.
+/// Prints the findings; the exit code is 1 if there is a problem.
 pub async fn run(
     config: &Config,
     json: bool,
@@ -25,7 +25,7 @@ pub async fn run(
         entry.clear();
         let (key, value) = (record.key(), record.value());
         if is_claim(value) {
-            // Its object is not fetched: whose it is cannot be told.
+            // Its object is not fetched, so the user is unknown.
             return Seen::Usable(None);
         }
         match user_event::decode(definitions, key, value, record.timestamp(), &mut entry) {
@@ -119,7 +119,7 @@ fn ask(config: &Config, partitions: &[i32], report: &mut Report) -> Result<(), L
     Ok(())
 }
 
-/// A Redis that may not be asked what it is.
+/// Checks a Redis whose user may not call INFO, by trying it out.
 fn untold(store: &mut Redis, config: &Config, report: &mut Report) -> Result<(), Lost> {
     match opening::try_out(store, config)? {
         Some(Unfit { reason, remedy }) => {

@@ -1,4 +1,4 @@
-//! `featurizer rebuild`: has the stored windows built anew from the topic.
+//! `featurizer rebuild`: has the stored windows built again from the topic.
 
 use crate::assignment::{Cause, Known, Present, resume};
 use crate::opening;
@@ -10,9 +10,9 @@ use tidemill_core::kafka::Cluster;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// Deletes the position of one partition or of all, with those that a rebuild takes along. The worker that holds it notices
-/// at its next transaction, and a featurizer that starts later when it attaches the partition: without a position,
-/// windows are built from the log.
+/// Deletes the position of one partition or of all, and of those that a rebuild includes. A worker that holds the
+/// partition notices at its next transaction, and a featurizer that starts later when it attaches the partition:
+/// without a position, windows are built from the log.
 pub async fn run(
     config: &Config,
     partition: Option<i32>,
@@ -53,7 +53,7 @@ pub async fn run(
         if all.len() > partitions.len() {
             println!("partitions share users, which cannot be built from one of them alone");
         }
-        // All at once, so that the worker that finds the first one gone decides about all of them.
+        // All in one DEL, so that the worker that first misses a position decides about all of them.
         let mut words = vec!["DEL".to_owned()];
         words.extend(all.iter().map(|partition| keys.position(*partition)));
         redis.command(&words).map_err(failure)?;
@@ -67,7 +67,7 @@ pub async fn run(
     })
 }
 
-/// The partitions asked for, and those that a rebuild of these takes along.
+/// The partitions asked for, and those that a rebuild of these includes.
 fn taken_along(
     redis: &mut Redis,
     keys: &Keys,

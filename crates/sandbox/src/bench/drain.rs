@@ -1,4 +1,4 @@
-//! `sandbox bench drain`: what the broker and the client library allow on this machine.
+//! `sandbox bench drain`: the limit of broker and librdkafka on this machine.
 
 use anyhow::Result;
 
@@ -28,7 +28,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
         flags.records,
         |number, draft| {
             draft.key.extend(number.to_string().bytes());
-            // Hardly compressible, as nothing is for free.
+            // Hardly compressible, as in reality.
             let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
             draft.value.extend((0..flags.bytes).map(|_| {
                 state ^= state << 13;

@@ -1,5 +1,5 @@
-//! `sandbox dead-letters`: records that were rejected, by whom and why, and copies of them to their topic once the cause
-//! is mended.
+//! `sandbox dead-letters`: lists rejected records with group and reason, and sends copies back to their topic once the
+//! cause is fixed.
 
 mod headers;
 mod letter;
@@ -44,7 +44,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// The newest letter of each group that is asked for.
+    /// The newest letter of each group that the flags select.
     fn wanted<'r>(&self, rejected: &'r Rejected) -> impl Iterator<Item = &'r Letter> {
         let by_group = rejected.by_group().into_values();
         by_group.filter(|letter| {
@@ -55,10 +55,10 @@ impl Flags {
     }
 }
 
-/// Lists rejected records by group and reason and, where the flags say so, sends copies of them.
+/// Lists rejected records by group and reason; with `--resend`, sends copies of them.
 pub fn command(flags: &Flags) -> Result<()> {
     let topic = letters_of(&flags.brokers, &flags.topic)?;
-    // Before anything is read: whoever was sending back is stopped, so that what is read stays true.
+    // Opened before anything is read: it fences off other senders, so that the marks read below stay complete.
     let sender = match flags.resend {
         true => Some(resend::Sender::open(&flags.brokers, &topic)?),
         false => None,
@@ -110,7 +110,7 @@ pub fn command(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Leaves out, and names, what has no way back.
+/// The records that can be sent back; prints the number of the others, with the reason.
 fn sendable(brokers: &str, records: Vec<Rejected>) -> Result<Vec<Rejected>> {
     let (whole, cut): (Vec<_>, Vec<_>) = records
         .into_iter()
@@ -148,7 +148,7 @@ fn sendable(brokers: &str, records: Vec<Rejected>) -> Result<Vec<Rejected>> {
     Ok(there)
 }
 
-/// The topic itself, or that of its dead letters.
+/// The dead-letter topic: the topic itself, or the one that belongs to it.
 fn letters_of(brokers: &str, topic: &str) -> Result<String> {
     let own = format!("{topic}.dead-letter");
     let names = kafka::topics(brokers)?;

@@ -1,4 +1,4 @@
-//! The live part: traffic at its pace, and how far each binary is with it.
+//! The live part: traffic at its pace, and the progress of each binary.
 
 use std::io::IsTerminal;
 use std::thread;
@@ -14,7 +14,7 @@ use crate::oracle::Watch;
 use crate::progress;
 use crate::simulate::{Plan, Sink, Written, run as simulate};
 
-/// Writes the plan's traffic while showing what becomes of it.
+/// Writes the plan's traffic, and shows the progress of the binaries meanwhile.
 pub(super) fn run(
     plan: &Plan,
     scene: &Scene,
@@ -47,7 +47,7 @@ pub(super) fn run(
     written
 }
 
-/// Four bars on a terminal; elsewhere a line now and then.
+/// Four bars on a terminal; elsewhere a line every few seconds.
 struct Display {
     payments: ProgressBar,
     predictions: ProgressBar,
@@ -69,7 +69,7 @@ impl Display {
     fn refresh(&self, scene: &Scene, watch: &Watch) {
         let names = &scene.names;
         self.predictions.set_position(watch.count());
-        // Groups say now and then how far they are; a moment without an answer is no trouble.
+        // Groups commit at intervals; a moment without an answer is harmless.
         let position = |group: &str, topic: &str| {
             let positions = kafka::committed(&scene.brokers, group, topic).unwrap_or_default();
             u64::try_from(positions.values().sum::<i64>()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! `sandbox demo`: the real executables on simulated live traffic, ending in a report of what was checked.
+//! `sandbox demo`: the real executables on simulated live traffic, ending in a report of checks.
 
 mod checks;
 mod live;
@@ -40,10 +40,10 @@ pub struct Flags {
 /// Payments made in the hours before the demo: users start with a history, the collector with a backlog.
 const PAST_PAYMENTS: u64 = 44_000;
 
-/// How far back they go; less than the features' window of 24 hours.
+/// Age of the oldest of them; less than the features' window of 24 hours.
 const PAST_MS: i64 = 20 * 3_600_000;
 
-/// The three binaries under way.
+/// The three running binaries.
 struct Programs {
     featurizer: Program,
     scorer: Program,
@@ -66,7 +66,7 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
     spinner.done("Redis and Kafka are up");
     println!("{}", stack.describe());
 
-    // On servers of our own the documented names are free; on others' they may be in use.
+    // On our own servers the documented names are free; on given ones they may be in use.
     let foreign = options.brokers.is_some() || options.redis_url.is_some();
     let names = if foreign {
         Names::unique("demo")
@@ -76,7 +76,7 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
     let scene = Scene::on(&stack, names, 4)?;
     create_outputs(&stack, &scene.names)?;
     let mut programs = if stack.is_mock() {
-        // The mock cannot find a position by time, so that a first start would not see what is past.
+        // The mock cannot find a position by time, so a first start would miss past records.
         let programs = start(flags, &scene)?;
         write_past(flags, &scene, shutdown)?;
         programs
@@ -111,7 +111,8 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
     Ok(report.holds())
 }
 
-/// The binaries would create them, but the reader of predictions begins before, and the mock answers no such request.
+/// The binaries would create them, but the reader of predictions starts earlier, and the mock does not support such a
+/// request.
 fn create_outputs(stack: &Stack, names: &Names) -> Result<()> {
     let events = Names::dead_letters(&names.user_events);
     let transactions = Names::dead_letters(&names.transactions);

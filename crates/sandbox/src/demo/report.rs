@@ -1,6 +1,6 @@
-//! What the demo found: one line a check, and whether all hold.
+//! The report of the demo: one line per check, and a verdict.
 
-/// A list of checks made.
+/// A list of checks.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     checks: Vec<Check>,
@@ -14,17 +14,17 @@ struct Check {
 }
 
 impl Report {
-    /// Adds a check, with what was found in one line or more.
+    /// Adds a check, with its result in one line or more.
     pub(super) fn add(&mut self, name: &'static str, holds: bool, lines: Vec<String>) {
         self.checks.push(Check { name, holds, lines });
     }
 
-    /// Whether every check holds, and there was one.
+    /// True if every check holds, and there is at least one.
     pub(super) fn holds(&self) -> bool {
         !self.checks.is_empty() && self.checks.iter().all(|check| check.holds)
     }
 
-    /// Prints all of it.
+    /// Prints all checks and the verdict.
     pub(super) fn print(&self, mock: bool) {
         println!("\nchecked:");
         for check in &self.checks {

@@ -1,4 +1,4 @@
-//! `sandbox simulate`: the flags, and what they mean.
+//! `sandbox simulate`: the flags, and the plan made from them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ pub struct Flags {
     partitions: i32,
 }
 
-/// Simulates what the flags say, and prints what was written.
+/// Simulates according to the flags, and prints the numbers of records written.
 pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
     let plan = flags.plan();
     let mut sink = match &flags.to {

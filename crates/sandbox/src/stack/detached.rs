@@ -1,4 +1,4 @@
-//! The stack that stays: `sandbox stack up`, `down` and `status`, by a state file with addresses and process ids.
+//! The detached stack: `sandbox stack up`, `down` and `status`, with a state file of addresses and process ids.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::{Kafka, Redis, kafka, redis, state_folder};
 use crate::process::{Signal, is_alive};
 use crate::progress;
 
-/// What `stack.json` says.
+/// The contents of `stack.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     brokers: String,
@@ -62,7 +62,7 @@ fn read() -> Result<Option<State>> {
     }
 }
 
-/// Starts a Kafka and a Redis on their usual ports, or free ones, and returns while they run on.
+/// Starts a Kafka and a Redis on their usual ports, or on free ones, and returns while they run on.
 pub fn up() -> Result<()> {
     if let Some(state) = read()? {
         if state.answers() {
@@ -95,7 +95,7 @@ pub fn up() -> Result<()> {
     Ok(())
 }
 
-/// Ends what [`up`] started and removes its data.
+/// Ends the servers that [`up`] started, and removes their data.
 pub fn down() -> Result<()> {
     match read()? {
         None => println!("no stack of ours is up"),
@@ -107,7 +107,7 @@ pub fn down() -> Result<()> {
     Ok(())
 }
 
-/// Says whether the detached stack answers; `true` if it does.
+/// Prints if the detached stack answers; `true` if it does.
 pub fn status() -> Result<bool> {
     let Some(state) = read()? else {
         println!("no stack of ours is up; `sandbox stack up --detach` starts one");
@@ -135,21 +135,21 @@ fn remove(state: &State) -> Result<()> {
     remove_folder(&folder())
 }
 
-/// Whether the process still is what was started: an id may have passed to somebody else since.
+/// True if the process is still the one that was started: another may have got its id since.
 fn is_ours(pid: u32, marker: &str) -> bool {
     let output = std::process::Command::new("ps")
         .args(["-o", "args=", "-p", &pid.to_string()])
         .output();
     match output {
         Ok(output) => String::from_utf8_lossy(&output.stdout).contains(marker),
-        // Without `ps` there is only the id to go by.
+        // Without `ps` the id has to do.
         Err(_) => is_alive(pid),
     }
 }
 
 fn wait_for_end(pid: u32, marker: &str) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
-    // Not by its id: an ended process keeps it until its parent looks, which here may be never.
+    // Not by its id: an ended process keeps that until its parent reaps it, which here may never happen.
     while is_ours(pid, marker) {
         if Instant::now() > deadline {
             bail!("process {pid} does not end");

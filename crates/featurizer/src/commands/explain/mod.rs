@@ -1,4 +1,4 @@
-//! `featurizer explain`: a user's features with the events behind them, compared with what is stored.
+//! `featurizer explain`: a user's features with the events behind them, compared with the stored state.
 
 mod replay;
 mod report;
@@ -16,25 +16,25 @@ use tidemill_core::kafka::{Cluster, Consumer};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// What the report compares.
+/// The three sources that the report compares.
 struct Found {
-    /// The time it is about (epoch ms).
+    /// The time of the evaluation (epoch ms).
     at: i64,
-    /// The hash's fields; values are compared only where its `_as_of` is `at`.
+    /// The hash's fields; values are compared only if its `_as_of` equals `at`.
     hash: Vec<(String, String)>,
-    /// The stored window at `at`, unless something was newer.
+    /// The stored window at `at`, unless it holds a newer event.
     stored: Option<Evaluation>,
     /// The replayed records at `at`.
     replayed: Evaluation,
     /// The user's events of the replayed stretch, oldest first.
     events: Vec<replay::Event>,
-    /// The begin of the replayed stretch (Kafka time, epoch ms).
+    /// Start of the replayed stretch (Kafka time, epoch ms).
     since: i64,
-    /// Offsets of it that retention deleted while it was read.
+    /// Offsets of the stretch that retention deleted while it was read.
     lost: i64,
 }
 
-/// Prints values and events on standard output; exit code 1 where what is stored differs from what the topic says.
+/// Prints values and events on standard output; exit code 1 if the stored state differs from the topic.
 pub async fn run(
     config: &Config,
     user: &str,

@@ -12,7 +12,6 @@ use tidemill_core::record::resent::{Judged, Original};
 use tidemill_core::record::user_event::{self, UserRecord};
 use tokio_util::sync::CancellationToken;
 
-/// One event of the user.
 pub(super) struct Event {
     pub(super) time: i64,
     pub(super) partition: i32,
@@ -22,15 +21,15 @@ pub(super) struct Event {
     pub(super) entry: Vec<u8>,
 }
 
-/// What the topic says about the user.
+/// The user's events according to the topic.
 pub(super) struct Replayed {
     pub(super) events: Vec<Event>,
     /// Offsets that retention deleted while the topic was read.
     pub(super) lost: i64,
 }
 
-/// The user's events in the records since `since` (Kafka time, epoch ms) and before the positions, in the order of
-/// the log. Those that an erasure covers are left out. `None` if `shutdown` came first.
+/// Reads the user's events in the records since `since` (Kafka time, epoch ms) and before the positions, in log order,
+/// without those that an erasure covers. `None` if `shutdown` came first.
 pub(super) fn replay(
     consumer: &Consumer,
     resolver: &Resolver,
@@ -78,7 +77,7 @@ pub(super) fn replay(
     }))
 }
 
-/// What was read of the user.
+/// The user's records read so far.
 #[derive(Default)]
 struct History {
     events: Vec<(Place, Event)>,
@@ -87,7 +86,8 @@ struct History {
 }
 
 impl History {
-    /// Takes a record, as the featurizer does: a copy counts if its original was rejected, and no other copy of it has.
+    /// Takes a record as the featurizer does: a copy counts if its original was rejected and no other copy of it has
+    /// counted.
     fn take(
         &mut self,
         record: &Record<'_>,
@@ -136,7 +136,7 @@ impl History {
         }
     }
 
-    /// The events that no erasure covers, whatever partition it lies in.
+    /// The events that no erasure covers, in whatever partition the erasure lies.
     fn events(self) -> Vec<Event> {
         let erasures = self.erasures;
         let left = self.events.into_iter();

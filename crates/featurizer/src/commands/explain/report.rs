@@ -1,4 +1,4 @@
-//! Prints what was found, and decides whether it agrees.
+//! Prints the comparison and decides if the sources agree.
 
 use super::Found;
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tidemill_core::features::{Definitions, Evaluation, FeatureValue};
 use tidemill_core::stdout::tell;
 
-/// Prints the report; exit code 1 where stored and replayed values differ.
+/// Prints the report; exit code 1 if stored and replayed values differ.
 pub(super) fn print(
     definitions: &Definitions,
     user: &str,
@@ -18,7 +18,7 @@ pub(super) fn print(
     Ok(ExitCode::from(u8::from(differs)))
 }
 
-/// The report, and true where values differ.
+/// The report, and true if values differ.
 fn describe(
     definitions: &Definitions,
     user: &str,
@@ -48,7 +48,7 @@ fn describe(
             .as_ref()
             .map(|evaluation| evaluation.values[index]);
         let replayed = found.replayed.values[index];
-        // What has no window may rest on records older than those read.
+        // A value without a window may rest on records older than those read.
         let unknown = feature.window_ms.is_none() && replayed == FeatureValue::Absent;
         let same = unknown
             || (stored.is_none_or(|stored| agree(stored.number(), replayed.number()))
@@ -107,7 +107,7 @@ fn exact(found: &Found) -> bool {
         .is_none_or(|stored: &Evaluation| stored.exact)
 }
 
-/// Equal but for the order in which numbers were added up.
+/// True if equal but for the order in which numbers were added up.
 fn agree(one: Option<f64>, other: Option<f64>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => {

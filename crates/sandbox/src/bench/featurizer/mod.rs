@@ -1,4 +1,4 @@
-//! `sandbox bench featurizer`: events a second into Redis, and how long until an event is visible there.
+//! `sandbox bench featurizer`: events a second into Redis, and the time until an event is visible there.
 
 mod against;
 pub(super) mod decay;
@@ -48,14 +48,14 @@ pub struct Flags {
     against: Option<PathBuf>,
 }
 
-/// How long freshness settles: a broker fresh from its start takes half a minute of such traffic until its compiler has
-/// caught up with it.
+/// Time for freshness to settle: after its start, a broker takes half a minute of such traffic until its code is
+/// compiled.
 const SETTLE: Duration = Duration::from_secs(30);
 
 const PARTITIONS: i32 = 4;
 
 pub(super) fn command(flags: &Flags) -> Result<()> {
-    // Not while something is measured.
+    // Before anything is measured.
     Binaries::build()?;
     let stack = Stack::start(&Options::from_environment())?;
     if let Some(folder) = &flags.against {

@@ -1,7 +1,7 @@
 //! `sandbox bench model`: models by the scorer, by tract alone and by onnxruntime, side by side.
 //!
-//! Models come with answers that onnxruntime gave when they were made (see [`answers`]), so that agreement is
-//! shown without Python; for onnxruntime's times a Python that has it is needed. All run on one thread.
+//! Models come with answers that onnxruntime gave when they were made (see [`answers`]), so agreement is shown without
+//! Python; onnxruntime's times need a Python that has it. All run on one thread.
 
 mod answers;
 mod onnxruntime;
@@ -33,20 +33,20 @@ pub struct Flags {
     millis: u64,
 }
 
-/// The batches that are timed, in rows.
+/// The sizes of the batches that are timed, in rows.
 const BATCHES: [usize; 3] = [1, 16, 256];
 
-/// Microseconds a row, for each of [`BATCHES`].
+/// Microseconds per row, for each of [`BATCHES`].
 type Times = [f64; BATCHES.len()];
 
-/// What was found out about a model.
+/// The results for a model.
 struct Line {
     name: String,
     rows: usize,
-    /// Agreement of the scorer with onnxruntime, or why the scorer does not run it.
+    /// Agreement of the scorer with onnxruntime, or the error with which the scorer refuses the model.
     agreement: Result<Found>,
     ours: Option<Times>,
-    /// None if tract alone does not load it.
+    /// `None` if tract alone does not load it.
     tract: Option<Times>,
     onnxruntime: Option<Times>,
 }
