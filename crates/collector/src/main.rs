@@ -6,6 +6,8 @@ use collector::{doctor, infer, run};
 use std::process::ExitCode;
 use tidemill_core::entry;
 use tidemill_core::exit::Failure;
+use tidemill_core::printing::tell;
+use tidemill_core::tell_line;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -28,11 +30,17 @@ async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<Ex
         }
         Some(Command::Verify { dir }) => {
             let report = verify::verify(&location(dir)?).await?;
-            println!("{report}");
+            tell_line!("{report}")?;
             return Ok(ExitCode::from(u8::from(!report.faults.is_empty())));
         }
-        Some(Command::Inspect { dir }) => print!("{}", inspect::inspect(&location(dir)?).await?),
-        Some(Command::Infer) => print!("{}", infer::infer(&flags.validate()?, &shutdown).await?),
+        Some(Command::Inspect { dir }) => {
+            tell(&inspect::inspect(&location(dir)?).await?.to_string())?
+        }
+        Some(Command::Infer) => tell(
+            &infer::infer(&flags.validate()?, &shutdown)
+                .await?
+                .to_string(),
+        )?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,9 +2,12 @@
 
 use crate::effective::Settings;
 use crate::exit::{Code, Failure};
+use crate::printing::tell;
+use crate::remark_line;
 use crate::settings::{Binary, SharedFlags};
 use crate::telemetry::{self, LogFormat};
 use clap::{CommandFactory, FromArgMatches};
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,12 +36,7 @@ where
     });
     let (flags, settings, runs) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => {
-            let told = error.print().is_ok();
-            // Help and version are answers, everything else is a mistake in the call.
-            let answered = !error.use_stderr() && told;
-            return ExitCode::from(if answered { 0 } else { Code::Usage as u8 });
-        }
+        Err(error) => return answer(&error),
     };
     // The command reports an unusable format among its problems.
     let format = flags.as_ref().log_format.parse().unwrap_or_default();
@@ -47,7 +45,10 @@ where
         return ExitCode::from(Code::Usage as u8);
     }
     if flags.as_ref().print_config {
-        print!("{settings}");
+        if let Err(error) = tell(&settings.to_string()) {
+            report(&error, format);
+            return ExitCode::from(Failure::code(&error) as u8);
+        }
     } else if runs {
         tracing::info!(settings = settings.line(), "configuration");
     }
@@ -72,9 +73,25 @@ where
     }
 }
 
+/// Prints what clap says of a command line. Help and version are answers, everything else is a mistake in the call.
+pub fn answer(error: &clap::Error) -> ExitCode {
+    let printed = match error.print() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::unwritable(&error)),
+        _ => Ok(()),
+    };
+    match printed {
+        _ if error.use_stderr() => ExitCode::from(Code::Usage as u8),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error, LogFormat::Text);
+            ExitCode::from(Failure::code(&error) as u8)
+        }
+    }
+}
+
 fn report(error: &anyhow::Error, format: LogFormat) {
     match format {
-        LogFormat::Text => eprintln!("error: {error:#}"),
+        LogFormat::Text => remark_line!("error: {error:#}"),
         LogFormat::Json => tracing::error!("{error:#}"),
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 /// The exit code that an error carries; an error without one ends the process with [`Code::Internal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
+    /// 1: standard output cannot be written.
+    Unwritable = 1,
     /// 64: a flag, a file of settings or a model cannot be used as given.
     Usage = 64,
     /// 69: brokers or Redis did not answer within the connect timeout, or refuse.
@@ -29,6 +31,14 @@ impl Failure {
     /// A server did not answer in time, or refuses; `message` names it and the remedy.
     pub fn unreachable(message: impl Into<String>) -> anyhow::Error {
         Self::with(Code::Unreachable, message)
+    }
+
+    /// Standard output cannot be written.
+    pub fn unwritable(error: &std::io::Error) -> anyhow::Error {
+        Self::with(
+            Code::Unwritable,
+            format!("standard output cannot be written: {error}"),
+        )
     }
 
     fn with(code: Code, message: impl Into<String>) -> anyhow::Error {

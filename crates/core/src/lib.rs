@@ -11,7 +11,7 @@
 //! - [`features`]: feature definitions, and the windows they are evaluated over
 //! - [`workers`], [`clock`]: the threads of a process, and their time
 //! - [`health`], [`pulse`], [`metric`], [`admin`]: readiness and metrics, served over HTTP
-//! - [`doctor`], [`stdout`]: problems of a set-up, with remedies; printing of reports
+//! - [`doctor`], [`printing`]: problems of a set-up, with remedies; reports and remarks of commands
 //!
 //! Errors are [`anyhow::Error`] with context, because no caller branches on them; [`record::Reject`] and
 //! [`exit::Failure`] are types of their own because there the kind decides what happens next.
@@ -30,12 +30,12 @@ pub mod health;
 pub mod kafka;
 pub mod location;
 pub mod metric;
+pub mod printing;
 pub mod pulse;
 pub mod record;
 pub mod redis_access;
 pub mod redis_server;
 pub mod redis_verdict;
 pub mod settings;
-pub mod stdout;
 pub mod telemetry;
 pub mod workers;

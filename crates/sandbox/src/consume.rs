@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tidemill_core::remark_line;
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{self, Stored};
@@ -77,7 +78,7 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
                 }
             }
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) => {
-                eprintln!("no broker answers at {}; waiting", flags.brokers);
+                remark_line!("no broker answers at {}; waiting", flags.brokers);
             }
             Some(Err(error)) => {
                 return Err(error).with_context(|| format!("reading topic {}", flags.topic));

@@ -1,5 +1,7 @@
 //! Progress for people: spinners and bars on a terminal, plain lines elsewhere.
 
+use tidemill_core::remark_line;
+
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -13,7 +15,7 @@ pub struct Spinner(ProgressBar);
 /// Announces a step; on a terminal it spins until [`Spinner::done`] or until it is dropped.
 pub fn spinner(what: &str) -> Spinner {
     if !std::io::stderr().is_terminal() {
-        eprintln!("{what} ...");
+        remark_line!("{what} ...");
         return Spinner(ProgressBar::hidden());
     }
     let bar = ProgressBar::new_spinner().with_message(what.to_owned());
@@ -25,7 +27,7 @@ impl Spinner {
     /// Ends the step with a line that stays.
     pub fn done(self, what: &str) {
         self.0.finish_and_clear();
-        eprintln!("{what}");
+        remark_line!("{what}");
     }
 }
 

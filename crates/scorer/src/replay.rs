@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use serde::Deserialize;
 use tidemill_core::clock::now_ms;
 use tidemill_core::kafka::{Consumer, Record, Stretch};
+use tidemill_core::printing::tell;
 use tidemill_core::record::timestamp::date;
-use tidemill_core::stdout::tell;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Loaded, Session, load};

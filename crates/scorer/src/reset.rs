@@ -1,11 +1,13 @@
 //! `--reset`: moves an inactive group to `--start`, after showing from where to where.
 
-use std::io::{IsTerminal, Write, stdin, stdout};
+use std::io::{IsTerminal, stdin};
 use std::time::Duration;
 
 use anyhow::Context;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Consumer;
+use tidemill_core::printing::tell;
+use tidemill_core::tell_line;
 
 use crate::settings::Config;
 use crate::start::find;
@@ -25,11 +27,11 @@ pub fn reset(config: &Config, count: usize, agreed: bool) -> anyhow::Result<bool
     let partitions: Vec<i32> = (0..count as i32).collect();
     let from = consumer.committed(&partitions, OPEN_TRANSACTION)?;
     let to = find(&consumer, &partitions, config.start)?;
-    println!("group {} on topic {}:", shared.group, shared.topic);
+    tell_line!("group {} on topic {}:", shared.group, shared.topic)?;
     for ((partition, from), (_, to)) in from.iter().zip(&to) {
         match from {
-            Some(from) => println!("  partition {partition}: {from} -> {to} ({:+})", to - from),
-            None => println!("  partition {partition}: none -> {to}"),
+            Some(from) => tell_line!("  partition {partition}: {from} -> {to} ({:+})", to - from)?,
+            None => tell_line!("  partition {partition}: none -> {to}")?,
         }
     }
     if !agreed && !ask()? {
@@ -52,8 +54,7 @@ fn ask() -> anyhow::Result<bool> {
             "--reset has nobody to ask: add --yes to agree beforehand",
         ));
     }
-    print!("move the group? [y/N] ");
-    stdout().flush()?;
+    tell("move the group? [y/N] ")?;
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

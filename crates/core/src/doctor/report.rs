@@ -1,5 +1,7 @@
 //! Findings, and their output.
 
+use crate::printing::tell;
+use crate::tell_line;
 use serde::Serialize;
 use std::fmt;
 use std::process::ExitCode;
@@ -76,9 +78,9 @@ impl Report {
     /// problem.
     pub fn print(&self, json: bool) -> anyhow::Result<ExitCode> {
         if json {
-            println!("{}", serde_json::to_string_pretty(self)?);
+            tell_line!("{}", serde_json::to_string_pretty(self)?)?;
         } else {
-            print!("{self}");
+            tell(&self.to_string())?;
         }
         let sound = self.findings.iter().all(|one| one.level < Level::Problem);
         Ok(if sound {

@@ -48,10 +48,8 @@ impl Stretch {
         consumer.start(&self.starts())?;
         while !self.is_read() && !shutdown.is_cancelled() {
             match consumer.poll(Duration::from_millis(100))? {
-                Polled::Record(record) => {
-                    if self.take(record.partition(), record.offset()) {
-                        each(&record)?;
-                    }
+                Polled::Record(record) if self.take(record.partition(), record.offset()) => {
+                    each(&record)?;
                 }
                 Polled::End(partition) => self.ended(partition),
                 Polled::OutOfRange => self.go_on(consumer)?,

@@ -7,6 +7,7 @@ use crate::store::{Keys, Lost, Redis};
 use std::collections::BTreeMap;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Cluster;
+use tidemill_core::tell_line;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
@@ -51,17 +52,17 @@ pub async fn run(
         }
         let all = taken_along(&mut redis, &keys, partitions.clone(), count).map_err(failure)?;
         if all.len() > partitions.len() {
-            println!("partitions share users, which cannot be built from one of them alone");
+            tell_line!("partitions share users, which cannot be built from one of them alone")?;
         }
         // All in one DEL, so that the worker that first misses a position decides about all of them.
         let mut words = vec!["DEL".to_owned()];
         words.extend(all.iter().map(|partition| keys.position(*partition)));
         redis.command(&words).map_err(failure)?;
         for partition in all {
-            println!(
+            tell_line!(
                 "partition {partition} of {} will be built anew",
                 shared.topic
-            );
+            )?;
         }
         Ok(())
     })

@@ -15,6 +15,7 @@ pub enum UserLookup {
     Loaded(Box<User>),
 }
 
+/// A user in the cache, with its state as far as known.
 #[derive(Debug)]
 pub struct Slot {
     id: Box<str>,

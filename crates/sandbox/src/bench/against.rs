@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use tidemill_core::remark_line;
 
 use super::rates::{table, thousands};
 use crate::harness::Binaries;
@@ -28,7 +29,7 @@ pub(super) fn alternate(
             let side = (round + place) % 2;
             let (name, binaries) = [("ours", ours), ("theirs", &theirs)][side];
             let figures = run(binaries)?;
-            eprintln!("round {} of {ROUNDS}, {name}: {figures:?}", round + 1);
+            remark_line!("round {} of {ROUNDS}, {name}: {figures:?}", round + 1);
             found[side].push(figures);
         }
     }

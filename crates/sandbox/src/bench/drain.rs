@@ -1,6 +1,7 @@
 //! `sandbox bench drain`: the limit of broker and librdkafka on this machine.
 
 use anyhow::Result;
+use tidemill_core::tell_line;
 
 use super::rates::table;
 use super::topic::{drain, fill};
@@ -52,6 +53,6 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
         row("written", filled.per_second()),
         row("read", drained.per_second()),
     ];
-    println!("{}", table(&["", "records/s", "MB/s"], &rows));
+    tell_line!("{}", table(&["", "records/s", "MB/s"], &rows))?;
     Ok(())
 }

@@ -19,6 +19,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 pub use rates::{Measured, Rates, table};
+use tidemill_core::tell_line;
 
 use crate::harness::{Scene, until};
 use crate::kafka;
@@ -45,7 +46,7 @@ pub enum Bench {
 
 /// Measures, and prints the results.
 pub fn command(bench: &Bench) -> Result<()> {
-    println!("{}", machine());
+    tell_line!("{}", machine())?;
     match bench {
         Bench::Drain(flags) => drain::command(flags),
         Bench::Collector(flags) => collector::command(flags),

@@ -8,12 +8,15 @@ mod rejected;
 mod resend;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use anyhow::{Context, Result, ensure};
 
 use self::letter::Letter;
 use self::rejected::{Rejected, by_record};
+use tidemill_core::printing::tell;
+use tidemill_core::tell_line;
+
 use crate::kafka::{self, Isolation};
 
 /// Which dead letters, and what to do with them.
@@ -74,13 +77,13 @@ pub fn command(flags: &Flags) -> Result<()> {
     let mut records = by_record(letters);
     records.retain(|rejected| flags.wanted(rejected).next().is_some());
     let wanted = records.iter().flat_map(|rejected| flags.wanted(rejected));
-    print!("{}", list::list(&topic, wanted, &resent, flags.samples));
+    tell(&list::list(&topic, wanted, &resent, flags.samples).to_string())?;
     let Some(sender) = sender else { return Ok(()) };
     let is_open = |letter: &Letter| !resent.contains(&letter.mark());
     records.retain(|rejected| flags.wanted(rejected).any(is_open));
     let records = sendable(&flags.brokers, records)?;
     if records.is_empty() {
-        println!("nothing to send back");
+        tell_line!("nothing to send back")?;
         return Ok(());
     }
     let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
@@ -92,11 +95,11 @@ pub fn command(flags: &Flags) -> Result<()> {
         }
     }
     for (group, count) in groups {
-        println!("to send back: {count} that {} rejected", list::named(group));
+        tell_line!("to send back: {count} that {} rejected", list::named(group))?;
     }
-    println!(
+    tell_line!(
         "every group reads a copy: a featurizer counts it where its state rejected the original, a scorer scores it"
-    );
+    )?;
     let places: Vec<String> = places
         .iter()
         .map(|(topic, count)| format!("{count} to {topic}"))
@@ -106,7 +109,7 @@ pub fn command(flags: &Flags) -> Result<()> {
         return Ok(());
     }
     sender.send(&records)?;
-    println!("sent back {places}");
+    tell_line!("sent back {places}")?;
     Ok(())
 }
 
@@ -142,7 +145,7 @@ fn sendable(brokers: &str, records: Vec<Rejected>) -> Result<Vec<Rejected>> {
         ),
     ] {
         if !records.is_empty() {
-            println!("{} cannot be sent back: {why}", records.len());
+            tell_line!("{} cannot be sent back: {why}", records.len())?;
         }
     }
     Ok(there)
@@ -171,8 +174,7 @@ fn agreed(places: &str) -> Result<bool> {
         std::io::stdin().is_terminal(),
         "there is nobody to ask whether to send {places}: add --yes to agree beforehand"
     );
-    print!("send back {places}? [y/N] ");
-    std::io::stdout().flush()?;
+    tell(&format!("send back {places}? [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin()
         .read_line(&mut answer)

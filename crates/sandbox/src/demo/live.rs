@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use indicatif::{MultiProgress, ProgressBar};
+use tidemill_core::remark_line;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::Scene;
@@ -23,7 +24,7 @@ pub(super) fn run(
 ) -> Result<Written> {
     let count = plan.settings.count;
     let seconds = count as f64 / plan.settings.rate;
-    eprintln!("{count} live payments over {seconds:.0} s ...");
+    remark_line!("{count} live payments over {seconds:.0} s ...");
     let display = Display::new(count);
     let mut sink = Sink::kafka(&scene.brokers, scene.names.topics())?;
     let written = thread::scope(|scope| {
@@ -82,7 +83,7 @@ impl Display {
 
     fn tell(&self) {
         if !std::io::stderr().is_terminal() {
-            eprintln!(
+            remark_line!(
                 "  payments {}, predictions {}, user events applied {}, labels in files {}",
                 self.payments.position(),
                 self.predictions.position(),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tidemill_core::{remark_line, tell_line};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Binaries, Names, Program, Scene};
@@ -64,7 +65,7 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
     };
     let stack = Stack::start(&options)?;
     spinner.done("Redis and Kafka are up");
-    println!("{}", stack.describe());
+    tell_line!("{}", stack.describe())?;
 
     // On our own servers the documented names are free; on given ones they may be in use.
     let foreign = options.brokers.is_some() || options.redis_url.is_some();
@@ -101,9 +102,9 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
         checks::shutdown(&mut programs, &mut report)?;
         checks::data_set(&scene, &mut report)?;
     }
-    report.print(stack.is_mock());
+    report.print(stack.is_mock())?;
     if flags.keep {
-        look_around(&scene, &programs);
+        look_around(&scene, &programs)?;
         while !shutdown.is_cancelled() {
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -146,7 +147,7 @@ fn write_past(flags: &Flags, scene: &Scene, shutdown: &CancellationToken) -> Res
     let mut sink = Sink::settled(&scene.brokers, scene.names.topics())?;
     let bar = progress::bar(PAST_PAYMENTS, "the past");
     run(&plan, &mut sink, &bar, shutdown)?;
-    eprintln!("wrote the purchases and labels of {PAST_PAYMENTS} payments of the past 20 hours");
+    remark_line!("wrote the purchases and labels of {PAST_PAYMENTS} payments of the past 20 hours");
     Ok(())
 }
 
@@ -180,37 +181,39 @@ fn start(flags: &Flags, scene: &Scene) -> Result<Programs> {
     Ok(programs)
 }
 
-fn look_around(scene: &Scene, programs: &Programs) {
+fn look_around(scene: &Scene, programs: &Programs) -> Result<()> {
     let names = &scene.names;
     let redis_port = scene.redis_url.rsplit(':').next().unwrap_or("6379");
-    println!("\nEverything keeps running until Ctrl-C. To look around:");
-    println!(
+    tell_line!("\nEverything keeps running until Ctrl-C. To look around:")?;
+    tell_line!(
         "  export KAFKA_BROKERS={} REDIS_URL={}",
-        scene.brokers, scene.redis_url
-    );
-    println!(
+        scene.brokers,
+        scene.redis_url
+    )?;
+    tell_line!(
         "  redis-cli -p {redis_port} hgetall {}",
         names.features_key("u_00001")
-    );
+    )?;
     for topic in [
         &names.transactions,
         &names.predictions,
         &names.user_events,
         &names.labeled_events,
     ] {
-        println!("  cargo run --release -p sandbox -- consume {topic} --max 5");
+        tell_line!("  cargo run --release -p sandbox -- consume {topic} --max 5")?;
     }
-    println!("  ls {}", scene.data_set().display());
-    println!("  ls {}/*.log", scene.folder().display());
+    tell_line!("  ls {}", scene.data_set().display())?;
+    tell_line!("  ls {}/*.log", scene.folder().display())?;
     let pages = [
         ("featurizer", &programs.featurizer),
         ("scorer", &programs.scorer),
         ("collector", &programs.collector),
     ];
     for (name, program) in pages {
-        println!(
+        tell_line!(
             "  curl 127.0.0.1:{}/metrics    # {name}",
             program.admin_port()
-        );
+        )?;
     }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! The report of the demo: one line per check, and a verdict.
 
+use tidemill_core::tell_line;
+
 /// A list of checks.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -25,28 +27,28 @@ impl Report {
     }
 
     /// Prints all checks and the verdict.
-    pub(super) fn print(&self, mock: bool) {
-        println!("\nchecked:");
+    pub(super) fn print(&self, mock: bool) -> anyhow::Result<()> {
+        tell_line!("\nchecked:")?;
         for check in &self.checks {
             let verdict = if check.holds { "ok    " } else { "WRONG " };
             for (number, line) in check.lines.iter().enumerate() {
                 match number {
-                    0 => println!("  {verdict} {:12} {line}", check.name),
-                    _ => println!("  {:6} {:12} {line}", "", ""),
+                    0 => tell_line!("  {verdict} {:12} {line}", check.name)?,
+                    _ => tell_line!("  {:6} {:12} {line}", "", "")?,
                 }
             }
         }
         if mock {
-            println!(
+            tell_line!(
                 "  note   {:12} the mock broker keeps no transactions apart: \"once\" is not shown here",
                 ""
-            );
+            )?;
         }
         let verdict = if self.holds() {
             "all checks hold"
         } else {
             "NOT all checks hold"
         };
-        println!("{verdict}");
+        tell_line!("{verdict}")
     }
 }

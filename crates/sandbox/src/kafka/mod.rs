@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -188,11 +188,17 @@ pub fn first_record(brokers: &str, topic: &str) -> Result<Stored> {
     }
 }
 
-/// The number of members of a group that have partitions; 0 while it rebalances.
+/// The number of members of a group that have partitions; 0 while it rebalances, or its coordinator is not ready.
 pub fn members_at_work(brokers: &str, group: &str) -> Result<usize> {
-    let groups = reader(brokers, Isolation::ReadCommitted)?
-        .fetch_group_list(Some(group), ANSWER)
-        .with_context(|| format!("asking for the members of {group}"))?;
+    let groups =
+        match reader(brokers, Isolation::ReadCommitted)?.fetch_group_list(Some(group), ANSWER) {
+            Err(KafkaError::GroupListFetch(
+                RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress,
+            )) => return Ok(0),
+            groups => groups.with_context(|| format!("asking for the members of {group}"))?,
+        };
     let stable = groups
         .groups()
         .iter()

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use self::claim::Claims;
+use tidemill_core::tell_line;
+
 use crate::kafka::{self, Producer};
 
 /// What to put where.
@@ -71,12 +73,12 @@ pub fn command(flags: &Flags) -> Result<()> {
     producer.flush()?;
     match producer.last_delivery() {
         Some((partition, offset)) if count == 1 => {
-            println!(
+            tell_line!(
                 "produced to {} partition {partition} offset {offset}",
                 flags.topic
-            );
+            )?;
         }
-        _ => println!("produced {count} records to {}", flags.topic),
+        _ => tell_line!("produced {count} records to {}", flags.topic)?,
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use tidemill_core::tell_line;
 
 use super::{Kafka, Redis, kafka, redis, state_folder};
 use crate::process::{Signal, is_alive};
@@ -25,15 +26,16 @@ impl State {
         kafka::answers(&self.brokers) && redis::answers(&self.redis_url)
     }
 
-    fn print(&self, what: &str) {
-        println!("{what}");
-        println!("  Kafka  {}  (process {})", self.brokers, self.kafka_pid);
-        println!("  Redis  {}  (process {})", self.redis_url, self.redis_pid);
-        println!("for this shell:");
-        println!(
+    fn print(&self, what: &str) -> Result<()> {
+        tell_line!("{what}")?;
+        tell_line!("  Kafka  {}  (process {})", self.brokers, self.kafka_pid)?;
+        tell_line!("  Redis  {}  (process {})", self.redis_url, self.redis_pid)?;
+        tell_line!("for this shell:")?;
+        tell_line!(
             "  export KAFKA_BROKERS={} REDIS_URL={}",
-            self.brokers, self.redis_url
-        );
+            self.brokers,
+            self.redis_url
+        )
     }
 }
 
@@ -66,7 +68,7 @@ fn read() -> Result<Option<State>> {
 pub fn up() -> Result<()> {
     if let Some(state) = read()? {
         if state.answers() {
-            state.print("the stack is already up");
+            state.print("the stack is already up")?;
             return Ok(());
         }
         remove(&state)?;
@@ -91,17 +93,16 @@ pub fn up() -> Result<()> {
     fs::write(state_file(), text)
         .with_context(|| format!("cannot write {}", state_file().display()))?;
     spinner.done("started Redis and Kafka");
-    state.print("the stack is up; `sandbox stack down` ends it and removes its data");
-    Ok(())
+    state.print("the stack is up; `sandbox stack down` ends it and removes its data")
 }
 
 /// Ends the servers that [`up`] started, and removes their data.
 pub fn down() -> Result<()> {
     match read()? {
-        None => println!("no stack of ours is up"),
+        None => tell_line!("no stack of ours is up")?,
         Some(state) => {
             remove(&state)?;
-            println!("the stack is down, its data removed");
+            tell_line!("the stack is down, its data removed")?;
         }
     }
     Ok(())
@@ -110,7 +111,7 @@ pub fn down() -> Result<()> {
 /// Prints if the detached stack answers; `true` if it does.
 pub fn status() -> Result<bool> {
     let Some(state) = read()? else {
-        println!("no stack of ours is up; `sandbox stack up --detach` starts one");
+        tell_line!("no stack of ours is up; `sandbox stack up --detach` starts one")?;
         return Ok(false);
     };
     let answers = state.answers();
@@ -118,7 +119,7 @@ pub fn status() -> Result<bool> {
         "the stack is up"
     } else {
         "the stack was started but does not answer"
-    });
+    })?;
     Ok(answers)
 }
 

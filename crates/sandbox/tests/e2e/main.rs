@@ -7,6 +7,7 @@
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
 //! - `messages`: what is said of records that newcomers send, and of misspelt flags
 //! - `outages`: brokers and Redis that stop answering are shown, and do not keep a process from ending
+//! - `printing`: closed pipes and full disks
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
 //! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
@@ -31,8 +32,8 @@
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
 
-// In a test, what is not as expected should end it.
-#![allow(clippy::unwrap_used)]
+// In a test, what is not as expected should end it; remarks go to whoever watches it.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod claims;
 mod collector;
@@ -53,6 +54,7 @@ mod kafka_client;
 mod messages;
 mod operations;
 mod outages;
+mod printing;
 mod redis_start;
 mod sandbox_program;
 mod scorer;

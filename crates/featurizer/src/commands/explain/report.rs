@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 use tidemill_core::features::{Definitions, Evaluation, FeatureValue};
-use tidemill_core::stdout::tell;
+use tidemill_core::printing::tell;
 
 /// Prints the report; exit code 1 if stored and replayed values differ.
 pub(super) fn print(

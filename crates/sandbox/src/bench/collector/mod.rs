@@ -8,6 +8,7 @@ mod plain;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use tidemill_core::tell_line;
 
 use super::rates::{Measured, Rates, table};
 use super::topic::{drain, fill};
@@ -49,7 +50,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     let topic = Names::unique("bench").labeled_events;
     write_labels(&stack, &topic, flags.records)?;
     if let Some(other) = &flags.against {
-        println!("{}", against::measure(&stack, &topic, flags, other)?);
+        tell_line!("{}", against::measure(&stack, &topic, flags, other)?)?;
         return Ok(());
     }
     let drained = drain(stack.brokers(), &topic, flags.records)?;
@@ -77,13 +78,13 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     );
     let (_, default) = &ours[ours.len() - 1];
     rates.add("collector", default.measured(flags.records));
-    println!("{}", rates.markdown());
+    tell_line!("{}", rates.markdown())?;
     let bound = format!(
         "Peak memory of the collector's process with `--memory-mb {}`: {} MB.\n",
         flags.memory_mb,
         default.peak_bytes >> 20
     );
-    println!("{bound}");
+    tell_line!("{bound}")?;
     let row = |(codec, run): &(&str, ours::Run)| {
         let records = flags.records as f64;
         vec![
@@ -95,7 +96,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     };
     let rows: Vec<Vec<String>> = ours.iter().map(row).collect();
     let header = ["compression", "bytes a row", "records/s", "CPU us a record"];
-    println!("{}", table(&header, &rows));
+    tell_line!("{}", table(&header, &rows))?;
     Ok(())
 }
 

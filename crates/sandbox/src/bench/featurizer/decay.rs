@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use tidemill_core::settings::parse_duration;
+use tidemill_core::tell_line;
 
 use super::super::rates::table;
 use super::super::topic::fill;
@@ -129,13 +130,13 @@ pub(in crate::bench) fn command(flags: &Flags) -> Result<()> {
     featurizer.terminate()?;
     spinner.done("decay is measured");
 
-    println!(
+    tell_line!(
         "{}",
         table(&["from leaving the window to Redis", ""], &running)
-    );
-    println!(
+    )?;
+    tell_line!(
         "{}",
         table(&["after kill -9, from readiness on", ""], &killed)
-    );
+    )?;
     Ok(())
 }

@@ -16,6 +16,8 @@ use anyhow::Result;
 use tidemill_core::settings::parse_duration;
 
 use self::traffic::Traffic;
+use tidemill_core::tell_line;
+
 use super::rates::{Rates, table};
 use super::topic::{drain, fill};
 use crate::harness::{Binaries, Names, Scene};
@@ -59,7 +61,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     Binaries::build()?;
     let stack = Stack::start(&Options::from_environment())?;
     if let Some(folder) = &flags.against {
-        println!("{}", against::measure(&stack, flags, folder)?);
+        tell_line!("{}", against::measure(&stack, flags, folder)?)?;
         return Ok(());
     }
     let scene = Scene::on(&stack, Names::unique("bench"), PARTITIONS)?;
@@ -102,12 +104,12 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     };
     match &python {
         Ok(_) => rates.add("the same in Rust", plain),
-        Err(reason) => println!("no plain loop in Python: {reason:#}\n"),
+        Err(reason) => tell_line!("no plain loop in Python: {reason:#}\n")?,
     }
     rates.add("bare packed writes, one an event", writes);
     rates.add("featurizer, default flags", ours);
-    println!("{}", rates.markdown());
-    println!("{}", table(&["from produce to Redis", ""], &fresh_rows));
-    println!("{}", table(&["memory", ""], &memory));
+    tell_line!("{}", rates.markdown())?;
+    tell_line!("{}", table(&["from produce to Redis", ""], &fresh_rows))?;
+    tell_line!("{}", table(&["memory", ""], &memory))?;
     Ok(())
 }

@@ -14,6 +14,8 @@ use anyhow::Result;
 use scorer::model::{Operators, Session, load_as};
 
 use self::answers::{Found, read};
+use tidemill_core::{remark_line, tell_line};
+
 use super::rates::table;
 
 /// Which models, and with what.
@@ -58,7 +60,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
         let answers = read(folder, &flags.only)?;
         let theirs = onnxruntime::times(&flags.python, folder, &answers, budget);
         let theirs = theirs.unwrap_or_else(|error| {
-            eprintln!("onnxruntime is left out: {error:#}");
+            remark_line!("onnxruntime is left out: {error:#}");
             Vec::new()
         });
         for (at, (name, answer)) in answers.iter().enumerate() {
@@ -82,16 +84,16 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
             });
         }
     }
-    print(&lines);
-    Ok(())
+    print(&lines)
 }
 
-fn print(lines: &[Line]) {
-    println!("{}", agreement(lines));
+fn print(lines: &[Line]) -> Result<()> {
+    tell_line!("{}", agreement(lines))?;
     for (at, batch) in BATCHES.iter().enumerate() {
-        println!("Microseconds a row in batches of {batch}:\n");
-        println!("{}", speed(lines, at));
+        tell_line!("Microseconds a row in batches of {batch}:\n")?;
+        tell_line!("{}", speed(lines, at))?;
     }
+    Ok(())
 }
 
 fn agreement(lines: &[Line]) -> String {
