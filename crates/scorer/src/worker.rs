@@ -97,7 +97,7 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
         return Ok(());
     };
     let consumer = join(config, number)?;
-    let scoring = Scoring::new(shared)?;
+    let scoring = Scoring::new(shared, part.name())?;
     thread::scope(|scope| {
         let worker = Worker {
             shared,
