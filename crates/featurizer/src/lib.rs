@@ -23,7 +23,7 @@
 //! - `engine`, [`users`]: windows take in their events, in memory
 //! - [`store`]: what was decided is written in fenced transactions
 //! - `expiry`: features of users that are silent
-//! - `report`, `rejections`, `warm_up`, [`metrics`](mod@metrics), `surroundings`: what a worker says, and what others do
+//! - `report`, `rejections`, `warm_up`, [`metrics`](mod@metrics): what a worker says, and what others do
 //! - [`commands`]: explain, rebuild and doctor, beside the loop
 //!
 //! Windows and feature definitions themselves are `tidemill_core::features`.
@@ -57,7 +57,6 @@ mod run;
 mod setback;
 pub mod settings;
 pub mod store;
-mod surroundings;
 #[cfg(test)]
 mod tidy;
 pub mod users;
