@@ -23,8 +23,7 @@
 //! - `engine`, [`users`]: inserts events into windows, in memory
 //! - [`store`]: writes the results in fenced transactions
 //! - `expiry`: features of users that are silent
-//! - `report`, `rejections`, `warm_up`, [`metrics`](mod@metrics), `surroundings`: reports of a worker, and changes by
-//!   others
+//! - `report`, `rejections`, `warm_up`, [`metrics`](mod@metrics): reports of a worker
 //! - [`commands`]: explain, rebuild and doctor, outside of the loop
 //!
 //! Windows and feature definitions themselves are in `tidemill_core::features`.
@@ -58,7 +57,6 @@ mod run;
 mod setback;
 pub mod settings;
 pub mod store;
-mod surroundings;
 #[cfg(test)]
 mod tidy;
 pub mod users;

@@ -6,14 +6,13 @@ use crate::expiry::Expiry;
 use crate::rejections::{Rejection, Rejections};
 use crate::setback::Setback;
 use crate::store::Redis;
-use crate::surroundings::Surroundings;
 use crate::warm_up::WarmUp;
 use metrics::{counter, gauge, histogram};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::health::{Health, Part};
-use tidemill_core::kafka::Consumer;
+use tidemill_core::kafka::{Consumer, Surroundings};
 use tidemill_core::metric::stage;
 
 /// Pause between two reports to the group and the admin pages.
@@ -149,7 +148,9 @@ impl Report {
         gauge("tidemill_decay_backlog", expiry.backlog() as f64);
         self.readiness(assignment);
         consumer.commit_hint(&assignment.positions());
-        self.surroundings.look()
+        self.surroundings
+            .look()
+            .map_or(Ok(()), |change| Err(change.into()))
     }
 
     /// Updates readiness from the state of the partitions.

@@ -3,6 +3,8 @@
 use crate::assignment::Cause;
 use crate::store::Lost;
 use std::time::Duration;
+use tidemill_core::exit::Failure;
+use tidemill_core::kafka::Change;
 
 /// A reason for going back.
 #[derive(Debug)]
@@ -42,6 +44,23 @@ impl From<Lost> for Setback {
     fn from(Lost(error): Lost) -> Self {
         Self::StoreLost(error)
     }
+}
+
+impl From<Change> for Setback {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::TopicMadeAnew => Self::TopicMadeAnew,
+            Change::OtherDestination(elsewhere) => Self::Fatal(other_destination(&elsewhere)),
+        }
+    }
+}
+
+/// A member that writes elsewhere takes a part of the partitions, which our destination then lacks.
+pub(crate) fn other_destination(elsewhere: &str) -> anyhow::Error {
+    Failure::usage(format!(
+        "a member of --group writes to another place ({elsewhere}), and each place would get only a part of the \
+         partitions: use another --group, or --takeover if that member is gone for good"
+    ))
 }
 
 impl Setback {

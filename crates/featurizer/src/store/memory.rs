@@ -295,7 +295,7 @@ impl Memory {
                 };
                 // In hash order, as in Redis: a scan returns every item that stays, whatever else comes and goes.
                 for item in &mut items {
-                    let hash = super::position::fingerprint(None, Some(&item.1), None);
+                    let hash = super::fingerprint(None, Some(&item.1), None);
                     item.0 = (hash >> 2) as i64 + 1;
                 }
                 items.sort();

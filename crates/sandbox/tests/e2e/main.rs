@@ -24,6 +24,7 @@
 //! - `header_names`: names of headers that are no text
 //! - `hostile`: what is made to do harm does none
 //! - `scorer_faults`: scorers killed, paused, replaced and joined at random
+//! - `scorer_logs`: topics made anew, positions of another log, groups that write to the wrong place
 //! - `doctor`: each mistake is provoked and named
 //! - `operations`: metrics tell the truth, settings are shown
 //! - `dead_letters`: what was set aside is listed, and goes back once
@@ -59,6 +60,7 @@ mod redis_start;
 mod sandbox_program;
 mod scorer;
 mod scorer_faults;
+mod scorer_logs;
 mod secure;
 mod stack;
 mod starts;

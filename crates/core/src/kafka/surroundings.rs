@@ -1,24 +1,30 @@
 //! Watches, on a thread of its own, what others do to the topic and the group: a re-creation of the topic, and members
 //! of the group that write elsewhere.
 
-use crate::setback::Setback;
+use super::Consumer;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tidemill_core::exit::Failure;
-use tidemill_core::kafka::Consumer;
 use tokio_util::sync::CancellationToken;
 
 /// Pause between two checks.
 const EVERY: Duration = Duration::from_secs(2);
-/// Time limit for the answer with the group's commits.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// The observations, and those that one worker has handled. Each clone handles them on its own.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Surroundings {
+pub struct Surroundings {
     seen: Arc<Seen>,
     noticed: u64,
+}
+
+/// A change that a worker has to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The topic was deleted and created again: the worker's positions mean nothing any more.
+    TopicMadeAnew,
+    /// A member of the group writes to another place, which is named: each place would get only a part of the
+    /// partitions.
+    OtherDestination(String),
 }
 
 #[derive(Debug, Default)]
@@ -30,21 +36,19 @@ struct Seen {
 }
 
 impl Surroundings {
-    /// Fails with a setback if a worker has to react to a change.
-    pub(crate) fn look(&mut self) -> Result<(), Setback> {
+    /// The change since the last call: a re-created topic once, another destination each time.
+    pub fn look(&mut self) -> Option<Change> {
         if let Some(elsewhere) = self.seen.elsewhere.get() {
-            return Err(Setback::Fatal(other_destination(elsewhere)));
+            return Some(Change::OtherDestination(elsewhere.clone()));
         }
         let times = self.seen.times.load(Ordering::Relaxed);
-        match std::mem::replace(&mut self.noticed, times) == times {
-            true => Ok(()),
-            false => Err(Setback::TopicMadeAnew),
-        }
+        let before = std::mem::replace(&mut self.noticed, times);
+        (before != times).then_some(Change::TopicMadeAnew)
     }
 
     /// Watches the topic and the group of `consumer`, which is not a member, until `shutdown`. `writes_to` is the
     /// destination of our members; `None` accepts any.
-    pub(crate) fn watch(
+    pub fn watch(
         &self,
         consumer: Consumer,
         writes_to: Option<String>,
@@ -69,7 +73,7 @@ impl Surroundings {
                     known = Some(id);
                 }
                 if let Some(own) = &writes_to
-                    && let Ok(Some(elsewhere)) = elsewhere(&consumer, own)
+                    && let Ok(Some(elsewhere)) = consumer.elsewhere(own)
                 {
                     // Only the first is kept: the process ends because of it.
                     seen.elsewhere.set(elsewhere).ok();
@@ -81,20 +85,6 @@ impl Surroundings {
     }
 }
 
-/// The destination that another member of the group has committed, if it is not `own`.
-pub(crate) fn elsewhere(consumer: &Consumer, own: &str) -> anyhow::Result<Option<String>> {
-    let partitions: Vec<i32> = (0..consumer.partition_count()?).collect();
-    consumer.others_write_to(&partitions, own, ANSWER)
-}
-
-/// The error for a member that writes elsewhere: our destination lacks the partitions that it takes.
-pub(crate) fn other_destination(elsewhere: &str) -> anyhow::Error {
-    Failure::usage(format!(
-        "a member of --group writes to another place ({elsewhere}), and each place would get only a part of the \
-         partitions: use another --group, or --takeover if that member is gone for good"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,23 +93,21 @@ mod tests {
     fn each_worker_notices_each_time_once() {
         let surroundings = Surroundings::default();
         let (mut one, mut other) = (surroundings.clone(), surroundings.clone());
-        assert!(one.look().is_ok());
+        assert_eq!(one.look(), None);
         surroundings.seen.times.fetch_add(1, Ordering::Relaxed);
-        assert!(matches!(one.look(), Err(Setback::TopicMadeAnew)) && one.look().is_ok());
-        assert!(matches!(other.look(), Err(Setback::TopicMadeAnew)));
+        assert_eq!(one.look(), Some(Change::TopicMadeAnew));
+        assert_eq!(one.look(), None);
+        assert_eq!(other.look(), Some(Change::TopicMadeAnew));
     }
 
     #[test]
-    fn a_member_that_writes_elsewhere_ends_every_worker() {
+    fn a_member_that_writes_elsewhere_is_told_for_ever() {
         let mut surroundings = Surroundings::default();
-        surroundings
-            .seen
-            .elsewhere
-            .set("key prefix \"b\"".into())
-            .unwrap();
-        let Err(Setback::Fatal(error)) = surroundings.look() else {
-            panic!("it must end");
-        };
-        assert!(error.to_string().contains("key prefix \"b\""), "{error}");
+        let elsewhere = "key prefix \"b\"".to_owned();
+        surroundings.seen.elsewhere.set(elsewhere.clone()).unwrap();
+        for _ in 0..2 {
+            let change = Change::OtherDestination(elsewhere.clone());
+            assert_eq!(surroundings.look(), Some(change));
+        }
     }
 }
