@@ -7,18 +7,15 @@ use crate::dataset::store::Creation;
 use crate::encode::{Encoded, File};
 use anyhow::Context;
 use bytes::Bytes;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tidemill_core::metric::stage;
 use tokio::sync::mpsc;
-
-/// First and longest wait before a failed write is tried again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Publishes batches as they come, until one does not move the position any more.
 pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>, tell: Tell) {
     while let Some(files) = encoded.recv().await {
         let started = Instant::now();
-        let what = publish(&sink, files).await;
+        let what = publish(&sink, files).await.unwrap_or_else(What::Failed);
         stage("publish", started.elapsed());
         let goes_on = matches!(what, What::Published(_));
         tell.tell(what);
@@ -30,17 +27,19 @@ pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>
 
 /// Publishes a batch's files, trying for as long as the store fails: first what stands before and beside the rows,
 /// last the rows, whose file moves the position.
-async fn publish(sink: &Sink, files: Encoded) -> What {
-    if let Some(gap) = &files.gap
-        && let Some(theirs) = create(sink, gap).await
-    {
-        return superseded(&theirs, gap);
+async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
+    if let Some((gap, offsets)) = &files.gap {
+        if let Some(theirs) = create(sink, gap).await? {
+            return superseded(&theirs, gap);
+        }
+        // Counted here and not where it was noticed: from now on the data set itself tells of it.
+        metrics::counter!("tidemill_lost_records_total").increment(*offsets);
     }
     if let Some(rejects) = &files.rejects {
         // One that is there already tells of the same records: it was left by a process that got no further.
-        create(sink, rejects).await;
+        create(sink, rejects).await?;
     }
-    let Some(theirs) = create(sink, &files.data).await else {
+    let Some(theirs) = create(sink, &files.data).await? else {
         let bytes = files.data.bytes.len();
         let Footer {
             partition,
@@ -64,9 +63,9 @@ async fn publish(sink: &Sink, files: Encoded) -> What {
         metrics::counter!("tidemill_misfits_total").increment(files.misfits as u64);
         metrics::counter!("tidemill_files_total").increment(1);
         metrics::counter!("tidemill_file_bytes_total").increment(bytes as u64);
-        return What::Published(files.footer);
+        return Ok(What::Published(files.footer));
     };
-    let what = superseded(&theirs, &files.data);
+    let what = superseded(&theirs, &files.data)?;
     if let (What::Superseded { next }, Some(rejects)) = (&what, &files.rejects)
         && *next != files.footer.next
         && let Err(error) = sink.store.delete(&rejects.path).await
@@ -74,52 +73,21 @@ async fn publish(sink: &Sink, files: Encoded) -> What {
         // Its range is no file's, so that nobody counts it; the next start deletes it.
         tracing::debug!("{error:#}");
     }
-    what
+    Ok(what)
 }
 
-fn superseded(theirs: &Bytes, ours: &File) -> What {
-    match reader::footer(theirs).with_context(|| format!("{} is in the way", ours.path)) {
-        Ok(footer) => What::Superseded { next: footer.next },
-        Err(error) => What::Failed(error),
-    }
+fn superseded(theirs: &Bytes, ours: &File) -> anyhow::Result<What> {
+    let footer = reader::footer(theirs).with_context(|| format!("{} is in the way", ours.path))?;
+    Ok(What::Superseded { next: footer.next })
 }
 
 /// Creates a file; `None` when it is there with our bytes, otherwise the bytes that were there before.
-async fn create(sink: &Sink, file: &File) -> Option<Bytes> {
-    let created = persist(sink, "publishing", || {
-        sink.store.create(&file.path, file.bytes.clone())
-    })
-    .await;
-    match created {
+async fn create(sink: &Sink, file: &File) -> anyhow::Result<Option<Bytes>> {
+    let write = || sink.store.create(&file.path, file.bytes.clone());
+    Ok(match sink.persist("publishing", write).await? {
         Creation::Created => None,
         // An earlier try succeeded although its answer was lost, or a peer wrote the very same.
         Creation::Exists(theirs) if theirs == file.bytes => None,
         Creation::Exists(theirs) => Some(theirs),
-    }
-}
-
-/// Tries until it succeeds, with growing waits, unready meanwhile: a full disk or a store that is away loses nothing,
-/// because the batch stays in memory and its position is not passed.
-pub(super) async fn persist<T, Try>(sink: &Sink, what: &str, attempt: impl Fn() -> Try) -> T
-where
-    Try: Future<Output = anyhow::Result<T>>,
-{
-    let mut wait = BACKOFF.0;
-    loop {
-        match attempt().await {
-            Ok(done) => {
-                if wait > BACKOFF.0 {
-                    sink.store_part.succeeded();
-                }
-                return done;
-            }
-            Err(error) => {
-                sink.store_part.failed(format!("{what}: {error:#}"));
-                metrics::counter!("tidemill_store_failures_total").increment(1);
-                tracing::warn!(again_in = ?wait, "{what} failed: {error:#}");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(BACKOFF.1);
-            }
-        }
-    }
+    })
 }
