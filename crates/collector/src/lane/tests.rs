@@ -199,7 +199,9 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
         let frozen = rig.sink.freezer.get().unwrap();
         let files = encode("t", 0, batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
         let rejects = files.rejects.unwrap();
+        // As on a file system without nameless files.
         let staged = rig.folder.path().join(names::STAGING);
+        std::fs::create_dir(&staged).unwrap();
         let half = &files.data.bytes[..files.data.bytes.len() / 2];
         if step >= 1 {
             rig.sink
@@ -209,11 +211,10 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
                 .unwrap();
         }
         if step >= 2 {
-            // As object_store names a file that it is still writing.
-            std::fs::write(staged.join("t+00000+x#1"), half).unwrap();
+            std::fs::write(staged.join(".tmp1"), half).unwrap();
         }
         if step >= 3 {
-            std::fs::write(staged.join("t+00000+x"), &files.data.bytes).unwrap();
+            std::fs::write(staged.join(".tmp2"), &files.data.bytes).unwrap();
         }
         if step >= 4 {
             rig.sink
@@ -267,10 +268,10 @@ async fn a_store_that_fails_is_waited_out() {
 async fn a_full_disk_loses_nothing() {
     let rig = Rig::new().await;
     send(&rig.sink, vec![batch(0, 20)]);
-    // A file where the staging folder should be: every write fails as on a disk that is full.
-    let staging = rig.folder.path().join(names::STAGING);
-    std::fs::remove_dir(&staging).unwrap();
-    std::fs::write(&staging, "").unwrap();
+    // A file where the folder should be: every write fails as on a disk that is full.
+    let (place, away) = (rig.folder.path(), rig.folder.path().with_extension("away"));
+    std::fs::rename(place, &away).unwrap();
+    std::fs::write(place, "").unwrap();
     let (outcomes, told) = channel();
     let lane = Lane::open(&rig.sink, 0, 1, outcomes);
     lane.give(batch(20, 40));
@@ -283,8 +284,8 @@ async fn a_full_disk_loses_nothing() {
         );
         tokio::task::yield_now().await;
     }
-    assert_eq!(rig.position().await, Some(20));
-    std::fs::remove_file(&staging).unwrap();
+    std::fs::remove_file(place).unwrap();
+    std::fs::rename(&away, place).unwrap();
     assert_eq!(published(&collect(&told, 1)), [(20, 40)]);
     assert!(!rig.sink.health.reasons().contains("store"));
     assert_eq!(rig.faults().await, Vec::<String>::new());

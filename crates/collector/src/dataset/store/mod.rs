@@ -1,10 +1,10 @@
 //! Where the data set lies: a local folder or a bucket, files listed, read, and created only where none is.
 
+mod folder;
 mod location;
 
 pub use location::Location;
 
-use crate::dataset::names;
 use anyhow::Context;
 use bytes::Bytes;
 use location::{open_bucket, open_folder};
@@ -14,11 +14,6 @@ use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, Put
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
-
-/// A staging file this old belongs to no living process.
-const STALE: Duration = Duration::from_secs(3600);
 
 /// The files of one data set.
 #[derive(Clone)]
@@ -27,8 +22,6 @@ pub(crate) struct Store {
     /// The folder of a local data set.
     folder: Option<PathBuf>,
     location: Arc<str>,
-    /// Counts staging files, so that two lanes never share one.
-    staged: Arc<AtomicU64>,
 }
 
 /// What came of creating a file.
@@ -73,47 +66,33 @@ impl Store {
             files,
             folder,
             location: location.to_string().into(),
-            staged: Arc::default(),
         })
     }
 
     /// Creates a file, durably, where there is none of its name: never a part of one, never over another.
     pub(crate) async fn create(&self, path: &str, bytes: Bytes) -> anyhow::Result<Creation> {
-        let target = Path::from(path);
-        let created = if self.folder.is_some() {
-            self.link(&target, bytes).await
-        } else {
-            let payload = PutPayload::from_bytes(bytes);
-            let put = self
-                .files
-                .put_opts(&target, payload, PutMode::Create.into())
-                .await;
-            put.map(|_| ())
-        };
-        match created {
-            Ok(()) => Ok(Creation::Created),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
-                Ok(Creation::Exists(self.read(path).await?))
+        let created = match &self.folder {
+            Some(folder) => {
+                let (folder, path) = (folder.clone(), path.to_owned());
+                let work = move || folder::create(&folder, &path, &bytes);
+                tokio::task::spawn_blocking(work).await?.map_err(Into::into)
             }
-            Err(error) => Err(error).with_context(|| format!("creating {path} in {self}")),
-        }
-    }
-
-    /// Writes and syncs the file beside the others, then links it to its name and syncs the folder. Readers of the
-    /// folder never meet the staging file.
-    async fn link(&self, target: &Path, bytes: Bytes) -> Result<(), Error> {
-        let name = target.filename().unwrap_or_default();
-        let count = self.staged.fetch_add(1, Ordering::Relaxed);
-        let process = std::process::id();
-        let staged = Path::from_iter([names::STAGING, &format!("{name}+{process}+{count}")]);
-        let payload = PutPayload::from_bytes(bytes);
-        let linked = match self.files.put(&staged, payload).await {
-            Ok(_) => self.files.copy_if_not_exists(&staged, target).await,
-            Err(error) => return Err(error),
+            None => {
+                let (target, payload) = (Path::from(path), PutPayload::from_bytes(bytes));
+                let put = self
+                    .files
+                    .put_opts(&target, payload, PutMode::Create.into());
+                match put.await {
+                    Ok(_) => Ok(true),
+                    Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
+                    Err(error) => Err(anyhow::Error::from(error)),
+                }
+            }
         };
-        // A leftover is swept one day; it does not make the file less published.
-        self.files.delete(&staged).await.ok();
-        linked
+        match created.with_context(|| format!("creating {path} in {self}"))? {
+            true => Ok(Creation::Created),
+            false => Ok(Creation::Exists(self.read(path).await?)),
+        }
     }
 
     /// The bytes of a file.
@@ -177,27 +156,10 @@ impl Store {
 
     /// Deletes what processes that were killed left in the staging folder.
     pub(crate) fn sweep_staging(&self) -> anyhow::Result<()> {
-        let Some(folder) = &self.folder else {
-            return Ok(());
-        };
-        let Ok(entries) = std::fs::read_dir(folder.join(names::STAGING)) else {
-            return Ok(());
-        };
-        for entry in entries {
-            let entry = entry?;
-            // A file that vanished meanwhile was another's to delete.
-            let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) else {
-                continue;
-            };
-            if SystemTime::now()
-                .duration_since(modified)
-                .is_ok_and(|age| age > STALE)
-            {
-                tracing::info!(file = ?entry.file_name(), "deleting a stale staging file");
-                std::fs::remove_file(entry.path()).ok();
-            }
+        match &self.folder {
+            Some(folder) => Ok(folder::sweep(folder)?),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -120,8 +120,39 @@ async fn files_are_listed_found_and_deleted() {
         store.delete(&path).await.unwrap();
         assert_eq!(store.find(&path).await.unwrap(), None, "{store}");
     }
-    let left = std::fs::read_dir(folder.path().join("a/b").join(names::STAGING)).unwrap();
-    assert_eq!(left.count(), 0, "nothing is left in the staging folder");
+    let left = std::fs::read_dir(folder.path().join("a/b")).unwrap();
+    let names: BTreeSet<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    let data = (0..4).map(|n| names::data("t", 0, n).into());
+    assert_eq!(
+        names,
+        data.chain([names::REJECTED.into()]).collect(),
+        "nothing else is left"
+    );
+}
+
+/// In containers every process has the same id, and every store has just been opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_of_one_id_never_publish_each_others_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..200 {
+        let path = format!("f{round}");
+        let race = [b'a', b'b'].map(|own| {
+            let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
+            let (path, bytes) = (path.clone(), Bytes::from(vec![own; 1 << 16]));
+            tokio::spawn(async move { (store.create(&path, bytes.clone()).await.unwrap(), bytes) })
+        });
+        let mut created = Vec::new();
+        for racer in race {
+            let (creation, bytes) = racer.await.unwrap();
+            match creation {
+                Creation::Created => created.push(bytes),
+                Creation::Exists(theirs) => assert!(theirs != bytes, "round {round}"),
+            }
+        }
+        assert_eq!(created.len(), 1, "round {round}");
+        let found = std::fs::read(folder.path().join(&path)).unwrap();
+        assert!(created[0] == found, "round {round}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
