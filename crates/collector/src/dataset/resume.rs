@@ -6,6 +6,7 @@ use crate::dataset::store::{Listed, Store};
 use crate::lane::Sink;
 use anyhow::ensure;
 use std::collections::BTreeSet;
+use tidemill_core::kafka::StoredPosition;
 
 /// The position of each of these partitions: where its newest file ends, `None` where it has none.
 ///
@@ -13,21 +14,21 @@ use std::collections::BTreeSet;
 pub(crate) async fn positions(
     sink: &Sink,
     partitions: &[i32],
-) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
+) -> anyhow::Result<Vec<(i32, Option<StoredPosition<u64>>)>> {
     let files = sink.store.list(None).await?;
     let rejects = sink.store.list(Some(names::REJECTED)).await?;
     let mut positions = Vec::with_capacity(partitions.len());
     for partition in partitions {
-        let (firsts, newest) = chain(&files, &sink.topic, *partition);
+        let (firsts, newest) = chain(&files, &sink.topic.name, *partition);
         let position = match newest {
             Some(file) => Some(end(&sink.store, file).await?),
             None => None,
         };
         for path in stale(
             &firsts,
-            position.unwrap_or(0),
+            position.map_or(0, |position| position.next),
             &rejects,
-            &sink.topic,
+            &sink.topic.name,
             *partition,
         ) {
             tracing::info!(path, "deleting rejects that no data file stands for");
@@ -49,14 +50,14 @@ pub(crate) async fn ends(store: &Store, topic: &str) -> anyhow::Result<Vec<(i32,
     let mut ends = Vec::with_capacity(partitions.len());
     for partition in partitions {
         if let (_, Some(file)) = chain(&files, topic, partition) {
-            ends.push((partition, end(store, file).await?));
+            ends.push((partition, end(store, file).await?.next));
         }
     }
     Ok(ends)
 }
 
 /// The position that a file ends at.
-async fn end(store: &Store, file: &Listed) -> anyhow::Result<i64> {
+async fn end(store: &Store, file: &Listed) -> anyhow::Result<StoredPosition<u64>> {
     let footer = read_footer(store, &file.name, file.size).await?;
     let named = names::data(&footer.topic, footer.partition, footer.first);
     ensure!(
@@ -64,7 +65,7 @@ async fn end(store: &Store, file: &Listed) -> anyhow::Result<i64> {
         "{} in {store} holds what should be named {named}: it was renamed or copied",
         file.name,
     );
-    Ok(footer.next)
+    Ok(footer.position())
 }
 
 /// Where the files of a partition start, and its newest; `files` are in the order of their names.

@@ -61,6 +61,10 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
         );
         metrics::counter!("tidemill_rows_total").increment(rows);
         metrics::counter!("tidemill_misfits_total").increment(files.misfits as u64);
+        for (reason, count) in files.reasons {
+            metrics::counter!("tidemill_rejected_total", "reason" => reason.code())
+                .increment(count);
+        }
         metrics::counter!("tidemill_files_total").increment(1);
         metrics::counter!("tidemill_file_bytes_total").increment(bytes as u64);
         return Ok(What::Published(files.footer));
