@@ -215,12 +215,12 @@ impl Intake {
         Ok(())
     }
 
-    /// Nothing of these partitions is on its way.
+    /// Nothing of these partitions is on its way, and no event waits to be asked for.
     pub(crate) fn is_settled(&self, partitions: &[i32]) -> bool {
         let mut own = self
             .iter()
             .filter(|(partition, _)| partitions.contains(partition));
-        own.all(|(_, held)| held.under_way.is_empty())
+        self.events.is_empty() && own.all(|(_, held)| held.under_way.is_empty())
     }
 
     /// Which partitions to read; `idle`: nothing has been read for a while.

@@ -8,7 +8,7 @@
 //! Layout, in the way of a record:
 //!
 //! - [`settings`], [`run`]: flags, and a run from its start to its end
-//! - `worker`: the loop of a live run; `stretch`, `sample`, `replay`, `progress`: a bounded run
+//! - `worker`: the loop of a live run; `stretch`, `sample`, `replay`, `ends`, `progress`: a bounded run
 //! - `memory`, `pauses`: which partitions are read while memory is short
 //! - `intake`, `buffer`: records since the last file, and where a file ends
 //! - `lane`: a partition's batches on their way, in order
@@ -25,6 +25,7 @@ mod columns;
 pub mod dataset;
 pub mod doctor;
 mod encode;
+mod ends;
 mod features;
 mod frozen;
 pub mod infer;

@@ -1,5 +1,6 @@
 //! The loop of one thread of a bounded run: its ranges to their ends, each cut where any other run would cut it.
 
+use crate::ends::Ends;
 use crate::intake::{Event, Intake};
 use crate::lane::Sink;
 use crate::memory::Share;
@@ -22,9 +23,7 @@ const TICK: Duration = Duration::from_millis(20);
 pub(crate) struct Replay {
     consumer: Consumer,
     intake: Intake,
-    ranges: Vec<Range>,
-    /// The end of each partition's range, by partition number; 0 where it is reached.
-    ends: Vec<i64>,
+    ends: Ends,
     pauses: Pauses,
     records: u64,
 }
@@ -49,18 +48,13 @@ impl Replay {
             .map(|range| (range.partition, range.first))
             .collect();
         consumer.start(&starts)?;
-        let mut ends = Vec::new();
         for range in &ranges {
             intake.open(range.partition, range.first, range.gap);
-            let place = range.partition as usize;
-            ends.resize(ends.len().max(place + 1), 0);
-            ends[place] = range.end;
         }
         Ok(Self {
             consumer,
             intake,
-            ranges,
-            ends,
+            ends: Ends::of(ranges),
             pauses: Pauses::none(),
             records: 0,
         })
@@ -78,20 +72,17 @@ impl Replay {
             match self.consumer.poll(POLL)? {
                 Polled::Record(record) => {
                     let (partition, offset) = (record.partition(), record.offset());
-                    let end = self.ends[partition as usize];
-                    if offset < end {
+                    if self.ends.holds(partition, offset) {
                         self.intake.take(&record)?;
                     }
-                    if offset + 1 >= end {
-                        self.reached(partition)?;
-                    }
+                    self.read_to(partition, Some(offset + 1))?;
                     self.records += 1;
                     if !self.records.is_multiple_of(256) {
                         continue;
                     }
                     self.pauses.records_arrive();
                 }
-                Polled::End(partition) => self.reached(partition)?,
+                Polled::End(partition) => self.read_to(partition, None)?,
                 Polled::OutOfRange => bail!(
                     "retention has deleted records of {} before they were read: run again, with a later --from",
                     self.consumer.topic()
@@ -111,7 +102,7 @@ impl Replay {
 
     fn is_done(&self) -> bool {
         let open = self.intake.open_partitions();
-        self.ends.iter().all(|end| *end == 0) && self.intake.is_settled(&open)
+        self.ends.all_reached() && self.intake.is_settled(&open)
     }
 
     fn tick(&mut self, progress: &Progress) -> anyhow::Result<()> {
@@ -119,36 +110,34 @@ impl Replay {
         for event in self.intake.events()? {
             if let Event::Superseded { partition, next } = event {
                 tracing::info!(partition, next, "a peer was first, going on after its file");
-                if self.ends[partition as usize] > next {
+                if self.ends.go_back(partition, next) {
                     self.consumer.seek(partition, next)?;
                     self.consumer.resume(&[partition])?;
                     self.pauses.forget(&[partition]);
                     self.intake.open(partition, next, None);
-                } else {
-                    self.ends[partition as usize] = 0;
                 }
             }
         }
-        let read = self
-            .ranges
+        let ranges = self.ends.ranges();
+        let read = ranges
             .iter()
-            .map(|range| match self.ends[range.partition as usize] {
-                0 => range.len(),
-                _ => self
+            .map(|range| match self.ends.is_reading(range.partition) {
+                false => range.len(),
+                true => self
                     .intake
                     .position(range.partition)
                     .map_or(0, |now| (now - range.first).max(0) as u64),
             });
-        progress.report(self.ranges[0].partition, read.sum());
+        progress.report(ranges[0].partition, read.sum());
         let mut open = self.intake.open_partitions();
-        open.retain(|partition| self.ends[*partition as usize] > 0);
+        open.retain(|partition| self.ends.is_reading(*partition));
         self.pauses.apply(&self.consumer, &mut self.intake, &open)
     }
 
-    /// The end of a partition's range: what is buffered is its last file.
-    fn reached(&mut self, partition: i32) -> anyhow::Result<()> {
-        let end = &mut self.ends[partition as usize];
-        if std::mem::take(end) > 0 {
+    /// A partition was read up to `position`, or to the end of its log. At the end of its range what is buffered is its
+    /// last file.
+    fn read_to(&mut self, partition: i32, position: Option<i64>) -> anyhow::Result<()> {
+        if self.ends.read_to(partition, position) {
             self.intake.cut(partition);
             self.consumer.pause(&[partition])?;
         }
