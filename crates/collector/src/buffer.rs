@@ -6,10 +6,17 @@ use std::ops::Range;
 use tidemill_core::claim::{self, Content};
 use tidemill_core::record::Reject;
 
-/// A file ends with the record that brings its values to this many bytes: 64 MiB, a claim being as large as the object
-/// that it stands for. More would be memory that one
-/// partition takes from the others while gaining nothing in compression.
+/// A file ends with the record that brings what is kept of its records to this many bytes: 64 MiB of keys, values and,
+/// where there is a column for them, headers; a claim is as large as the object that it stands for. More would be memory
+/// that one partition takes from the others while gaining nothing in compression.
 pub(crate) const FILE_BYTES: usize = 64 << 20;
+
+/// A record counts as so many bytes more than what is kept of it, so that records without any end a file too.
+const RECORD: usize = size_of::<Entry>();
+
+/// The capacities of a batch's first block and of its largest, in bytes: partitions at rest take little, and full ones
+/// are made of equal pieces that the allocator can use again.
+const BLOCK: (usize, usize) = (16 << 10, 1 << 20);
 
 /// Null, where a length is expected.
 const NULL: u32 = u32::MAX;
@@ -24,26 +31,30 @@ pub(crate) struct Batch {
     /// A stretch before `first` that retention had deleted before it could be read, [from, to).
     pub(crate) gap: Option<(i64, i64)>,
     entries: Vec<Entry>,
-    /// Keys, values and headers, end to end.
-    bytes: Vec<u8>,
-    /// Bytes of values alone, and of what they claim.
-    value_bytes: usize,
-    /// Bytes of the objects that values claim.
-    claimed: usize,
+    /// Keys, values and headers, end to end; those of a record lie in one block.
+    blocks: Vec<Vec<u8>>,
+    /// Bytes that count for the end of the file.
+    size: usize,
+    /// The largest record among them.
+    largest: usize,
+    /// Memory of the blocks, and bytes of the objects that values claim.
+    held: usize,
     /// Where claims stand among the entries.
     claims: Vec<usize>,
     /// What they stand for, by offset, once that was fetched.
     contents: BTreeMap<i64, Content>,
-    /// Records and bytes to make room for with the first record; partitions at rest take no memory.
-    expected: (usize, usize),
+    /// So many entries were looked at for a JSON object.
+    looked_at: usize,
+    has_object: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Entry {
     offset: i64,
     timestamp: Option<i64>,
-    /// Where its bytes begin: key, value, headers.
-    start: usize,
+    /// Where its bytes lie: key, value, headers.
+    block: u32,
+    start: u32,
     key: u32,
     value: u32,
     headers: u32,
@@ -75,14 +86,6 @@ impl Batch {
         }
     }
 
-    /// The batch after this one, which is expected to become as large as this one is.
-    pub(crate) fn following(&self) -> Self {
-        Self {
-            expected: (self.entries.len(), self.bytes.len()),
-            ..Self::at(self.next)
-        }
-    }
-
     /// Adds a record. Records before the position are none of this batch and are left out: `false`.
     pub(crate) fn push<'h>(
         &mut self,
@@ -95,53 +98,70 @@ impl Batch {
         if offset < self.next {
             return false;
         }
-        if self.entries.is_empty() {
-            self.entries.reserve(self.expected.0);
-            self.bytes.reserve(self.expected.1);
-        }
-        let start = self.bytes.len();
-        let key = self.append(key);
-        let mut value_bytes = value.map_or(0, <[u8]>::len);
+        let mut size = RECORD + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
         if let Some(claimed) = value.and_then(claim::length) {
             // No file takes more, and a claim may say anything.
             let claimed = claimed.min(FILE_BYTES as u64) as usize;
             self.claims.push(self.entries.len());
-            self.claimed += claimed;
-            value_bytes += claimed;
+            self.held += claimed;
+            size += claimed;
         }
-        let value = self.append(value);
-        let headers_start = self.bytes.len();
+        let number = self.room_for(size);
+        let block = &mut self.blocks[number];
+        let (start, capacity) = (block.len(), block.capacity());
+        let key = append(block, key);
+        let value = append(block, value);
+        let headers_start = block.len();
         for (name, value) in headers {
             for part in [Some(name), value] {
                 let length = part.map_or(NULL, |part| part.len() as u32);
-                self.bytes.extend_from_slice(&length.to_le_bytes());
-                self.bytes.extend_from_slice(part.unwrap_or_default());
+                block.extend_from_slice(&length.to_le_bytes());
+                block.extend_from_slice(part.unwrap_or_default());
             }
         }
-        let headers = (self.bytes.len() - headers_start) as u32;
+        let headers = block.len() - headers_start;
+        size += headers;
+        // Headers are found to be larger than the block only now.
+        self.held += block.capacity() - capacity;
         self.entries.push(Entry {
             offset,
             timestamp,
-            start,
+            block: number as u32,
+            start: start as u32,
             key,
             value,
-            headers,
+            headers: headers as u32,
         });
-        self.value_bytes += value_bytes;
+        self.size += size;
+        self.largest = self.largest.max(size);
         self.next = offset + 1;
         true
     }
 
-    /// Kafka's sizes are 32 bits with a sign, so that the length of nothing differs from all others.
-    fn append(&mut self, part: Option<&[u8]>) -> u32 {
-        self.bytes.extend_from_slice(part.unwrap_or_default());
-        part.map_or(NULL, |part| part.len() as u32)
+    /// The block for the next record.
+    fn room_for(&mut self, size: usize) -> usize {
+        let last = self.blocks.last();
+        let room = last.map_or(0, |last| last.capacity() - last.len());
+        if room < size {
+            let double = last.map_or(BLOCK.0, |last| 2 * last.capacity());
+            let capacity = double.min(BLOCK.1).max(size);
+            self.blocks.push(Vec::with_capacity(capacity));
+            self.held += capacity;
+        }
+        self.blocks.len() - 1
     }
 
-    /// A file ends here: it has `rows` records, or 64 MiB of values. A function of the log alone, so that whoever
-    /// reads it from the same position cuts the same files.
+    /// A file ends here: it has `rows` records, or 64 MiB. A function of the log alone, so that whoever reads it from the
+    /// same position cuts the same files.
     pub(crate) fn is_full(&self, rows: usize) -> bool {
-        self.entries.len() >= rows || self.value_bytes >= FILE_BYTES
+        self.entries.len() >= rows || self.size >= FILE_BYTES
+    }
+
+    /// Bytes that it takes until its file is full, if no record is larger than the largest so far.
+    pub(crate) fn left(&self, rows: usize) -> usize {
+        let records = rows.saturating_sub(self.entries.len());
+        let by_size = FILE_BYTES.saturating_sub(self.size) + self.largest;
+        by_size.min(records.saturating_mul(self.largest))
     }
 
     /// There are no records.
@@ -149,18 +169,17 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Some record is a JSON object, so that a schema can be inferred.
-    pub(crate) fn has_object(&self) -> bool {
-        let mut members = Vec::new();
-        self.records().any(|record| {
-            let text = std::str::from_utf8(record.value.unwrap_or_default());
-            text.is_ok_and(|text| json::members(text, &mut members).is_ok())
-        })
+    /// Some record is a JSON object, so that a schema can be inferred. No record is looked at twice.
+    pub(crate) fn has_object(&mut self) -> bool {
+        let mut new = self.entries.iter().skip(self.looked_at);
+        self.has_object = self.has_object || new.any(|entry| is_object(self.raw(entry)));
+        self.looked_at = self.entries.len();
+        self.has_object
     }
 
     /// Memory that it takes, in bytes, with the objects that it claims.
     pub(crate) fn footprint(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>() + self.claimed
+        self.held + self.entries.capacity() * RECORD
     }
 
     /// The records, in their order.
@@ -181,18 +200,31 @@ impl Batch {
     }
 
     fn raw(&self, entry: &Entry) -> Raw<'_> {
-        let key = part(entry.start, entry.key);
-        let value = entry.start + length(entry.key);
+        let bytes = &self.blocks[entry.block as usize];
+        let start = entry.start as usize;
+        let key = part(start, entry.key);
+        let value = start + length(entry.key);
         let headers = value + length(entry.value);
         Raw {
             offset: entry.offset,
             timestamp: entry.timestamp,
-            key: key.map(|range| &self.bytes[range]),
-            value: part(value, entry.value).map(|range| &self.bytes[range]),
-            headers: &self.bytes[headers..headers + entry.headers as usize],
+            key: key.map(|range| &bytes[range]),
+            value: part(value, entry.value).map(|range| &bytes[range]),
+            headers: &bytes[headers..headers + entry.headers as usize],
             content: self.contents.get(&entry.offset),
         }
     }
+}
+
+/// Kafka's sizes are 32 bits with a sign, so that the length of nothing differs from all others.
+fn append(block: &mut Vec<u8>, part: Option<&[u8]>) -> u32 {
+    block.extend_from_slice(part.unwrap_or_default());
+    part.map_or(NULL, |part| part.len() as u32)
+}
+
+fn is_object(record: Raw<'_>) -> bool {
+    let text = std::str::from_utf8(record.value.unwrap_or_default());
+    text.is_ok_and(|text| json::members(text, &mut Vec::new()).is_ok())
 }
 
 fn length(length: u32) -> usize {
@@ -279,8 +311,8 @@ mod tests {
                 prop_assert!(push(batch, *offset, record));
                 prop_assert!(!push(batch, *offset, record), "the same record a second time");
                 if batch.is_full(rows) {
-                    let following = batch.following();
-                    batches.push(following);
+                    let next = batch.next;
+                    batches.push(Batch::at(next));
                 }
             }
             for pair in batches.windows(2) {
@@ -299,13 +331,58 @@ mod tests {
     }
 
     #[test]
-    fn large_values_end_a_file_by_their_size() {
+    fn all_that_is_kept_of_records_ends_a_file_by_its_size() {
+        let half = vec![b'x'; FILE_BYTES / 2];
+        let none = || std::iter::empty();
+        let header = || std::iter::once((b"h".as_slice(), Some(half.as_slice())));
+        for part in 0..3 {
+            let mut batch = Batch::at(0);
+            for offset in 0..2 {
+                assert!(!batch.is_full(10_000));
+                assert!(match part {
+                    0 => batch.push(offset, None, Some(&half), None, none()),
+                    1 => batch.push(offset, None, None, Some(&half), none()),
+                    _ => batch.push(offset, None, None, None, header()),
+                });
+            }
+            assert!(batch.is_full(10_000), "{part}");
+            assert!((FILE_BYTES..FILE_BYTES + (1 << 20)).contains(&batch.footprint()));
+        }
         let mut batch = Batch::at(0);
-        let value = vec![b'x'; FILE_BYTES / 2];
-        assert!(batch.push(0, None, Some(&value), Some(&value), std::iter::empty()));
-        assert!(!batch.is_full(10_000), "keys do not count");
-        assert!(batch.push(1, None, None, Some(&value), std::iter::empty()));
-        assert!(batch.is_full(10_000) && batch.footprint() >= FILE_BYTES);
+        let records = FILE_BYTES / RECORD;
+        let pushed = (0..).take_while(|offset| {
+            !batch.is_full(usize::MAX) && batch.push(*offset, None, None, None, none())
+        });
+        assert_eq!(pushed.count(), records + 1, "records without anything");
+    }
+
+    #[test]
+    fn what_a_file_still_takes_follows_from_its_records() {
+        let mut batch = Batch::at(0);
+        assert_eq!(batch.left(10), 0, "nothing is known yet");
+        let push = |batch: &mut Batch, offset, size: usize| {
+            let value = vec![b'x'; size - RECORD];
+            assert!(batch.push(offset, None, None, Some(&value), std::iter::empty()));
+        };
+        push(&mut batch, 0, 1_000);
+        push(&mut batch, 1, 500);
+        assert_eq!(batch.left(10), 8 * 1_000);
+        assert_eq!(batch.left(usize::MAX), FILE_BYTES - 500);
+        assert_eq!(batch.left(2), 0);
+    }
+
+    #[test]
+    fn partitions_at_rest_take_little_and_full_ones_what_they_hold() {
+        let mut batch = Batch::at(0);
+        let value = [b'x'; 100];
+        for offset in 0..10_000 {
+            if offset == 1 {
+                assert!(batch.footprint() < 20 << 10, "{}", batch.footprint());
+            }
+            batch.push(offset, None, None, Some(&value), std::iter::empty());
+        }
+        let held = 10_000 * (100 + RECORD);
+        assert!((held..held + held / 2).contains(&batch.footprint()));
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub enum Codec {
 pub(crate) struct Encoded {
     /// The partition's records in [`first`, `next`).
     pub(crate) footer: Footer,
-    /// The file that stands for a gap before the batch.
-    pub(crate) gap: Option<File>,
+    /// The file that stands for a gap before the batch, and how many offsets that has.
+    pub(crate) gap: Option<(File, u64)>,
     /// What could not become a row.
     pub(crate) rejects: Option<File>,
     /// The rows.
@@ -54,7 +54,7 @@ pub(crate) struct File {
 pub(crate) fn encode(
     topic: &str,
     partition: i32,
-    batch: &Batch,
+    batch: Batch,
     frozen: &Frozen,
     codec: Codec,
     history: Option<&History>,
@@ -94,20 +94,19 @@ pub(crate) fn encode(
         })
     };
     let gap = match batch.gap {
-        Some((from, to)) => Some(data(&footer(from, to, 0, 0, None, true), open()?)?),
+        Some((from, to)) => {
+            let file = data(&footer(from, to, 0, 0, None, true), open()?)?;
+            Some((file, (to - from) as u64))
+        }
         None => None,
     };
     let misfits = table.misfits();
-    let footer = footer(
-        batch.first,
-        batch.next,
-        table.rows(),
-        rejects,
-        digest,
-        false,
-    );
+    let (first, next) = (batch.first, batch.next);
+    // Its records take as much as the file will.
+    drop(batch);
+    let footer = footer(first, next, table.rows(), rejects, digest, false);
     let rejects = (!rejected.is_empty()).then(|| File {
-        path: names::rejected(topic, partition, batch.first, batch.next),
+        path: names::rejected(topic, partition, first, next),
         bytes: rejected.into(),
     });
     Ok(Encoded {

@@ -13,6 +13,8 @@ pub(crate) struct Ends {
 /// The end of a partition's range.
 #[derive(Clone, Copy, Debug)]
 struct End {
+    /// Where its beginning is found.
+    range: usize,
     at: i64,
     /// All before it was handed out, and nothing has to be read again.
     reached: bool,
@@ -22,10 +24,11 @@ impl Ends {
     /// Nothing of these ranges is read yet.
     pub(crate) fn of(ranges: Vec<Range>) -> Self {
         let mut ends = Vec::new();
-        for range in &ranges {
+        for (range, number) in ranges.iter().zip(0..) {
             let place = range.partition as usize;
             ends.resize(ends.len().max(place + 1), None);
             ends[place] = Some(End {
+                range: number,
                 at: range.end,
                 reached: false,
             });
@@ -38,15 +41,20 @@ impl Ends {
         &self.ranges
     }
 
+    /// The range of a partition.
+    pub(crate) fn range(&self, partition: i32) -> Option<&Range> {
+        self.ranges.get(self.end(partition)?.range)
+    }
+
     /// The record at this offset lies in the partition's range.
     pub(crate) fn holds(&self, partition: i32, offset: i64) -> bool {
         self.end(partition).is_some_and(|end| offset < end.at)
     }
 
-    /// A partition was read up to `position`, or to the end of its log; true when its range ends with that.
+    /// A partition was read up to `position`, or, where there is none, to the end of its log. True when its range ends
+    /// with that.
     pub(crate) fn read_to(&mut self, partition: i32, position: Option<i64>) -> bool {
-        let end = self.ends.get_mut(partition as usize);
-        let Some(end) = end.and_then(Option::as_mut) else {
+        let Some(end) = self.end_mut(partition) else {
             return false;
         };
         let ends = !end.reached && position.is_none_or(|position| position >= end.at);
@@ -54,15 +62,11 @@ impl Ends {
         ends
     }
 
-    /// A peer's file ends at `next`, wherever reading is: true when the range goes on there, and has to be read again
-    /// from there.
-    pub(crate) fn go_back(&mut self, partition: i32, next: i64) -> bool {
-        let end = self.ends.get_mut(partition as usize);
-        let Some(end) = end.and_then(Option::as_mut) else {
-            return false;
-        };
-        end.reached = next >= end.at;
-        !end.reached
+    /// A partition has to be read again from somewhere, even if it was read to its end.
+    pub(crate) fn reopen(&mut self, partition: i32) {
+        if let Some(end) = self.end_mut(partition) {
+            end.reached = false;
+        }
     }
 
     /// The partition's range is not read to its end.
@@ -78,26 +82,23 @@ impl Ends {
     fn end(&self, partition: i32) -> Option<End> {
         self.ends.get(partition as usize).copied().flatten()
     }
+
+    fn end_mut(&mut self, partition: i32) -> Option<&mut End> {
+        self.ends.get_mut(partition as usize)?.as_mut()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ends() -> Ends {
-        let ranges = [(0, 100), (3, 200)].map(|(partition, end)| Range {
-            partition,
-            first: 0,
-            end,
-            gap: None,
-        });
-        Ends::of(ranges.into())
-    }
+    use crate::stretch::tests::range;
 
     #[test]
     fn a_range_ends_once_at_its_end_or_at_that_of_the_log() {
-        let mut ends = ends();
+        let mut ends = Ends::of(vec![range(0, 100), range(3, 200)]);
         assert!(ends.holds(3, 199) && !ends.holds(3, 200) && !ends.holds(1, 0));
+        assert_eq!(ends.range(3), Some(&range(3, 200)));
+        assert_eq!(ends.range(1), None);
         assert!(!ends.read_to(3, Some(199)));
         assert!(ends.read_to(3, Some(200)) && !ends.read_to(3, Some(201)));
         assert!(!ends.is_reading(3) && ends.is_reading(0) && !ends.all_reached());
@@ -106,17 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_was_read_to_its_end_is_read_again_behind_a_peers_shorter_file() {
-        let mut ends = ends();
+    fn a_range_that_was_read_to_its_end_may_have_to_be_read_again() {
+        let mut ends = Ends::of(vec![range(0, 100), range(3, 200)]);
         for partition in [0, 3] {
             ends.read_to(partition, None);
         }
-        assert!(ends.go_back(3, 100));
+        ends.reopen(3);
+        ends.reopen(1);
         assert!(ends.is_reading(3) && !ends.all_reached());
-        assert!(ends.read_to(3, Some(200)), "and its last file is cut again");
-        for next in [200, 250] {
-            assert!(!ends.go_back(3, next) && ends.all_reached());
-        }
-        assert!(!ends.go_back(1, 5));
+        assert!(!ends.read_to(3, Some(199)));
+        assert!(ends.read_to(3, Some(200)), "its last file is cut again");
+        assert!(ends.all_reached());
     }
 }

@@ -5,14 +5,14 @@ mod partition;
 use crate::buffer::Batch;
 use crate::dataset::footer::Footer;
 use crate::lane::{Lane, Outcome, Sink, What};
-use crate::memory::{Flow, Throttle};
+use crate::memory::{Buffer, Flow, Throttle};
 use partition::Partition;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use tidemill_core::kafka::Record;
 
-/// How long polling may rest for files on their way; heartbeats go on meanwhile.
-const ROOM: Duration = Duration::from_secs(2);
+/// How long polling may rest for files on their way; heartbeats go on meanwhile, and no file becomes too old.
+const ROOM: Duration = Duration::from_millis(500);
 
 /// The partitions of one worker.
 pub(crate) struct Intake {
@@ -26,6 +26,8 @@ pub(crate) struct Intake {
     /// Bound of what is held, in bytes.
     memory: usize,
     throttle: Throttle,
+    /// Bytes taken since the memory was looked at.
+    grown: usize,
     lanes: u64,
     buffered: metrics::Gauge,
 }
@@ -55,6 +57,7 @@ impl Intake {
             events: Vec::new(),
             memory,
             throttle: Throttle::new(memory),
+            grown: 0,
             lanes: 0,
             buffered: metrics::gauge!("tidemill_buffered_bytes", "worker" => number.to_string()),
         }
@@ -102,20 +105,30 @@ impl Intake {
     ///
     /// Errors: as [`Intake::events`].
     pub(crate) fn take(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
-        let rows = self.rows;
-        let headers = record.headers();
+        let (rows, headers) = (self.rows, self.sink.headers);
+        let headers = headers.then(|| record.headers()).into_iter().flatten();
         let Some(held) = self.get(record.partition()) else {
             return Ok(());
         };
         let (key, value) = (record.key(), record.value());
+        let before = held.batch.footprint();
         let taken = held
             .batch
             .push(record.offset(), record.timestamp(), key, value, headers);
-        if taken && held.batch.is_full(rows) {
-            held.send();
-            self.make_room()?;
+        if !taken {
+            return Ok(());
         }
-        Ok(())
+        held.since.get_or_insert_with(Instant::now);
+        let grown = held.batch.footprint() - before;
+        let full = held.batch.is_full(rows);
+        if full {
+            held.send();
+        }
+        self.grown += grown;
+        match full {
+            true => self.make_room(),
+            false => Ok(()),
+        }
     }
 
     /// Reading is faster than encoding: waits, not for long, while files on their way take a quarter of the memory.
@@ -157,11 +170,6 @@ impl Intake {
             .map(|(own, _)| own)
             .collect();
         aged.into_iter().for_each(|partition| self.cut(partition));
-        for held in self.partitions.iter_mut().flatten() {
-            if held.since.is_none() && !held.batch.is_empty() {
-                held.since = Some(Instant::now());
-            }
-        }
     }
 
     /// Goes on at `position` where the log begins now; what lies between is recorded as a gap.
@@ -225,13 +233,22 @@ impl Intake {
 
     /// Which partitions to read; `idle`: nothing has been read for a while.
     pub(crate) fn flow(&mut self, idle: bool) -> Flow {
-        let buffers: Vec<(i32, usize)> = self
-            .iter()
-            .map(|(partition, held)| (partition, held.batch.footprint()))
-            .collect();
+        self.grown = 0;
+        let rows = self.rows;
+        let buffers = self.iter().map(|(partition, held)| Buffer {
+            partition,
+            bytes: held.batch.footprint(),
+            left: held.batch.left(rows),
+        });
+        let buffers: Vec<Buffer> = buffers.collect();
         let under_way = self.under_way();
-        self.buffered
-            .set((under_way + buffers.iter().map(|(_, bytes)| bytes).sum::<usize>()) as f64);
+        let buffered: usize = buffers.iter().map(|buffer| buffer.bytes).sum();
+        self.buffered.set((under_way + buffered) as f64);
         self.throttle.flow(&buffers, under_way, idle)
+    }
+
+    /// So much was taken since the last look at the memory that there has to be another.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.grown > self.memory / 32
     }
 }

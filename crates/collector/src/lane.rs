@@ -11,14 +11,16 @@ use crate::dataset::store::Store;
 use crate::encode::{Codec, Encoded, encode};
 use crate::features::History;
 use crate::frozen::{Freezer, Frozen};
+use crate::retry::Outages;
 use anyhow::Context;
-use publish::{persist, publish_all};
+use publish::publish_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 use tidemill_core::claim::Resolver;
-use tidemill_core::health::{Health, Part};
+use tidemill_core::health::Health;
+use tidemill_core::kafka::TopicId;
 use tidemill_core::metric::stage;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -29,8 +31,12 @@ use tokio::task::JoinHandle;
 pub(crate) struct Sink {
     /// The topic.
     pub(crate) topic: Arc<str>,
+    /// The topic's id as the run began; `None` where the brokers have none.
+    pub(crate) topic_id: Option<TopicId>,
     /// The data set.
     pub(crate) store: Store,
+    /// Headers are kept.
+    pub(crate) headers: bool,
     /// Fetches what claims stand for.
     pub(crate) resolver: Resolver,
     /// Its schema.
@@ -43,10 +49,30 @@ pub(crate) struct Sink {
     pub(crate) encoders: Arc<Semaphore>,
     /// Takes in the workers' states.
     pub(crate) health: Arc<Health>,
-    /// Says when the store does not take a file.
-    pub(crate) store_part: Part,
+    /// Outages of the data set's store and of the claims'.
+    pub(crate) outages: Outages,
     /// Runs the lanes.
     pub(crate) runtime: Handle,
+}
+
+impl Sink {
+    /// Tries until it succeeds, unready meanwhile: a full disk or a store that is away loses nothing, because the batch
+    /// stays in memory and its position is not passed.
+    ///
+    /// Errors: those that no other try would heal.
+    async fn persist<T, Try>(&self, what: &str, attempt: impl Fn() -> Try) -> anyhow::Result<T>
+    where
+        Try: Future<Output = anyhow::Result<T>>,
+    {
+        let counted = || async {
+            let outcome = attempt().await;
+            if outcome.is_err() {
+                metrics::counter!("tidemill_store_failures_total").increment(1);
+            }
+            outcome
+        };
+        self.outages.retry(what, counted).await
+    }
 }
 
 /// What became of a batch.
@@ -70,7 +96,7 @@ pub(crate) enum What {
         /// Where to go on.
         next: i64,
     },
-    /// A fault of ours; the lane has ended.
+    /// It cannot become files, however often that is tried; the lane has ended.
     Failed(anyhow::Error),
 }
 
@@ -151,16 +177,8 @@ async fn encode_all(
     encoded: mpsc::Sender<Encoded>,
     tell: Tell,
 ) {
-    while let Some(mut batch) = batches.recv().await {
-        resolve(&sink, &mut batch).await;
-        let Ok(_permit) = sink.encoders.acquire().await else {
-            return;
-        };
-        let frozen = persist(&sink, "freezing the schema", || {
-            sink.freezer.get_or_infer(&batch)
-        })
-        .await;
-        let files = match encode_one(&sink, tell.partition, batch, frozen).await {
+    while let Some(batch) = batches.recv().await {
+        let files = match prepare(&sink, tell.partition, batch).await {
             Ok(files) => files,
             Err(error) => return tell.tell(What::Failed(error)),
         };
@@ -171,16 +189,24 @@ async fn encode_all(
     }
 }
 
+async fn prepare(sink: &Sink, partition: i32, mut batch: Batch) -> anyhow::Result<Encoded> {
+    resolve(sink, &mut batch).await?;
+    let _permit = sink.encoders.acquire().await?;
+    let freeze = || sink.freezer.get_or_infer(&batch);
+    let frozen = sink.persist("freezing the schema", freeze).await?;
+    encode_one(sink, partition, batch, frozen).await
+}
+
 /// Fetches what the batch's claims stand for, trying for as long as their store fails.
-async fn resolve(sink: &Sink, batch: &mut Batch) {
+async fn resolve(sink: &Sink, batch: &mut Batch) -> anyhow::Result<()> {
     let mut contents = BTreeMap::new();
     for claim in batch.claims() {
-        let content = persist(sink, "fetching a claimed object", || async {
-            Ok(sink.resolver.fetch(claim.value).await?)
-        });
-        contents.insert(claim.offset, content.await);
+        let fetch = || async { Ok(sink.resolver.fetch(claim.value).await?) };
+        let content = sink.persist("fetching a claimed object", fetch).await?;
+        contents.insert(claim.offset, content);
     }
     batch.resolved(contents);
+    Ok(())
 }
 
 async fn encode_one(
@@ -190,16 +216,7 @@ async fn encode_one(
     frozen: Arc<Frozen>,
 ) -> anyhow::Result<Encoded> {
     let (topic, codec, history) = (sink.topic.clone(), sink.codec, sink.history.clone());
-    let work = move || {
-        encode(
-            &topic,
-            partition,
-            &batch,
-            &frozen,
-            codec,
-            history.as_deref(),
-        )
-    };
+    let work = move || encode(&topic, partition, batch, &frozen, codec, history.as_deref());
     let started = Instant::now();
     let encoded = tokio::task::spawn_blocking(work).await;
     stage("encode", started.elapsed());
@@ -207,4 +224,4 @@ async fn encode_one(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

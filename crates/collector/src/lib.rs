@@ -8,7 +8,9 @@
 //! Layout, in the way of a record:
 //!
 //! - [`settings`], [`run`]: flags, and a run from its start to its end
-//! - `worker`: the loop of a live run; `stretch`, `sample`, `replay`, `ends`, `progress`: a bounded run
+//! - `worker`: the loop of every run; `goal`, `pending`, `start`: what it collects, what waits, where it goes on
+//! - `stretch`, `sample`, `ends`, `progress`: what bounded runs add
+//! - `surroundings`: what others do to the topic and the group; `retry`: outages, and what errors mean
 //! - `memory`, `pauses`: which partitions are read while memory is short
 //! - `intake`, `buffer`: records since the last file, and where a file ends
 //! - `lane`: a partition's batches on their way, in order
@@ -28,6 +30,7 @@ mod encode;
 mod ends;
 mod features;
 mod frozen;
+mod goal;
 pub mod infer;
 mod intake;
 mod json;
@@ -35,13 +38,16 @@ mod lane;
 mod memory;
 pub mod metrics;
 mod pauses;
+mod pending;
 mod progress;
-mod replay;
+mod retry;
 pub mod run;
 mod sample;
 mod schema;
 pub mod settings;
+mod start;
 mod stretch;
+mod surroundings;
 mod worker;
 
 pub use dataset::{Footer, Location};

@@ -2,7 +2,6 @@
 
 use crate::schema::Sample;
 use crate::stretch::Range;
-use anyhow::Context;
 use std::time::Duration;
 use tidemill_core::claim::Resolver;
 use tidemill_core::kafka::{Consumer, Polled};
@@ -36,13 +35,7 @@ pub(crate) fn read(
                     left -= 1;
                 }
                 Polled::OutOfRange => {
-                    let lost = || {
-                        format!(
-                            "retention has deleted {} {} {}",
-                            shared.topic, range.partition, range.first
-                        )
-                    };
-                    return Err(anyhow::anyhow!("start again")).with_context(lost);
+                    consumer.seek(range.partition, consumer.log_range(range.partition)?.0)?
                 }
                 Polled::End(_) => break,
                 _ => {}

@@ -8,6 +8,7 @@ pub use features::{FeatureFlags, Features};
 
 use crate::dataset::store::Location;
 use crate::encode::Codec;
+use crate::memory::Budget;
 use crate::schema::Schema;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -106,15 +107,10 @@ pub struct CollectFlags {
     )]
     pub max_age: String,
 
-    /// Bound of what is fetched ahead and buffered, for all workers together
-    #[arg(
-        long,
-        env = "TIDEMILL_MEMORY_MB",
-        default_value = "512",
-        value_name = "MB",
-        global = true
-    )]
-    pub memory_mb: String,
+    /// Bound of the memory for records, from the broker to the finished file, for all workers together [default: 512, or
+    /// the least that the workers get by with]
+    #[arg(long, env = "TIDEMILL_MEMORY_MB", value_name = "MB", global = true)]
+    pub memory_mb: Option<String>,
 
     /// Schema of the data set, as infer prints it, or another's _schema.parquet [default: inferred from the first records]
     #[arg(long, env = "TIDEMILL_SCHEMA", value_name = "FILE", global = true)]
@@ -150,8 +146,8 @@ pub struct CollectFlags {
 /// A file of more rows than this would not fit the memory it is encoded in.
 const MAX_ROWS: usize = 10_000_000;
 
-/// The least memory that a worker gets by: a file of 64 MiB and its copies while it is encoded would not fit in less.
-const MIN_MEMORY_MB: usize = 64;
+/// Memory for records where nothing is asked for, in MB, unless the workers need more.
+const MEMORY_MB: usize = 512;
 
 impl Flags {
     /// Validates all flags; every problem is told at once.
@@ -168,16 +164,18 @@ impl Flags {
                 .filter(|rows| (1..=MAX_ROWS).contains(rows));
             rows.ok_or_else(|| format!("use a number from 1 to {MAX_ROWS}"))
         });
-        let least = MIN_MEMORY_MB * workers;
-        let memory = problems.take("--memory-mb", &own.memory_mb, |text| {
-            let megabytes = text
-                .parse()
-                .ok()
-                .filter(|megabytes| (least..=1 << 20).contains(megabytes));
-            let megabytes: Option<usize> = megabytes;
-            megabytes
-                .ok_or_else(|| format!("use at least {least}, {MIN_MEMORY_MB} for each worker"))
-        });
+        let claim = shared.as_ref().map_or(0, config::largest_claim);
+        let least = Budget::least(workers, claim).div_ceil(1 << 20);
+        let memory = match &own.memory_mb {
+            None => Some(MEMORY_MB.max(least)),
+            Some(text) => problems.take("--memory-mb", text, |text| {
+                let megabytes = text.parse().ok();
+                let megabytes = megabytes.filter(|megabytes| (least..=1 << 20).contains(megabytes));
+                megabytes.ok_or_else(|| {
+                    format!("use at least {least} for {workers} workers, or fewer --workers")
+                })
+            }),
+        };
         let max_age = problems.take("--max-age", &own.max_age, |text| {
             parse_duration(text).and_then(|age| match age.is_zero() {
                 true => Err("use a duration above zero".into()),

@@ -1,18 +1,25 @@
-//! The loop of one thread of a live run: takes records from its partitions and sends full files on their way.
+//! The loop of one thread, in live and bounded runs alike: takes records from its partitions and sends full files on
+//! their way.
 //!
 //! Nothing here waits for a file: lanes encode and publish beside it and report back, so that polling never stops
 //! for longer than a question to broker or store takes.
 
 use crate::dataset::resume;
+use crate::goal::Goal;
 use crate::intake::{Event, Intake};
 use crate::lane::Sink;
-use crate::memory::Share;
+use crate::memory::Budget;
 use crate::pauses::Pauses;
+use crate::pending::Pending;
+use crate::retry::{Kind, kind};
 use crate::settings::Config;
+use crate::start::{Start, another_log, start};
+use crate::surroundings::Surroundings;
+use anyhow::Context;
 use std::time::{Duration, Instant};
-use tidemill_core::exit::{Code, Failure};
 use tidemill_core::health::Part;
-use tidemill_core::kafka::{Consumer, Polled};
+use tidemill_core::kafka::{Consumer, Log, Polled, StoredPosition};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// How long a poll waits for a record.
@@ -21,170 +28,237 @@ const POLL: Duration = Duration::from_millis(50);
 /// How often a worker looks after what is not a record.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long a failed start of partitions waits for the next try.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Records between two looks at the clock. A poll that brings nothing is followed by a look too, so that even at 20
+/// records a second, where none is, there is one every 400 ms.
+const LOOK: u64 = 8;
+
+/// How long the store may take to say where files end: the group waits for a worker that is silent no more than 60 s.
+const LOOKUP: Duration = Duration::from_secs(20);
 
 /// How long files on their way are waited for at a rebalance and at the end; the group waits along.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// One worker of a live run.
+/// One worker of a run.
 pub(crate) struct Worker {
     part: Part,
     consumer: Consumer,
     intake: Intake,
     sink: Sink,
-    max_age: Duration,
-    /// Assigned, but not started yet, because broker or store did not answer.
-    waiting: Vec<i32>,
-    /// Partitions that a peer wrote to, and where to go on.
-    overtaken: Vec<(i32, i64)>,
-    next_try: Instant,
+    goal: Goal,
+    surroundings: Surroundings,
+    pending: Pending,
     pauses: Pauses,
     records: u64,
 }
 
 impl Worker {
-    /// Joins the group.
-    pub(crate) fn open(
+    /// Collects towards `goal` with its part of the memory.
+    pub(crate) fn new(
         number: usize,
+        consumer: Consumer,
         config: &Config,
         sink: &Sink,
-        max_age: Duration,
-    ) -> anyhow::Result<Self> {
-        let shared = &config.shared;
+        goal: Goal,
+        budget: Budget,
+        surroundings: Surroundings,
+    ) -> Self {
         let part = sink.health.part(format!("worker {number}"));
-        part.unready("joining the group");
-        let share = Share::of(config.memory, shared.workers);
-        let kafka = shared.kafka.with_prefetch(share.fetched);
-        let writes_to = format!("data set {}", sink.store);
-        Ok(Self {
+        part.unready("waiting for partitions");
+        let mut pending = Pending::default();
+        pending.add(goal.partitions());
+        Self {
             part,
-            consumer: Consumer::open(&kafka, &shared.group, &shared.topic, &writes_to)?,
-            intake: Intake::new(number, sink.clone(), config.rows, share.buffered),
+            consumer,
+            intake: Intake::new(number, sink.clone(), config.rows, budget.buffered),
             sink: sink.clone(),
-            max_age,
-            waiting: Vec::new(),
-            overtaken: Vec::new(),
-            next_try: Instant::now(),
+            goal,
+            surroundings,
+            pending,
             pauses: Pauses::none(),
             records: 0,
-        })
+        }
     }
 
-    /// Collects until told to stop, then publishes what is buffered and leaves the group.
+    /// Collects until told to stop or until the goal is reached. A live run that is stopped publishes what is buffered;
+    /// a bounded one leaves it: a tail cut there would make the data set another than that of a run that goes through.
     pub(crate) fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut tick = Instant::now();
         while !shutdown.is_cancelled() {
             match self.consumer.poll(POLL)? {
                 Polled::Record(record) => {
-                    self.intake.take(&record)?;
+                    let (partition, offset) = (record.partition(), record.offset());
+                    if self.goal.holds(partition, offset) {
+                        self.intake.take(&record)?;
+                    }
+                    self.read_to(partition, Some(offset + 1))?;
                     self.records += 1;
-                    // Looking at the clock for each record would cost more than taking it.
-                    if !self.records.is_multiple_of(256) {
+                    if !self.records.is_multiple_of(LOOK) && !self.intake.has_grown() {
                         continue;
                     }
-                    self.pauses.records_arrive();
                 }
-                Polled::Assigned(partitions) if partitions.is_empty() => {
-                    self.part.ready();
-                }
+                Polled::Assigned(partitions) if partitions.is_empty() => self.part.ready(),
                 Polled::Assigned(partitions) => {
-                    self.waiting.extend(partitions);
-                    self.next_try = Instant::now();
                     self.part.unready("looking up positions");
+                    self.pending.add(partitions);
                 }
                 Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
                 Polled::OutOfRange => self.return_to_range()?,
-                Polled::End(_) | Polled::Idle => {}
+                Polled::End(partition) => self.read_to(partition, None)?,
+                Polled::Idle => {}
             }
-            if tick.elapsed() >= TICK {
+            if tick.elapsed() >= TICK || self.intake.has_grown() {
                 tick = Instant::now();
                 self.tick()?;
+                if self.is_done() {
+                    return Ok(());
+                }
             }
         }
         self.stop()
     }
 
     fn tick(&mut self) -> anyhow::Result<()> {
-        metrics::counter!("tidemill_records_total").increment(std::mem::take(&mut self.records));
-        if Instant::now() >= self.next_try {
-            self.start()?;
+        self.surroundings.look()?;
+        let records = std::mem::take(&mut self.records);
+        if records > 0 {
+            metrics::counter!("tidemill_records_total").increment(records);
+            self.pauses.records_arrive();
         }
         self.after_files()?;
-        self.intake.cut_aged(self.max_age);
-        let open = self.intake.open_partitions();
+        self.start_pending()?;
+        if let Goal::Live { max_age } = self.goal {
+            self.intake.cut_aged(max_age);
+        }
+        let intake = &self.intake;
+        self.goal.report(|partition| intake.position(partition));
+        let mut open = self.intake.open_partitions();
+        open.retain(|partition| self.goal.is_reading(*partition));
         self.pauses.apply(&self.consumer, &mut self.intake, &open)
     }
 
-    /// Starts waiting partitions where their files end. Broker or store may be away: then it is tried again later.
-    fn start(&mut self) -> anyhow::Result<()> {
-        for (partition, next) in std::mem::take(&mut self.overtaken) {
-            match self.consumer.seek(partition, next) {
-                Ok(()) => {
-                    self.consumer.resume(&[partition])?;
-                    self.pauses.forget(&[partition]);
-                    self.intake.open(partition, next, None);
-                }
-                Err(error) => {
-                    tracing::warn!("{error:#}");
-                    self.overtaken.push((partition, next));
-                    self.next_try = Instant::now() + AGAIN;
-                }
-            }
-        }
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        match self.start_waiting() {
-            Ok(()) => self.part.ready(),
-            Err(error) if Failure::code(&error) == Code::Usage => return Err(error),
-            Err(error) => {
-                tracing::warn!(again_in = ?AGAIN, "cannot start partitions yet: {error:#}");
-                self.part.unready(format!("{error:#}"));
-                self.next_try = Instant::now() + AGAIN;
-            }
+    fn is_done(&self) -> bool {
+        self.goal.is_reached()
+            && self.pending.is_empty()
+            && self.intake.is_settled(&self.intake.open_partitions())
+    }
+
+    /// A partition was read up to `position`, or, where there is none, to the end of its log. At the end of its range
+    /// what is buffered is its last file.
+    fn read_to(&mut self, partition: i32, position: Option<i64>) -> anyhow::Result<()> {
+        if self.goal.read_to(partition, position) {
+            self.intake.cut(partition);
+            self.consumer.pause(&[partition])?;
         }
         Ok(())
     }
 
-    fn start_waiting(&mut self) -> anyhow::Result<()> {
-        let lookup = resume::positions(&self.sink, &self.waiting);
-        let ends = self.sink.runtime.block_on(lookup)?;
-        let mut starts = Vec::with_capacity(ends.len());
-        for (partition, position) in ends {
-            let (oldest, end) = self.consumer.log_range(partition)?;
-            let position = position.unwrap_or(0);
-            let start = resume::start(&self.sink, partition, position, oldest, end)?;
-            starts.push((partition, position, start));
+    /// Starts waiting partitions where their files end. Broker or store may be away: then it is tried again later.
+    fn start_pending(&mut self) -> anyhow::Result<()> {
+        let due = self.pending.due(Instant::now());
+        if due.is_empty() {
+            return Ok(());
         }
-        let positions: Vec<(i32, i64)> = starts
+        match self.start(&due) {
+            Ok(()) => {
+                self.part.succeeded();
+                self.part.ready();
+                Ok(())
+            }
+            Err(error) if kind(&error) == Kind::Retry => {
+                tracing::warn!("cannot start partitions yet: {error:#}");
+                self.part.failed(format!("starting partitions: {error:#}"));
+                self.pending.failed(Instant::now());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn start(&mut self, due: &[i32]) -> anyhow::Result<()> {
+        let lookup = async { timeout(LOOKUP, resume::positions(&self.sink, due)).await };
+        let found = self.sink.runtime.block_on(lookup);
+        let found = found.map_err(std::io::Error::from);
+        let found = found.with_context(|| format!("no answer from {}", self.sink.store))??;
+        let mut starts = Vec::with_capacity(found.len());
+        for (partition, position) in found {
+            let next = position.unwrap_or_else(|| self.goal.begin(partition));
+            starts.push((partition, self.fit(partition, next)?));
+        }
+        let at = |(partition, start): &(i32, Start)| (*partition, start.position);
+        let (known, new): (Vec<_>, Vec<_>) = starts
             .iter()
-            .map(|(own, _, start)| (*own, *start))
-            .collect();
-        self.consumer.start(&positions)?;
-        self.consumer.commit_hint(&positions);
-        tracing::info!(?positions, "partitions assigned");
-        for (partition, position, start) in starts {
-            let gap = (position < start).then_some((position, start));
-            self.intake.open(partition, start, gap);
+            .map(at)
+            .partition(|(partition, _)| self.pending.is_assigned(*partition));
+        if !new.is_empty() {
+            self.consumer.start(&new)?;
         }
-        self.waiting.clear();
+        for (partition, position) in known {
+            self.consumer.seek(partition, position)?;
+            self.consumer.resume(&[partition])?;
+            self.pauses.forget(&[partition]);
+        }
+        let positions: Vec<(i32, i64)> = starts.iter().map(at).collect();
+        tracing::info!(?positions, "partitions started");
+        self.hint(&positions);
+        for (partition, Start { position, gap }) in starts {
+            self.pending.started(partition);
+            self.intake.open(partition, position, gap);
+            self.goal.reopen(partition);
+            self.read_to(partition, Some(position))?;
+        }
         Ok(())
+    }
+
+    /// Where a partition goes on whose next offset is `next`.
+    fn fit(&self, partition: i32, next: i64) -> anyhow::Result<Start> {
+        let (oldest, end) = self.consumer.log_range(partition)?;
+        let topic = self.sink.topic_id;
+        let position = StoredPosition {
+            topic,
+            next,
+            last: None,
+        };
+        let log = Log {
+            topic,
+            oldest,
+            end,
+            last: None,
+        };
+        let found = start(position, log);
+        let found = found.map_err(|fit| another_log(&self.sink.topic, partition, next, fit))?;
+        if let Some((from, to)) = found.gap {
+            tracing::warn!(
+                partition,
+                from,
+                to,
+                "retention has deleted records before they were collected"
+            );
+        }
+        Ok(found)
+    }
+
+    /// Tells the group of a live run how far its partitions are.
+    fn hint(&self, positions: &[(i32, i64)]) {
+        if let Goal::Live { .. } = self.goal {
+            self.consumer.commit_hint(positions);
+        }
     }
 
     /// Partitions went to other workers. What is buffered is theirs to read again; what is on its way may arrive,
     /// so that they need not repeat it, unless they are at work already.
     fn revoked(&mut self, partitions: &[i32], lost: bool) -> anyhow::Result<()> {
         tracing::info!(?partitions, lost, "partitions revoked");
-        let kept = |own: &i32| !partitions.contains(own);
-        self.waiting.retain(kept);
-        self.overtaken.retain(|(own, _)| kept(own));
-        self.pauses.forget(partitions);
         if !lost {
             self.drain(partitions)?;
         }
+        self.pending.remove(partitions);
+        self.pauses.forget(partitions);
         for partition in partitions {
             self.intake.close(*partition, true);
+        }
+        if self.pending.is_empty() {
+            self.part.succeeded();
+            self.part.ready();
         }
         self.consumer.release(partitions)
     }
@@ -192,30 +266,39 @@ impl Worker {
     /// Waits, not for long, until files of these partitions have arrived.
     fn drain(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
         let deadline = Instant::now() + DRAIN;
-        while !self.intake.is_settled(partitions) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
+        loop {
             self.after_files()?;
+            if self.intake.is_settled(partitions) || Instant::now() >= deadline {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(())
     }
 
-    /// The log begins after a position: retention was faster than we, or the topic is another.
+    /// The position of some partition is outside of its log: retention was faster than we, or the log is another.
     fn return_to_range(&mut self) -> anyhow::Result<()> {
+        match self.seek_stopped() {
+            Err(error) if kind(&error) == Kind::Retry => {
+                // The consumer says so again until each partition is sought.
+                tracing::debug!("{error:#}");
+                Ok(())
+            }
+            sought => sought,
+        }
+    }
+
+    fn seek_stopped(&mut self) -> anyhow::Result<()> {
         for partition in self.intake.open_partitions() {
             let Some(position) = self.intake.position(partition) else {
                 continue;
             };
-            let range = self.consumer.log_range(partition);
-            let Ok((oldest, end)) = range else {
-                // Tried again: the consumer says so again until the partition is sought.
-                continue;
-            };
-            let start = resume::start(&self.sink, partition, position, oldest, end)?;
-            // Also where the log covers the position again by now: reading has stopped there.
-            self.consumer.seek(partition, start)?;
-            if start > position {
-                self.intake.skip(partition, start);
+            let Start { position, gap } = self.fit(partition, position)?;
+            // Also where the log covers the position: reading has stopped there.
+            self.consumer.seek(partition, position)?;
+            if gap.is_some() {
+                self.intake.skip(partition, position);
             }
+            self.read_to(partition, Some(position))?;
         }
         Ok(())
     }
@@ -223,14 +306,11 @@ impl Worker {
     fn after_files(&mut self) -> anyhow::Result<()> {
         for event in self.intake.events()? {
             match event {
-                Event::Published(footer) => {
-                    self.consumer
-                        .commit_hint(&[(footer.partition, footer.next)]);
-                }
+                Event::Published(footer) => self.hint(&[(footer.partition, footer.next)]),
                 Event::Superseded { partition, next } => {
                     tracing::info!(partition, next, "a peer was first, going on after its file");
-                    self.overtaken.push((partition, next));
-                    self.next_try = Instant::now();
+                    self.goal.reopen(partition);
+                    self.pending.add([partition]);
                 }
             }
         }
@@ -239,6 +319,10 @@ impl Worker {
 
     fn stop(mut self) -> anyhow::Result<()> {
         self.part.unready("stopping");
+        if let Goal::Bounded { .. } = self.goal {
+            tracing::warn!("stopped before the end; the same call goes on from here");
+            return Ok(());
+        }
         let open = self.intake.open_partitions();
         open.iter()
             .for_each(|partition| self.intake.cut(*partition));

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Age from which on the work of a part counts as held up: an outage shows within 5 s.
+const STALLED: Duration = Duration::from_secs(4);
+
 /// The parts of a process by name. The process is ready when every part is.
 #[derive(Debug)]
 pub struct Health(Mutex<BTreeMap<String, State>>);
@@ -14,6 +17,10 @@ pub struct Part {
     health: Arc<Health>,
     name: String,
 }
+
+/// Work of a part that is under way, until it is dropped.
+#[derive(Debug)]
+pub struct Busy<'p>(&'p Part);
 
 /// A part that is ready as long as it beats: silence alone makes it unready.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ enum State {
         waiting: Option<String>,
         /// Failure of the last work; only work that succeeds takes it back.
         failure: Option<String>,
+        /// Beginning of the work that is under way.
+        busy: Option<Instant>,
     },
     /// Reports of a [`Pulse`].
     Beating {
@@ -59,6 +68,7 @@ impl Health {
         let state = State::Reported {
             waiting: Some("starting".into()),
             failure: None,
+            busy: None,
         };
         self.lock().entry(name.clone()).or_insert(state);
         let health = self.clone();
@@ -107,28 +117,49 @@ impl Part {
 
     /// The part waits for nothing; a failure stands until work succeeds.
     pub fn ready(&self) {
-        self.report(|waiting, _| *waiting = None);
+        self.report(|waiting, _, _| *waiting = None);
     }
 
     /// The part does not work now; `reason` names what it waits for.
     pub fn unready(&self, reason: impl Into<String>) {
-        self.report(|waiting, _| *waiting = Some(reason.into()));
+        self.report(|waiting, _, _| *waiting = Some(reason.into()));
     }
 
     /// Work failed. The part is unready until [`Part::succeeded`], however often it is tried again.
     pub fn failed(&self, reason: impl Into<String>) {
-        self.report(|_, failure| *failure = Some(reason.into()));
+        self.report(|_, failure, _| *failure = Some(reason.into()));
     }
 
     /// Work succeeded, or what had failed is no longer this part's.
     pub fn succeeded(&self) {
-        self.report(|_, failure| *failure = None);
+        self.report(|_, failure, _| *failure = None);
     }
 
-    fn report(&self, change: impl FnOnce(&mut Option<String>, &mut Option<String>)) {
-        if let Some(State::Reported { waiting, failure }) = self.health.lock().get_mut(&self.name) {
-            change(waiting, failure);
+    /// Work begins that takes milliseconds as a rule. The part is unready when it takes [`STALLED`] or longer: what it
+    /// waits for is away.
+    pub fn busy(&self) -> Busy<'_> {
+        self.report(|_, _, busy| *busy = Some(Instant::now()));
+        Busy(self)
+    }
+
+    fn report(
+        &self,
+        change: impl FnOnce(&mut Option<String>, &mut Option<String>, &mut Option<Instant>),
+    ) {
+        if let Some(State::Reported {
+            waiting,
+            failure,
+            busy,
+        }) = self.health.lock().get_mut(&self.name)
+        {
+            change(waiting, failure, busy);
         }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.report(|_, _, busy| *busy = None);
     }
 }
 
@@ -167,7 +198,18 @@ impl State {
     /// The reason against being ready at `now`.
     fn reason(&self, now: Instant) -> Option<String> {
         match self {
-            Self::Reported { waiting, failure } => failure.as_ref().or(waiting.as_ref()).cloned(),
+            Self::Reported {
+                waiting,
+                failure,
+                busy,
+            } => {
+                let stalled = || {
+                    let time = now.saturating_duration_since((*busy)?);
+                    let text = format!("its work has been under way for {} s", time.as_secs());
+                    (time >= STALLED).then_some(text)
+                };
+                failure.clone().or_else(|| waiting.clone()).or_else(stalled)
+            }
             Self::Beating {
                 beat,
                 limit,
@@ -214,6 +256,26 @@ mod tests {
         assert_eq!(health.reasons(), "start: again\n");
         part.ready();
         assert_eq!(health.reasons(), "");
+    }
+
+    #[test]
+    fn work_that_takes_long_is_unready_until_it_ends() {
+        let begun = Instant::now();
+        let state = State::Reported {
+            waiting: None,
+            failure: None,
+            busy: Some(begun),
+        };
+        let reason = |ms| state.reason(begun + Duration::from_millis(ms));
+        assert_eq!(reason(3_999), None);
+        let expected = "its work has been under way for 75 s";
+        assert_eq!(reason(75_500).as_deref(), Some(expected));
+        let health = Health::starting();
+        let part = health.part("start");
+        part.ready();
+        drop(part.busy());
+        let later = begun + Duration::from_secs(3_600);
+        assert_eq!(health.lock()["start"].reason(later), None);
     }
 
     #[test]

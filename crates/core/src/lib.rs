@@ -11,7 +11,7 @@
 //! - [`features`]: feature definitions, and the windows they are evaluated over
 //! - [`workers`], [`clock`]: the threads of a process, and their time
 //! - [`health`], [`pulse`], [`metric`], [`admin`]: what the process tells about them over HTTP
-//! - [`doctor`]: what is wrong with a set-up, and the remedy
+//! - [`doctor`], [`stdout`]: what is wrong with a set-up, and the remedy; how reports are printed
 //!
 //! Errors are [`anyhow::Error`] with context, because nobody branches on them; [`record::Reject`] and
 //! [`exit::Failure`] are types of their own because there the kind decides what happens next.
@@ -36,5 +36,6 @@ pub mod redis_access;
 pub mod redis_server;
 pub mod redis_verdict;
 pub mod settings;
+pub mod stdout;
 pub mod telemetry;
 pub mod workers;

@@ -67,15 +67,14 @@ impl Report {
         counter!("tidemill_lost_records_total").increment(records.unsigned_abs());
     }
 
-    /// The group has given the worker partitions that the topic does not have.
-    pub(crate) fn absent(&mut self, partitions: &BTreeSet<i32>) {
+    /// The group has given the worker partitions that the topic does not have. Tells if it is time to say so.
+    pub(crate) fn absent(&mut self, partitions: &BTreeSet<i32>) -> bool {
         self.warn("absent", || {
             tracing::warn!(
                 ?partitions,
-                "the topic does not have these partitions: it was made anew with fewer; the group takes them away when \
-                 it notices"
+                "the topic does not have these partitions: it was made anew with fewer; joining the group anew"
             );
-        });
+        })
     }
 
     /// The engine has done this.
@@ -171,14 +170,16 @@ impl Report {
         }
     }
 
-    /// Warns, unless it has warned of the same a moment ago.
-    fn warn(&mut self, kind: &'static str, warning: impl FnOnce()) {
+    /// Warns, unless it has warned of the same a moment ago. Tells if it has warned now.
+    fn warn(&mut self, kind: &'static str, warning: impl FnOnce()) -> bool {
         let now = Instant::now();
         let last = self.warned.get(kind);
-        if last.is_none_or(|last| now - *last > WARNINGS) {
+        let due = last.is_none_or(|last| now - *last > WARNINGS);
+        if due {
             self.warned.insert(kind, now);
             warning();
         }
+        due
     }
 }
 

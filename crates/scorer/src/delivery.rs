@@ -21,7 +21,7 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// Opens the way for one worker.
+    /// Opens the way for one worker; `None` when told to stop before the brokers answered.
     ///
     /// # Errors
     ///
@@ -30,16 +30,19 @@ impl Delivery {
         config: &Config,
         worker: usize,
         shutdown: &CancellationToken,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Option<Self>> {
         let shared = &config.shared;
-        Ok(match config.guarantee {
+        Ok(Some(match config.guarantee {
             Guarantee::ExactlyOnce => {
                 let id = format!("{}-{}-{worker}", shared.group, config.instance);
                 let timeout = shared.connect_timeout;
-                Delivery::ExactlyOnce(Transactions::open(&shared.kafka, &id, timeout, shutdown)?)
+                match Transactions::open(&shared.kafka, &id, timeout, shutdown)? {
+                    Some(transactions) => Delivery::ExactlyOnce(transactions),
+                    None => return Ok(None),
+                }
             }
             Guarantee::AtLeastOnce => Delivery::AtLeastOnce(Producer::open(&shared.kafka)?),
-        })
+        }))
     }
 
     /// Publishes what `send` queues, together with the positions after it.

@@ -234,3 +234,62 @@ pub async fn survey(access: &RedisAccess, prefix: &str) -> Result<Survey, String
         owner,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
+    /// Listens as a Redis that answers every command with OK until it is frozen; returns its URL.
+    fn server(frozen: Arc<AtomicBool>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, frozen) = (stream.unwrap(), frozen.clone());
+                std::thread::spawn(move || {
+                    let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                    for line in lines.map_while(Result::ok) {
+                        // Each command is an array.
+                        if line.starts_with('*') && !frozen.load(Ordering::Relaxed) {
+                            stream.write_all(b"+OK\r\n").unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        url
+    }
+
+    #[test]
+    fn a_frozen_store_is_waited_for_once_and_for_no_longer_than_the_limit() {
+        let frozen = Arc::new(AtomicBool::new(false));
+        let access = RedisAccess {
+            url: server(frozen.clone()).parse().unwrap(),
+            authorities: None,
+            identity: None,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut features = Features::open(&access, "", runtime.handle().clone()).unwrap();
+        assert!(matches!(features.connection, Connection::Open(_)));
+        frozen.store(true, Ordering::Relaxed);
+        let users: Vec<String> = (0..5_000).map(|user| user.to_string()).collect();
+        let limit = Duration::from_millis(200);
+        let mut wait = || {
+            let begun = Instant::now();
+            assert!(features.read(&users, &["a".into()], limit).is_none());
+            begun.elapsed()
+        };
+        let first = wait();
+        assert!(first >= limit && first < 2 * limit, "{first:?}");
+        let others = (0..5).map(|_| wait()).sum::<Duration>();
+        assert!(others < limit, "{others:?}");
+    }
+}

@@ -7,7 +7,7 @@
 //! - [`start`], [`positions`]: where each partition is read from
 //! - [`batch`], [`decode`]: records to rows of inputs
 //! - [`join`], [`features`]: the users' features in those rows, from Redis, in time or not at all
-//! - [`scoring`], [`model`], [`swap`]: rows to scores; the model, and its successors
+//! - [`scoring`], [`quota`], [`model`], [`swap`]: rows to scores, not too many at once; the model, and its successors
 //! - [`publish`], [`prediction`], [`status`]: scores to predictions with receipts
 //! - [`delivery`], [`transaction`]: everything of a batch is published, or nothing
 //!
@@ -34,6 +34,8 @@ pub mod join;
 pub mod features;
 
 pub mod scoring;
+
+pub mod quota;
 
 pub mod model;
 
@@ -91,6 +93,11 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<
             let mut problems = Problems::default();
             let from = problems.time("--from", from);
             let to = to.as_ref().map(|to| problems.time("--to", to));
+            if let (Some(from), Some(Some(to))) = (from, to)
+                && to <= from
+            {
+                problems.add("--to lies before --from: give a later time");
+            }
             problems.finish()?;
             let (Some(from), to) = (from, to.flatten()) else {
                 return Ok(ExitCode::FAILURE);

@@ -25,8 +25,13 @@ pub fn write_prediction(out: &mut Vec<u8>, transaction_id: &str, score: f64, is_
 
 /// A score as it is published: rounded to 4 decimals, half away from zero.
 pub fn round(score: f64) -> f64 {
+    let scaled = score * SCALE;
+    if scaled.is_infinite() {
+        // So large a number has no decimals.
+        return score;
+    }
     // Adding 0 turns -0 into 0.
-    (score * SCALE).round() / SCALE + 0.0
+    scaled.round() / SCALE + 0.0
 }
 
 /// Where a record came from and how its score came about.
@@ -158,6 +163,15 @@ mod tests {
             let expected =
                 format!(r#"{{"transaction_id":"t","fraud_score":{written},"is_fraud":false}}"#);
             assert_eq!(prediction("t", score, false), expected);
+        }
+    }
+
+    #[test]
+    fn the_largest_scores_are_numbers_too() {
+        for score in [f64::MAX, f64::MIN, 1.8e304, -1.7e305] {
+            let text = prediction("t", score, false);
+            let back: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(back["fraud_score"].as_f64(), Some(score), "{text}");
         }
     }
 

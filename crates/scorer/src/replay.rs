@@ -1,18 +1,24 @@
 //! `scorer replay`: scores a stretch of predictions again, from the inputs in their receipts, and
 //! compares. Writes nothing.
 
+mod stretch;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tidemill_core::clock::now_ms;
+use tidemill_core::exit::{Code, Failure};
 use tidemill_core::kafka::{Consumer, Polled, Record};
+use tidemill_core::record::timestamp::date;
+use tidemill_core::stdout::tell;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Loaded, Session, load};
 use crate::prediction::{RECEIPT_HEADER, round};
 use crate::settings::Config;
-use tidemill_core::clock::now_ms;
+use stretch::Stretch;
 
 /// Predictions scored at once.
 const BATCH: usize = 1_000;
@@ -56,7 +62,8 @@ pub struct Comparison {
     pub without_receipt: u64,
 }
 
-/// Compares the predictions between two times (epoch ms) with what the configured model says.
+/// Compares the predictions between two times (epoch ms) with what the configured model says. The exit code is 1 where
+/// nothing was compared, or the same model scores otherwise.
 ///
 /// # Errors
 ///
@@ -73,53 +80,58 @@ pub fn replay(
     let consumer = Consumer::outside(&shared.kafka, &shared.group, &config.output_topic)?;
     let mut comparison = Comparing::new(&model)?;
     let to = to.unwrap_or_else(now_ms);
-    let mut left = stretch(&consumer, partitions, from, to)?;
-    consumer.start(
-        &left
-            .iter()
-            .map(|(id, first, _)| (*id, *first))
-            .collect::<Vec<_>>(),
-    )?;
-    while !left.is_empty() && !shutdown.is_cancelled() {
+    let mut stretch = Stretch::find(&consumer, partitions, from, to)?;
+    consumer.start(&stretch.starts())?;
+    while !stretch.is_read() && !shutdown.is_cancelled() {
         match consumer.poll(Duration::from_millis(100))? {
             Polled::Record(record) => {
-                let (partition, offset) = (record.partition(), record.offset());
-                let end = left
-                    .iter()
-                    .find(|(id, ..)| *id == partition)
-                    .map(|(.., end)| *end);
-                if end.is_some_and(|end| offset < end) {
+                let belongs = stretch.take(record.partition(), record.offset());
+                if belongs {
                     comparison.take(&record);
                 }
-                left.retain(|(id, _, end)| *id != partition || offset + 1 < *end);
             }
-            // The ends of transactions take offsets at the end of a log, where no record comes.
-            Polled::End(partition) => left.retain(|(id, ..)| *id != partition),
+            Polled::End(partition) => stretch.ended(partition),
+            Polled::OutOfRange => {
+                if let Err(error) = stretch.go_on(&consumer) {
+                    if Failure::code(&error) == Code::Usage {
+                        return Err(error);
+                    }
+                    // It comes again, once the brokers answer.
+                    tracing::warn!("{error:#}");
+                }
+            }
             _ => {}
         }
     }
     comparison.score();
-    print(&comparison.result, &model, &config.model);
-    Ok(if comparison.result.differing_same_model == 0 {
+    let result = &comparison.result;
+    let mut text = describe(result, &model, &config.model);
+    if stretch.lost > 0 {
+        text += &format!("deleted by retention meanwhile: {} offsets\n", stretch.lost);
+    }
+    if !stretch.is_read() {
+        text += "stopped before the end: this is a part\n";
+    } else if stretch.beyond {
+        text += &format!(
+            "nothing to compare: --from {} lies behind the newest prediction in topic {}\n",
+            date(from),
+            config.output_topic
+        );
+    } else if result.compared == 0 {
+        text += &format!(
+            "nothing to compare: topic {} has no prediction with a receipt for this model's inputs from {} up to {}\n",
+            config.output_topic,
+            date(from),
+            date(to)
+        );
+    }
+    tell(&text)?;
+    let agrees = result.compared > 0 && result.differing_same_model == 0;
+    Ok(if agrees || !stretch.is_read() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// The partitions with their first and last positions of the time between.
-fn stretch(
-    consumer: &Consumer,
-    partitions: usize,
-    from: i64,
-    to: i64,
-) -> anyhow::Result<Vec<(i32, i64, i64)>> {
-    let partitions: Vec<i32> = (0..partitions as i32).collect();
-    let first = consumer.positions_at(&partitions, from)?;
-    let last = consumer.positions_at(&partitions, to)?;
-    let pairs = first.into_iter().zip(last);
-    let stretch = pairs.map(|((partition, first), (_, last))| (partition, first, last));
-    Ok(stretch.filter(|(_, first, last)| first < last).collect())
 }
 
 /// Predictions on their way through the model.
@@ -194,34 +206,35 @@ impl<'m> Comparing<'m> {
     }
 }
 
-fn print(result: &Comparison, model: &Loaded, path: &Path) {
-    println!("model            {} ({})", path.display(), model.sha256);
-    println!(
-        "compared         {} ({} made by this model)",
-        result.compared, result.same_model
-    );
-    println!(
-        "scores differing {}, by {:.4} at most",
-        result.differing, result.largest
+fn describe(result: &Comparison, model: &Loaded, path: &Path) -> String {
+    let mut text = format!(
+        "model            {} ({})\n\
+         compared         {} ({} made by this model)\n\
+         scores differing {}, by {:.4} at most\n",
+        path.display(),
+        model.sha256,
+        result.compared,
+        result.same_model,
+        result.differing,
+        result.largest
     );
     for (what, ids) in [
         ("alerts raised   ", &result.raised),
         ("alerts dropped  ", &result.dropped),
     ] {
-        println!("{what} {}", ids.len());
+        text += &format!("{what} {}\n", ids.len());
         for id in ids.iter().take(LISTED) {
-            println!("  {id}");
+            text += &format!("  {id}\n");
         }
         if ids.len() > LISTED {
-            println!("  and {} more", ids.len() - LISTED);
+            text += &format!("  and {} more\n", ids.len() - LISTED);
         }
     }
     if result.without_receipt > 0 {
-        println!(
-            "without a receipt for this model's inputs: {}",
-            result.without_receipt
-        );
+        let count = result.without_receipt;
+        text += &format!("without a receipt for this model's inputs: {count}\n");
     }
+    text
 }
 
 #[cfg(test)]

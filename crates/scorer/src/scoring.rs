@@ -11,16 +11,20 @@ use crate::features::Features;
 use crate::join::Join;
 use crate::model::{Loaded, Session};
 use crate::prediction::Times;
+use crate::quota::Quota;
 use crate::status::Status;
 use crate::worker::Shared;
 use tidemill_core::clock::now_ms;
 use tidemill_core::metric::stage;
 
-/// A partition whose newest record is older is behind, and may wait longer for features.
-const BEHIND_MS: i64 = 1_000;
+/// Time that a batch may wait for the features of each user, beside the configured time for any batch.
+const EACH_USER: Duration = Duration::from_micros(10);
 
-/// How long a batch of a partition that is behind may wait for features.
-const BEHIND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Age of a batch's oldest record, in milliseconds, from which on its features matter more than its latency.
+const LATE_MS: i64 = 1_000;
+
+/// Time that a late batch may wait for features.
+const LATE_WAIT: Duration = Duration::from_secs(1);
 
 /// A worker's model with all that it needs.
 pub struct Scoring {
@@ -30,6 +34,7 @@ pub struct Scoring {
     session: Session,
     features: Option<(Join, Features)>,
     timeout: Duration,
+    quota: Quota,
 }
 
 /// A scored batch: one score for each row.
@@ -59,6 +64,7 @@ impl Scoring {
             session: Session::new(&model)?,
             features,
             timeout: shared.config.feature_timeout,
+            quota: Quota::default(),
             version,
             model,
         })
@@ -84,6 +90,7 @@ impl Scoring {
         }
         self.decoder = Decoder::new(&model.manifest);
         self.session = Session::new(&model)?;
+        self.quota = Quota::default();
         (self.version, self.model) = (version, model);
         Ok(())
     }
@@ -93,18 +100,19 @@ impl Scoring {
         &self.decoder
     }
 
+    /// Most records of the next batch, by what the model takes for a row.
+    pub fn quota(&self) -> usize {
+        self.quota.rows()
+    }
+
     /// Scores the rows of a batch; those that have no score become rejects.
     pub fn score(&mut self, batch: &mut Batch<'_>) -> Scored {
         let started = Instant::now();
         let fetched = now_ms();
         if let Some((join, features)) = &mut self.features {
-            let newest = batch
-                .records
-                .iter()
-                .filter_map(|record| record.timestamp())
-                .max();
-            let behind = newest.is_some_and(|newest| fetched - newest > BEHIND_MS);
-            let limit = if behind { BEHIND_TIMEOUT } else { self.timeout };
+            let times = batch.records.iter().filter_map(|record| record.timestamp());
+            let age_ms = times.min().map_or(0, |oldest| fetched - oldest);
+            let limit = longest_wait(self.timeout, batch.users.len(), age_ms);
             fill(join, features, limit, batch);
             count(join, batch);
             stage("features", started.elapsed());
@@ -113,6 +121,7 @@ impl Scoring {
         let mut scores = Vec::with_capacity(batch.transactions.len());
         self.session.score(&batch.rows.inputs, &mut scores);
         batch.reject_unscored(&scores);
+        self.quota.took(scores.len(), joined.elapsed());
         stage("score", joined.elapsed());
         let times = Times {
             fetched,
@@ -124,6 +133,17 @@ impl Scoring {
             scores,
             times,
         }
+    }
+}
+
+/// Longest wait for the features of a batch of so many users, whose oldest record is `age_ms` old.
+fn longest_wait(configured: Duration, users: usize, age_ms: i64) -> Duration {
+    let users = u32::try_from(users).unwrap_or(u32::MAX);
+    let wait = configured + EACH_USER.saturating_mul(users);
+    if age_ms > LATE_MS {
+        wait.max(LATE_WAIT)
+    } else {
+        wait
     }
 }
 
@@ -169,5 +189,20 @@ fn count(join: &Join, batch: &Batch<'_>) {
     for (status, count) in Status::ALL.into_iter().zip(counts) {
         let status = status.name();
         metrics::counter!("tidemill_feature_inputs_total", "status" => status).increment(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_are_waited_for_by_the_number_of_users_and_longer_when_late() {
+        let wait = |users, age_ms| longest_wait(Duration::from_millis(20), users, age_ms);
+        assert_eq!(wait(0, 0), Duration::from_millis(20));
+        assert_eq!(wait(1, -5_000), Duration::from_micros(20_010));
+        assert_eq!(wait(10_000, 1_000), Duration::from_millis(120));
+        assert_eq!(wait(1, 1_001), Duration::from_secs(1));
+        assert_eq!(wait(200_000, 1_001), Duration::from_millis(2_020));
     }
 }

@@ -111,7 +111,8 @@ pub struct Flags {
     #[arg(long)]
     pub yes: bool,
 
-    /// How long a batch may wait for features (1 s while its partition is over 1 s behind)
+    /// How long a batch may wait for features, beside 10 us for each of its users; 1 s where its oldest record is over
+    /// 1 s old
     #[arg(
         long,
         env = "TIDEMILL_FEATURE_TIMEOUT",
@@ -180,7 +181,7 @@ pub struct Config {
     pub lasting: bool,
     /// Where a group without positions starts.
     pub start: Start,
-    /// How long a batch may wait for features.
+    /// How long a batch may wait for features, beside the time for each of its users.
     pub feature_timeout: Duration,
     /// Whether to move the group to `start` first, and whether that is agreed to.
     pub reset: Option<bool>,

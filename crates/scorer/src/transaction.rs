@@ -14,10 +14,11 @@ mod lane;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use rdkafka::util::Timeout;
+use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Consumer, KafkaConfig, Producer};
 use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +53,7 @@ pub struct Transactions {
 
 impl Transactions {
     /// Producers of transactions whose ids start with `id`, trying for `timeout`. A predecessor with
-    /// the same id is fenced, and what it left open is aborted.
+    /// the same id is fenced, and what it left open is aborted. `None` when told to stop meanwhile.
     ///
     /// # Errors
     ///
@@ -62,16 +63,19 @@ impl Transactions {
         id: &str,
         timeout: Duration,
         shutdown: &CancellationToken,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Option<Self>> {
         let open = |side| Lane::open(kafka, format!("{id}-{side}"), timeout, shutdown);
-        let lanes = [open('a')?, open('b')?];
-        Ok(Transactions {
+        let (Some(one), Some(other)) = (open('a')?, open('b')?) else {
+            return Ok(None);
+        };
+        let lanes = [one, other];
+        Ok(Some(Transactions {
             kafka: kafka.clone(),
             lanes,
             turn: 0,
             open: false,
             fenced: Vec::new(),
-        })
+        }))
     }
 
     fn producer(&self) -> &Producer {
@@ -182,11 +186,11 @@ impl Transactions {
                 .retain(|at| at.elapsed() < Duration::from_secs(60));
             self.fenced.push(Instant::now());
             if self.fenced.len() >= FENCINGS {
-                bail!(
+                return Err(Failure::usage(format!(
                     "fenced {FENCINGS} times within a minute: another process uses transactional \
                      id {}; give each process its own --instance",
                     lane.id()
-                );
+                )));
             }
         }
         lane.rebuild(&self.kafka, shutdown)

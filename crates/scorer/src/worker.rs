@@ -27,10 +27,6 @@ use crate::scoring::Scoring;
 use crate::settings::Config;
 use crate::swap::Models;
 
-/// The most records of one batch: under overload larger batches are cheaper, up to where a batch
-/// alone takes most of the 100 ms that a prediction may take.
-const BATCH: usize = 10_000;
-
 /// The most bytes of records of one batch.
 const BATCH_BYTES: usize = 32 << 20;
 
@@ -80,8 +76,6 @@ struct Worker<'w, 's> {
     outlet: Outlet<'s>,
     /// A batch for the next records, while the other is published.
     spare: Batch<'s>,
-    /// Whether the last batch could not be written.
-    undone: bool,
     /// Whether it is still to be gone back to where that one began.
     astray: bool,
     positions: Positions,
@@ -99,21 +93,22 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
     let config = &shared.config;
     let part = shared.health.part(format!("worker {number}"));
     part.unready("joining the group");
-    let delivery = Delivery::open(config, number, &shutdown)?;
+    let Some(delivery) = Delivery::open(config, number, &shutdown)? else {
+        return Ok(());
+    };
     let consumer = join(config, number)?;
     let scoring = Scoring::new(shared)?;
     thread::scope(|scope| {
         let worker = Worker {
             shared,
             held: Held::new(&shared.health, part.name()),
-            part,
+            part: part.clone(),
             consumer: &consumer,
             scope,
             searches: Vec::new(),
             scoring,
-            outlet: Outlet::open(scope, shared, &consumer, delivery, shutdown.clone()),
+            outlet: Outlet::open(scope, shared, &consumer, delivery, part, shutdown.clone()),
             spare: Batch::default(),
-            undone: false,
             astray: false,
             positions: Positions::default(),
             shutdown,
@@ -173,7 +168,7 @@ impl<'s> Worker<'_, 's> {
                 .retry(self.consumer, |partition| positions.get(partition))?;
         }
         let mut fetching = Duration::ZERO;
-        while batch.len() < BATCH && batch.bytes < BATCH_BYTES && fetching < CLAIMS {
+        while batch.len() < self.scoring.quota() && batch.bytes < BATCH_BYTES && fetching < CLAIMS {
             let idle = batch.is_empty() && !self.outlet.is_busy();
             let wait = match (idle, self.searches.is_empty()) {
                 (true, true) => IDLE,
@@ -247,9 +242,13 @@ impl<'s> Worker<'_, 's> {
     fn settle(&mut self) -> anyhow::Result<()> {
         if let Some((batch, outcome)) = self.outlet.wait()? {
             self.spare = batch;
-            self.undone = outcome == Outcome::Undone;
-            self.astray |= self.undone;
-            self.tell_health();
+            match outcome {
+                Outcome::Committed => self.part.succeeded(),
+                Outcome::Undone => {
+                    self.part.failed("the last batch could not be written");
+                    self.astray = true;
+                }
+            }
         }
         Ok(())
     }

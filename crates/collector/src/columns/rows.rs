@@ -21,6 +21,9 @@ const FEW: usize = 64;
 /// memory than this many; a cell is a value or a null. More than ordinary data has in a whole file.
 const CHUNK: usize = 2 << 20;
 
+/// Bytes of records that are gathered before they are written: their texts are copies.
+const CHUNK_BYTES: usize = 8 << 20;
+
 /// Cells that the lists of a record may have however small it is.
 const LIST_CELLS: usize = 10_000;
 
@@ -47,6 +50,8 @@ pub(crate) struct Rows {
     width: usize,
     /// Cells of all rows.
     cells: usize,
+    /// Bytes of all rows' records.
+    bytes: usize,
     scratch: Vec<u8>,
 }
 
@@ -82,6 +87,7 @@ impl Rows {
             misfits: 0,
             width: schema.columns.iter().map(|own| own.kind.width()).sum(),
             cells: 0,
+            bytes: 0,
             scratch: Vec::new(),
         }
     }
@@ -93,7 +99,7 @@ impl Rows {
 
     /// There are as many as are to be gathered at a time; a function of records and schema alone.
     pub(crate) fn is_full(&self) -> bool {
-        self.cells >= CHUNK
+        self.cells >= CHUNK || self.bytes >= CHUNK_BYTES
     }
 
     /// How many fields of all rows fitted no column.
@@ -119,6 +125,7 @@ impl Rows {
         })?;
         self.scratch.clear();
         self.push_members(&members, list_cells(text.len()));
+        self.bytes += text.len();
         self.push_coordinates(at);
         Ok(())
     }

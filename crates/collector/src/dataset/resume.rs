@@ -7,7 +7,6 @@ use crate::dataset::store::{Listed, Store};
 use crate::lane::Sink;
 use anyhow::ensure;
 use std::collections::BTreeSet;
-use tidemill_core::exit::Failure;
 
 /// The position of each of these partitions: where its newest file ends, `None` where it has none.
 ///
@@ -62,37 +61,6 @@ async fn end(store: &Store, file: &Listed) -> anyhow::Result<Footer> {
         file.name,
     );
     Ok(footer)
-}
-
-/// Where reading can start from a `position`, given the oldest offset and the end of the log: there, or at the oldest
-/// record where retention has passed the position.
-///
-/// Errors: the log ends before the position, so that it is not the log that the files were written from.
-pub(crate) fn start(
-    sink: &Sink,
-    partition: i32,
-    position: i64,
-    oldest: i64,
-    end: i64,
-) -> anyhow::Result<i64> {
-    let topic = &sink.topic;
-    if position > end {
-        return Err(Failure::usage(format!(
-            "the files of {topic} {partition} in {} reach to {position}, but its log ends at {end}: the topic was \
-             made anew or cut; give another --out",
-            sink.store
-        )));
-    }
-    if position < oldest {
-        tracing::warn!(
-            partition,
-            position,
-            oldest,
-            "retention has deleted records before they were collected"
-        );
-        metrics::counter!("tidemill_lost_records_total").increment((oldest - position) as u64);
-    }
-    Ok(position.max(oldest))
 }
 
 /// Where the files of a partition start, and its newest; `files` are in the order of their names.

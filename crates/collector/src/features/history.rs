@@ -1,5 +1,6 @@
 //! The events of all users, and every feature as of any time: nothing from that time's future.
 
+use super::known::Known;
 use arrow::array::{ArrayRef, Float64Array};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -25,8 +26,7 @@ pub(crate) struct History {
     /// User and time in a record's value.
     fields: Fields,
     users: HashMap<String, User>,
-    /// Before this time, in milliseconds, some partition's records are deleted; `None` where none are.
-    complete_from: Option<i64>,
+    known: Known,
     /// What was rejected of the partition that is being read.
     judged: Judged,
     counts: Counts,
@@ -61,28 +61,36 @@ struct User {
 }
 
 impl History {
-    /// No events yet, and none missing.
-    pub(crate) fn new(question: Question) -> Self {
+    /// No events yet, of those before `to` in Kafka time, or of all.
+    pub(crate) fn new(question: Question, to: Option<i64>) -> Self {
         let fields = Fields::new(["user_id", &question.as_of]);
         Self {
             question,
             fields,
             users: HashMap::new(),
-            complete_from: None,
+            known: Known::before(to),
             judged: Judged::new(0),
             counts: Counts::default(),
             entry: Vec::new(),
         }
     }
 
-    /// Notes the Kafka time of the oldest record of a partition that had older ones.
-    pub(crate) fn deleted_before(&mut self, time: Option<i64>) {
-        self.complete_from = self.complete_from.max(time);
-    }
-
-    /// Begins with the records of another partition, of which `first` is the first.
+    /// Begins with the records of another partition, whose log begins at `first`.
     pub(crate) fn begin(&mut self, first: i64) {
         self.judged = Judged::new(first);
+        self.known.begin(first);
+    }
+
+    /// Takes the Kafka time of the partition's next record; `false`: another one is needed to tell since when its
+    /// records are retained.
+    pub(crate) fn see(&mut self, record_timestamp: Option<i64>) -> bool {
+        self.known.record(record_timestamp);
+        !self.known.is_open()
+    }
+
+    /// The partition has no more records.
+    pub(crate) fn end(&mut self) {
+        self.known.end();
     }
 
     /// Takes in a record of the partition, in their order. An erasure takes back all that came of its user before. A
@@ -182,7 +190,7 @@ pub(crate) struct Columns<'h> {
 
 impl Columns<'_> {
     /// Adds the features of one record; nulls where it does not say whose or as of when, or where records that would
-    /// count are deleted.
+    /// count are deleted or were not read.
     pub(crate) fn push(&mut self, value: &[u8]) {
         let features = self.history.question.definitions.features();
         let Some((user, as_of)) = self.history.asked(value) else {
@@ -197,8 +205,8 @@ impl Columns<'_> {
             .zip(&self.evaluation.values)
             .zip(&mut self.values)
         {
-            let begin = as_of.saturating_sub(feature.window_ms.unwrap_or(0));
-            let known = self.history.complete_from.is_none_or(|from| begin >= from);
+            let window = feature.window_ms.unwrap_or(0);
+            let known = self.history.known.covers(as_of, window);
             whole &= known;
             column.push(FeatureValue::number(*value).filter(|_| known));
         }

@@ -29,24 +29,24 @@ pub(crate) fn load(
     let ranges = stretch::log_ranges(&consumer, partitions, Stretch { from: None, to })?;
     let total: u64 = ranges.iter().map(stretch::Range::len).sum();
     tracing::info!(topic, records = total, "reading the users' events");
-    let mut history = History::new(question.clone());
+    let mut history = History::new(question.clone(), to);
     let (begun, mut line) = (Instant::now(), Instant::now());
     let mut read = 0_u64;
     // One partition after the other, so that the same log always gives the same history.
-    for range in ranges.iter().filter(|range| range.len() > 0) {
+    // Of a log that has lost records the oldest one that is left is looked at even where nothing is to be read.
+    for range in ranges
+        .iter()
+        .filter(|range| range.len() > 0 || range.first > 0)
+    {
         consumer.start(&[(range.partition, range.first)])?;
         history.begin(range.first);
-        // Where a log begins at 0 nothing was ever deleted, however late its first record was written.
-        let mut cut = range.first > 0;
         loop {
             if shutdown.is_cancelled() {
                 return Ok(None);
             }
             match consumer.poll(Duration::from_millis(50))? {
                 Polled::Record(record) => {
-                    if std::mem::take(&mut cut) {
-                        history.deleted_before(record.timestamp());
-                    }
+                    let seen = history.see(record.timestamp());
                     if record.offset() < range.end {
                         let content = resolver.resolve(record.value())?;
                         let value = content.of(record.value());
@@ -60,7 +60,7 @@ pub(crate) fn load(
                         history.insert(place, record.key(), value, record.timestamp());
                         read += 1;
                     }
-                    if record.offset() + 1 >= range.end {
+                    if seen && record.offset() + 1 >= range.end {
                         break;
                     }
                     if read.is_multiple_of(65_536) && line.elapsed() > LINES {
@@ -82,6 +82,7 @@ pub(crate) fn load(
                 _ => {}
             }
         }
+        history.end();
         consumer.release(&[range.partition])?;
     }
     let (counts, users) = history.counts();

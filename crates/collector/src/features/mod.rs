@@ -1,6 +1,7 @@
 //! Point-in-time features: what the featurizer would have served at the time of each record.
 
 mod history;
+mod known;
 mod load;
 
 pub use history::Question;

@@ -5,9 +5,6 @@ use crate::lane::Lane;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// A batch on its way takes its memory three times: as it came, as columns, and as a file.
-const COPIES: usize = 3;
-
 /// A partition that is open.
 pub(super) struct Partition {
     /// Its records since the last file.
@@ -38,10 +35,10 @@ impl Partition {
         if self.batch.is_empty() {
             return;
         }
-        let following = self.batch.following();
+        let following = Batch::at(self.batch.next);
         let full = std::mem::replace(&mut self.batch, following);
         self.since = None;
-        self.under_way.push_back(full.footprint() * COPIES);
+        self.under_way.push_back(full.footprint());
         self.lane.give(full);
     }
 }

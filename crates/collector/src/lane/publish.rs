@@ -7,18 +7,15 @@ use crate::dataset::{names, reader};
 use crate::encode::{Encoded, File};
 use anyhow::Context;
 use bytes::Bytes;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tidemill_core::metric::stage;
 use tokio::sync::mpsc;
-
-/// First and longest wait before a failed write is tried again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Publishes batches as they come, until one does not move the position any more.
 pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>, tell: Tell) {
     while let Some(files) = encoded.recv().await {
         let started = Instant::now();
-        let what = publish(&sink, files).await;
+        let what = publish(&sink, files).await.unwrap_or_else(What::Failed);
         stage("publish", started.elapsed());
         let goes_on = matches!(what, What::Published(_));
         tell.tell(what);
@@ -30,49 +27,62 @@ pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>
 
 /// Publishes a batch's files, trying for as long as the store fails: first what stands before and beside the rows,
 /// last the rows, whose file moves the position.
-async fn publish(sink: &Sink, files: Encoded) -> What {
-    if let Some(gap) = &files.gap
-        && let Some(theirs) = create(sink, gap).await
-    {
-        return superseded(in_the_way(&theirs, gap));
+async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
+    if let Some((gap, offsets)) = &files.gap {
+        if let Some(theirs) = create(sink, gap).await? {
+            return Ok(superseded(&in_the_way(&theirs, gap)?));
+        }
+        // Counted here and not where it was noticed: from now on the data set itself tells of it.
+        metrics::counter!("tidemill_lost_records_total").increment(*offsets);
     }
-    let rejects = match publish_rejects(sink, &files).await {
-        Ok(path) => path,
-        Err(what) => return what,
+    let rejects = match publish_rejects(sink, &files).await? {
+        Rejects::None => None,
+        Rejects::At(path) => Some(path),
+        Rejects::Overtaken(theirs) => return Ok(superseded(&theirs)),
     };
-    let Some(theirs) = create(sink, &files.data).await else {
+    let Some(theirs) = create(sink, &files.data).await? else {
         if let (Some(path), Some(usual)) = (&rejects, &files.rejects)
             && *path != usual.path
         {
             // Nobody can publish a data file that stands for it any more.
             delete(sink, &usual.path).await;
         }
-        return published(files);
+        return Ok(published(files));
     };
-    let theirs = in_the_way(&theirs, &files.data);
-    if let (Ok(theirs), Some(path)) = (&theirs, &rejects)
+    let theirs = in_the_way(&theirs, &files.data)?;
+    if let Some(path) = &rejects
         && (theirs.next, &theirs.rejects) != (files.footer.next, &files.footer.rejects)
     {
         delete(sink, path).await;
     }
-    superseded(theirs)
+    Ok(superseded(&theirs))
 }
 
-/// Publishes what could not become rows, if anything, and returns its path.
+/// What became of a batch's rejects.
+enum Rejects {
+    /// There are none.
+    None,
+    /// They are at this path.
+    At(String),
+    /// They were not published, since a peer's data file is there already.
+    Overtaken(Footer),
+}
+
+/// Publishes what could not become rows.
 ///
 /// Another process may have left rejects of the same records and have judged them otherwise (by other flags, or
 /// another version); they stay, since it may still publish its data file, and ours get a path of their own.
-async fn publish_rejects(sink: &Sink, files: &Encoded) -> Result<Option<String>, What> {
+async fn publish_rejects(sink: &Sink, files: &Encoded) -> anyhow::Result<Rejects> {
     let (Some(usual), Some(digest)) = (&files.rejects, &files.footer.rejects) else {
-        return Ok(None);
+        return Ok(Rejects::None);
     };
-    if create(sink, usual).await.is_none() {
-        return Ok(Some(usual.path.clone()));
+    if create(sink, usual).await?.is_none() {
+        return Ok(Rejects::At(usual.path.clone()));
     }
     let data = &files.data;
     let find = || sink.store.find(&data.path);
-    if let Some(theirs) = persist(sink, "looking for a peer's file", find).await {
-        return Err(superseded(in_the_way(&theirs, data)));
+    if let Some(theirs) = sink.persist("looking for a peer's file", find).await? {
+        return Ok(Rejects::Overtaken(in_the_way(&theirs, data)?));
     }
     tracing::warn!(
         path = usual.path,
@@ -82,8 +92,8 @@ async fn publish_rejects(sink: &Sink, files: &Encoded) -> Result<Option<String>,
         path: names::rejected_beside(&usual.path, digest),
         bytes: usual.bytes.clone(),
     };
-    create(sink, &beside).await;
-    Ok(Some(beside.path))
+    create(sink, &beside).await?;
+    Ok(Rejects::At(beside.path))
 }
 
 /// Counts a batch whose records are in the data set.
@@ -121,11 +131,8 @@ async fn delete(sink: &Sink, path: &str) {
     }
 }
 
-fn superseded(theirs: anyhow::Result<Footer>) -> What {
-    match theirs {
-        Ok(footer) => What::Superseded { next: footer.next },
-        Err(error) => What::Failed(error),
-    }
+fn superseded(theirs: &Footer) -> What {
+    What::Superseded { next: theirs.next }
 }
 
 /// The footer of the file that was there before ours.
@@ -134,41 +141,12 @@ fn in_the_way(theirs: &Bytes, ours: &File) -> anyhow::Result<Footer> {
 }
 
 /// Creates a file; `None` when it is there with our bytes, otherwise the bytes that were there before.
-async fn create(sink: &Sink, file: &File) -> Option<Bytes> {
-    let created = persist(sink, "publishing", || {
-        sink.store.create(&file.path, file.bytes.clone())
-    })
-    .await;
-    match created {
+async fn create(sink: &Sink, file: &File) -> anyhow::Result<Option<Bytes>> {
+    let write = || sink.store.create(&file.path, file.bytes.clone());
+    Ok(match sink.persist("publishing", write).await? {
         Creation::Created => None,
         // An earlier try succeeded although its answer was lost, or a peer wrote the very same.
         Creation::Exists(theirs) if theirs == file.bytes => None,
         Creation::Exists(theirs) => Some(theirs),
-    }
-}
-
-/// Tries until it succeeds, with growing waits, unready meanwhile: a full disk or a store that is away loses nothing,
-/// because the batch stays in memory and its position is not passed.
-pub(super) async fn persist<T, Try>(sink: &Sink, what: &str, attempt: impl Fn() -> Try) -> T
-where
-    Try: Future<Output = anyhow::Result<T>>,
-{
-    let mut wait = BACKOFF.0;
-    loop {
-        match attempt().await {
-            Ok(done) => {
-                if wait > BACKOFF.0 {
-                    sink.store_part.succeeded();
-                }
-                return done;
-            }
-            Err(error) => {
-                sink.store_part.failed(format!("{what}: {error:#}"));
-                metrics::counter!("tidemill_store_failures_total").increment(1);
-                tracing::warn!(again_in = ?wait, "{what} failed: {error:#}");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(BACKOFF.1);
-            }
-        }
-    }
+    })
 }

@@ -8,11 +8,13 @@ use crate::dataset::store::{Location, Store};
 use crate::dataset::{names, reader, resume, verify};
 use crate::encode::{Codec, encode};
 use crate::frozen::{Freezer, Wanted};
+use crate::retry::Outages;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tempfile::TempDir;
 use tidemill_core::claim::{Claims, Resolver};
+use tidemill_core::exit::{Code, Failure};
 use tidemill_core::health::Health;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -23,7 +25,7 @@ struct Rig {
     sink: Sink,
 }
 
-async fn sink(store: Store) -> Sink {
+pub(crate) async fn sink(store: Store) -> Sink {
     let freezer = Freezer::open(store.clone(), Wanted::default())
         .await
         .unwrap();
@@ -32,14 +34,16 @@ async fn sink(store: Store) -> Sink {
     store_part.ready();
     Sink {
         topic: "t".into(),
+        topic_id: None,
         store,
+        headers: false,
         resolver: resolver(None),
         freezer: Arc::new(freezer),
         codec: Codec::Zstd,
         history: None,
         encoders: Arc::new(Semaphore::new(2)),
         health,
-        store_part,
+        outages: Outages::of(store_part),
         runtime: Handle::current(),
     }
 }
@@ -139,7 +143,7 @@ async fn the_same_records_again_are_the_same_file() {
     let again = send(&rig.sink, vec![batch(0, 20), batch(20, 21)]);
     assert_eq!(published(&again), [(0, 20), (20, 21)]);
     let frozen = rig.sink.freezer.get().unwrap();
-    let encoded = encode("t", 0, &batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
+    let encoded = encode("t", 0, batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
     assert_eq!(
         rig.sink.store.read(&encoded.data.path).await.unwrap(),
         encoded.data.bytes
@@ -241,7 +245,7 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
         let rig = Rig::new().await;
         send(&rig.sink, vec![batch(0, 20)]);
         let frozen = rig.sink.freezer.get().unwrap();
-        let files = encode("t", 0, &batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
+        let files = encode("t", 0, batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
         let rejects = files.rejects.unwrap();
         // As on a file system without nameless files.
         let staged = rig.folder.path().join(names::STAGING);
@@ -345,4 +349,20 @@ async fn a_store_that_overwrites_is_refused() {
     let freezer = Freezer::open(store, Wanted::default()).await.unwrap();
     let error = freezer.get_or_infer(&batch(0, 5)).await.unwrap_err();
     assert!(error.to_string().contains("If-None-Match"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_a_peer_has_frozen_for_other_flags_ends_the_lane() {
+    let rig = Rig::new().await;
+    let wanted = Wanted {
+        headers: true,
+        ..Wanted::default()
+    };
+    let peer = Freezer::open(rig.sink.store.clone(), wanted).await.unwrap();
+    peer.get_or_infer(&batch(0, 5)).await.unwrap();
+    let whats = send(&rig.sink, vec![batch(0, 5)]);
+    let [What::Failed(error)] = &whats[..] else {
+        panic!("{whats:?}");
+    };
+    assert_eq!(Failure::code(error), Code::Usage, "{error:#}");
 }

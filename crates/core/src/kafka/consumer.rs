@@ -132,6 +132,13 @@ impl Consumer {
         released.with_context(|| format!("unassigning {} {partitions:?}", self.topic))
     }
 
+    /// Leaves the group and joins it again: its partitions are revoked and given anew, of the topic as it is now.
+    pub fn rejoin(&self) -> anyhow::Result<()> {
+        self.base.unsubscribe();
+        let joined = self.base.subscribe(&[&self.topic]);
+        joined.with_context(|| format!("subscribing to {}", self.topic))
+    }
+
     /// Goes on at another position of an assigned partition, also of one whose reading has stopped because its
     /// position was out of range.
     pub fn seek(&self, partition: i32, position: i64) -> anyhow::Result<()> {

@@ -169,9 +169,11 @@ impl Assignment {
     }
 
     /// The topic does not have the partitions that wait: they are tried again in a while, unless the group takes them
-    /// away.
-    pub(crate) fn put_off(&mut self, now: Instant) {
+    /// away. Returns those that the consumer does not read yet; the group waits for it to begin.
+    pub(crate) fn put_off(&mut self, now: Instant) -> Vec<i32> {
         self.retry_at = Some(now + PUT_OFF);
+        let waiting = self.waiting.iter().copied();
+        waiting.filter(|id| self.started.insert(*id)).collect()
     }
 
     /// Tells if the group has answered.

@@ -69,12 +69,16 @@ impl Worker {
                 new.push((own.partition, own.read_from));
             }
         }
+        if !self.assignment.waiting().is_empty() {
+            let absent = self.assignment.put_off(Instant::now()).into_iter();
+            new.extend(absent.map(|id| (id, 0)));
+        }
         if !new.is_empty() {
             self.consumer.start(&new).map_err(Setback::Fatal)?;
         }
-        if !self.assignment.waiting().is_empty() {
-            self.assignment.put_off(Instant::now());
-            self.report.absent(self.assignment.waiting());
+        let absent = self.assignment.waiting();
+        if !absent.is_empty() && self.report.absent(absent) {
+            self.consumer.rejoin().map_err(Setback::Fatal)?;
         }
         // Users of these may be ahead.
         self.batch.begin(Span::One);

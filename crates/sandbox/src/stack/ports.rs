@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Result, bail};
 
 /// Ports are taken from below the range from which systems serve outgoing connections, so that a server that is killed
-/// and started again finds its port free.
+/// and started again finds its port free. Redis in cluster mode listens on a second port too, 10,000 higher, so that one
+/// must lie below that range as well.
 const FIRST: u32 = 15_000;
-const COUNT: u32 = 15_000;
+const COUNT: u32 = 7_000;
 
 static TRIED: AtomicU32 = AtomicU32::new(0);
 

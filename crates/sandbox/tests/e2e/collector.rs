@@ -115,12 +115,12 @@ fn bytes(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     Ok(found)
 }
 
-fn bounded(scene: &Scene, out: &str, more: &[&str]) -> Result<Program> {
+pub(crate) fn bounded(scene: &Scene, out: &str, more: &[&str]) -> Result<Program> {
     let all = [&["--out", out, "--rows", "500"], more].concat();
     scene.collector(out, &all)
 }
 
-fn finish(mut program: Program) -> Result<()> {
+pub(crate) fn finish(mut program: Program) -> Result<()> {
     let status = program.wait_for_end(SOON)?;
     let said = program.output();
     assert!(status.success(), "{said}");
@@ -226,6 +226,18 @@ fn a_stretch_is_what_its_times_say() -> Result<()> {
     Ok(())
 }
 
+/// Deletes what the first partition of a topic has before an offset, as retention does.
+pub(crate) fn delete_before(scene: &Scene, topic: &str, offset: i64) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &scene.brokers)
+        .create()?;
+    let mut before = TopicPartitionList::new();
+    before.add_partition_offset(topic, 0, Offset::Offset(offset))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(admin.delete_records(&before, &AdminOptions::new()))?;
+    Ok(())
+}
+
 #[test]
 fn what_retention_deleted_is_recorded() -> Result<()> {
     let scene = Scene::new("retention", 1)?;
@@ -241,13 +253,7 @@ fn what_retention_deleted_is_recorded() -> Result<()> {
     send(0..700)?;
     finish(bounded(&scene, "training_data", &["--until-end"])?)?;
     send(700..1_500)?;
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", &scene.brokers)
-        .create()?;
-    let mut before = TopicPartitionList::new();
-    before.add_partition_offset(topic, 0, Offset::Offset(900))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    runtime.block_on(admin.delete_records(&before, &AdminOptions::new()))?;
+    delete_before(&scene, topic, 900)?;
     finish(bounded(&scene, "training_data", &["--until-end"])?)?;
     finish(bounded(&scene, "fresh", &["--until-end"])?)?;
     for (out, lost, rows) in [("training_data", 200, 1_300), ("fresh", 900, 600)] {

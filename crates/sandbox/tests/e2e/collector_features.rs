@@ -4,12 +4,13 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use sandbox::harness::Scene;
+use sandbox::kafka::Producer;
 use sandbox::oracle::read_data_set;
 use sandbox::simulate::now_ms;
 use serde_json::{Value, json};
 
 use crate::SOON;
-use crate::collector::assert_whole;
+use crate::collector::{assert_whole, bounded, delete_before, finish};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -145,5 +146,46 @@ fn each_record_gets_what_serving_knew_at_its_time() -> Result<()> {
             "without a time nothing is known"
         );
     }
+    Ok(())
+}
+
+#[test]
+fn what_retention_has_taken_is_null_and_not_nothing() -> Result<()> {
+    let scene = Scene::new("features-expired", 1)?;
+    let (events, labeled) = (&scene.names.user_events, &scene.names.labeled_events);
+    let start = now_ms() - 60 * HOUR_MS;
+    let producer = Producer::open(&scene.brokers)?;
+    let send = |topic: &str, hour: i64| -> Result<()> {
+        let time = start + hour * HOUR_MS;
+        let value = json!({"user_id": "u_1", "timestamp": time}).to_string();
+        producer.send(topic, None, Some(value.as_bytes()), Some(time))
+    };
+    for hour in [0, 1, 40, 41] {
+        send(events, hour)?;
+        send(labeled, hour)?;
+    }
+    producer.flush()?;
+    let file = scene.folder().join("features.toml");
+    fs::write(&file, FEATURES)?;
+    let file = file.to_str().context("path")?;
+    let counts = |out: &str, until: &[&str]| -> Result<Vec<Option<f64>>> {
+        let own = ["--features", file, "--events-topic", events];
+        finish(bounded(&scene, out, &[&own, until].concat())?)?;
+        let rows = read_data_set(&scene.folder().join(out))?.rows;
+        let counts = rows.values().map(|row| row.get("purchase_count_24h"));
+        Ok(counts.map(|count| count.and_then(Value::as_f64)).collect())
+    };
+    let to = (start + 30 * HOUR_MS).to_string();
+    let (some, none) = (Some, None);
+    assert_eq!(
+        counts("whole", &["--until-end"])?,
+        [some(1.0), some(2.0), some(1.0), some(2.0)]
+    );
+    // The oldest record left is of hour 40: what `--to` would read is gone.
+    delete_before(&scene, events, 2)?;
+    assert_eq!(counts("past", &["--to", &to])?, [none, none]);
+    assert_eq!(counts("cut", &["--until-end"])?, [none; 4]);
+    delete_before(&scene, events, 4)?;
+    assert_eq!(counts("expired", &["--until-end"])?, [none; 4]);
     Ok(())
 }

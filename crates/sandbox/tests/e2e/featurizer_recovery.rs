@@ -106,6 +106,67 @@ fn a_topic_that_is_made_anew_under_a_running_featurizer_is_noticed() -> Result<(
     made_anew(true)
 }
 
+/// Users of partitions that the new topic does not have are gone, and so is everything that was kept of these.
+fn made_anew_with_fewer_partitions(running: bool) -> Result<()> {
+    let scene = Scene::new("fz-fewer", 4)?;
+    let mut featurizer = scene.featurizer("featurizer", &[])?;
+    let users: Vec<String> = (0..40).map(|number| format!("u{number}")).collect();
+    for user in &users {
+        send(&scene, user, &[user.as_str(); 2])?;
+    }
+    for user in &users {
+        until_count(&scene, user, "2")?;
+    }
+    if !running {
+        featurizer.kill()?;
+    }
+    make_anew(&scene.brokers, &scene.names.user_events, 2)?;
+    let (back, gone) = users.split_at(10);
+    for user in back {
+        send(&scene, user, &[user.as_str(); 3])?;
+    }
+    if !running {
+        featurizer.start_again()?;
+    }
+    for user in back {
+        until_count(&scene, user, "3")?;
+    }
+    for user in gone {
+        until("the users of the old topic to go", SOON, || {
+            Ok(hash(&scene, user)?.is_empty().then_some(()))
+        })?;
+    }
+    let mut redis = scene.redis()?;
+    let topic = &scene.names.user_events;
+    until("nothing to be left of the old partitions", SOON, || {
+        let of = |kind: &str| {
+            redis::cmd("KEYS")
+                .arg(format!("*{kind}:{topic}:[23]"))
+                .to_owned()
+        };
+        let mut left: Vec<String> = of("position").query(&mut redis)?;
+        left.extend(of("expiry").query::<Vec<String>>(&mut redis)?);
+        Ok(left.is_empty().then_some(()))
+    })?;
+    featurizer.wait_ready()?;
+    for user in back {
+        send(&scene, user, &[user])?;
+        until_count(&scene, user, "4")?;
+    }
+    assert!(featurizer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn a_topic_that_was_made_anew_with_fewer_partitions_leaves_no_user_behind() -> Result<()> {
+    made_anew_with_fewer_partitions(false)
+}
+
+#[test]
+fn a_topic_that_is_made_anew_with_fewer_partitions_does_not_hold_up_the_others() -> Result<()> {
+    made_anew_with_fewer_partitions(true)
+}
+
 #[test]
 fn a_window_that_another_program_has_spoilt_is_built_anew() -> Result<()> {
     let scene = Scene::new("fz-spoilt", 1)?;

@@ -253,6 +253,42 @@ fn a_feature_store_that_falls_silent_costs_defaults_and_nothing_else() -> Result
 }
 
 #[test]
+fn a_burst_of_many_users_has_no_default_where_redis_is_well() -> Result<()> {
+    const USERS: u64 = 20_000;
+    let scene = Scene::new("burst", 2)?;
+    let mut hashes = redis::pipe();
+    for user in 0..USERS {
+        let values = [("purchase_count_24h", "3"), ("total_spend_24h", "65.5")];
+        let times = [("_as_of", "0"), ("_valid_until", "9999999999999")];
+        let key = scene.names.features_key(&format!("u_{user}"));
+        hashes.hset_multiple(key, &[values, times].concat());
+    }
+    hashes.exec(&mut scene.redis()?)?;
+    let model = fixture("history");
+    let mut scorer = scene.scorer("scorer", &["--model", model.to_str().unwrap()])?;
+    scorer.wait_ready()?;
+    let producer = Producer::open(&scene.brokers)?;
+    for user in 0..USERS {
+        let value = transaction(user).replace("u_1", &format!("u_{user}"));
+        producer.send(
+            &scene.names.transactions,
+            None,
+            Some(value.as_bytes()),
+            None,
+        )?;
+    }
+    producer.flush()?;
+    all_scored(&scene, USERS)?;
+    let inputs = |status| {
+        let name = format!("tidemill_feature_inputs_total{{status=\"{status}\"}}");
+        counter(&scorer, &name)
+    };
+    assert_eq!((inputs("ok")?, inputs("default")?), (2 * USERS, 0));
+    assert!(scorer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
 fn predictions_are_scored_again_from_their_receipts() -> Result<()> {
     let scene = Scene::new("replay", 2)?;
     let model = fixture("lenient");
@@ -280,6 +316,23 @@ fn predictions_are_scored_again_from_their_receipts() -> Result<()> {
         told.contains(&format!("differing {sent}")),
         "every score differs: {told}"
     );
+    let nothing = [
+        (
+            ["--from", "2100-01-01", "--to", "2100-01-02"],
+            "lies behind the newest prediction",
+        ),
+        (
+            ["--from", "1970-01-02", "--to", "1970-01-03"],
+            "nothing to compare",
+        ),
+    ];
+    for (stretch, expected) in nothing {
+        let arguments = ["replay", "--model", model.to_str().unwrap()];
+        let arguments = [&arguments[..], &stretch].concat();
+        let (code, told) = command(&scene, "nothing", &arguments)?;
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains(expected), "{told}");
+    }
     Ok(())
 }
 

@@ -28,6 +28,7 @@ pub(super) fn prepare(
         "the model defines functions of its own ({}); export it with them inlined",
         functions.join(", ")
     );
+    sort(graph)?;
     remove_zipmaps(graph);
     let output = choose_output(graph, wanted)?;
     let needed = keep_ancestors(graph, &output);
@@ -44,6 +45,37 @@ pub(super) fn prepare(
     // Shapes noted by the exporter may name a batch of 1.
     graph.value_info.clear();
     Ok(inputs)
+}
+
+/// Puts the nodes after those that they depend on, in whatever order the file has them.
+fn sort(graph: &mut GraphProto) -> anyhow::Result<()> {
+    let made: Vec<String> = graph
+        .node
+        .iter()
+        .flat_map(|node| node.output.clone())
+        .collect();
+    let mut waiting: HashSet<String> = made.into_iter().filter(|name| !name.is_empty()).collect();
+    let mut rest = std::mem::take(&mut graph.node);
+    while !rest.is_empty() {
+        let mut later = Vec::new();
+        let before = rest.len();
+        for node in rest {
+            let mut read = HashSet::new();
+            needs(&node, &mut read);
+            if read.iter().any(|name| waiting.contains(name)) {
+                later.push(node);
+            } else {
+                waiting.retain(|name| !node.output.contains(name));
+                graph.node.push(node);
+            }
+        }
+        ensure!(
+            later.len() < before,
+            "the graph's nodes depend on each other in a circle"
+        );
+        rest = later;
+    }
+    Ok(())
 }
 
 /// A `ZipMap` turns the matrix of probabilities into maps: its input becomes the output.

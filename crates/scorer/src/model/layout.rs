@@ -31,43 +31,65 @@ pub(super) enum Kind {
 }
 
 /// Distributes the manifest's inputs `names` over the graph's tensors.
+///
+/// A tensor of one column that bears an input's name holds that input. What is left goes by order: everything
+/// where no name matches, the columns of matrices, which have no names, and an only tensor that is left.
 pub(super) fn assign(tensors: &[GraphInput], names: &[&str]) -> anyhow::Result<Vec<Slot>> {
-    let mut slots = Vec::new();
-    let mut next = 0;
-    for tensor in tensors {
-        let alone = tensors.len() == 1;
-        let (width, vector) = width(tensor, alone.then_some(names.len()))?;
-        slots.push(Slot {
-            name: tensor.name.clone(),
-            kind: kind(tensor)?,
-            columns: (next..next + width).collect(),
-            vector,
-            used: tensor.used,
-        });
-        next += width;
-    }
+    let alone = (tensors.len() == 1).then_some(names.len());
+    let shapes = tensors.iter().map(|tensor| width(tensor, alone));
+    let shapes = shapes.collect::<anyhow::Result<Vec<_>>>()?;
+    let columns: usize = shapes.iter().map(|(width, _)| width).sum();
+    let list = || tensors.iter().map(|tensor| tensor.name.as_str());
     ensure!(
-        next == names.len(),
-        "the model takes {next} columns ({}), the manifest lists {} inputs ({})",
-        tensors
-            .iter()
-            .map(|tensor| tensor.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", "),
+        columns == names.len(),
+        "the model takes {columns} columns ({}), the manifest lists {} inputs ({})",
+        list().collect::<Vec<_>>().join(", "),
         names.len(),
         names.join(", ")
     );
-    // Tensors of one column that bear the inputs' names say themselves what they hold.
-    let column = |slot: &Slot| names.iter().position(|name| *name == slot.name);
-    let named: Option<Vec<usize>> = slots.iter().map(column).collect();
-    if let Some(named) = named
-        && slots.len() == names.len()
-    {
-        for (slot, column) in slots.iter_mut().zip(named) {
-            slot.columns = vec![column];
-        }
+    let named = |tensor: &GraphInput, width| {
+        let place = names.iter().position(|name| *name == tensor.name);
+        place.filter(|_| width == 1)
+    };
+    let pairs = tensors.iter().zip(&shapes);
+    let places: Vec<Option<usize>> = pairs
+        .map(|(tensor, (width, _))| named(tensor, *width))
+        .collect();
+    let unnamed = || {
+        places
+            .iter()
+            .zip(&shapes)
+            .filter(|(place, _)| place.is_none())
+    };
+    let singles = unnamed().filter(|(_, (width, _))| *width == 1).count();
+    if places.iter().any(Option::is_some) && singles > 0 && unnamed().count() > 1 {
+        let strange = list().filter(|name| !names.contains(name));
+        let left = names
+            .iter()
+            .filter(|name| list().all(|other| other != **name));
+        bail!(
+            "some of the model's inputs bear names of the manifest's, and some do not: the model takes {}, the \
+             manifest lists {}; give the manifest's inputs the model's names",
+            strange.collect::<Vec<_>>().join(", "),
+            left.copied().collect::<Vec<_>>().join(", ")
+        );
     }
-    Ok(slots)
+    let mut left = (0..names.len()).filter(|column| !places.contains(&Some(*column)));
+    let slots = tensors.iter().zip(&shapes).zip(&places);
+    slots
+        .map(|((tensor, (width, vector)), place)| {
+            Ok(Slot {
+                name: tensor.name.clone(),
+                kind: kind(tensor)?,
+                columns: match place {
+                    Some(column) => vec![*column],
+                    None => left.by_ref().take(*width).collect(),
+                },
+                vector: *vector,
+                used: tensor.used,
+            })
+        })
+        .collect()
 }
 
 /// How many columns a tensor has, and whether it is a vector. `alone`: the width of an only tensor
@@ -110,7 +132,10 @@ fn kind(tensor: &GraphInput) -> anyhow::Result<Kind> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::model::{Input, Manifest, Operators, Session, Source, load_as};
 
     fn tensor(name: &str, dims: &[Option<i64>]) -> GraphInput {
         let dims = Some(dims.to_vec());
@@ -144,8 +169,56 @@ mod tests {
             columns(&strange, &names),
             Ok(vec![vec![0], vec![1], vec![2]])
         );
-        let mixed = [tensor("x", &[None, Some(2)]), single("c")];
-        assert_eq!(columns(&mixed, &names), Ok(vec![vec![0, 1], vec![2]]));
+        let mixed = [tensor("x", &[None, Some(2)]), single("a")];
+        assert_eq!(columns(&mixed, &names), Ok(vec![vec![1, 2], vec![0]]));
+        let one_left = [single("c"), single("x"), single("a")];
+        assert_eq!(
+            columns(&one_left, &names),
+            Ok(vec![vec![2], vec![1], vec![0]])
+        );
+    }
+
+    #[test]
+    fn names_that_match_in_part_are_refused_with_both_lists() {
+        let names = ["a", "b", "c"];
+        let single = |name| tensor(name, &[None, Some(1)]);
+        let error = columns(&[single("x"), single("b"), single("y")], &names).unwrap_err();
+        assert!(
+            error.contains("the model takes x, y, the manifest lists a, c;"),
+            "{error}"
+        );
+        // Which of the other columns the matrix holds cannot be told.
+        let matrix = tensor("m", &[None, Some(1)]);
+        let wide = tensor("w", &[None, Some(2)]);
+        let names = ["a", "b", "c", "d"];
+        assert!(columns(&[matrix, wide, single("b")], &names).is_err());
+    }
+
+    #[test]
+    fn a_column_whose_name_is_left_over_takes_the_input_that_is_left_over() {
+        let input = |name: &str| Input {
+            name: name.to_owned(),
+            from: Source::Event,
+            default: None,
+            max_stale_ms: None,
+        };
+        let order = [
+            "hour_of_day",
+            "amount",
+            "is_international",
+            "merchant_risk_score",
+        ];
+        let manifest = Manifest {
+            inputs: order.map(input).to_vec(),
+            ..Manifest::default()
+        };
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/partial_names.onnx");
+        let model = load_as(&file, manifest, Operators::Ours).unwrap();
+        let mut scores = Vec::new();
+        let row = [3.0, 49.99, 1.0, 0.12];
+        Session::new(&model).unwrap().score(&row, &mut scores);
+        // onnxruntime's, fed by name.
+        assert!((scores[0] - 0.393_442_06).abs() < 1e-6, "{scores:?}");
     }
 
     #[test]

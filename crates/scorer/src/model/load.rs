@@ -18,7 +18,7 @@ use super::graph_inputs::{self, GraphInput};
 use super::layout::{self, Slot};
 use super::manifest::Manifest;
 use super::operators::{self, Operators};
-use super::{golden, manifest_toml};
+use super::{golden, manifest_toml, mixing, rows};
 
 /// A model ready to run, shared by the workers.
 pub struct Loaded {
@@ -28,7 +28,10 @@ pub struct Loaded {
     pub sha256: String,
     pub(super) plan: Arc<TypedRunnableModel>,
     pub(super) slots: Vec<Slot>,
+    /// Whether the graph is run with one row at a time.
     pub(super) single: bool,
+    /// What in the graph may make a row's score depend on the rows beside it.
+    pub(super) mixing: Vec<String>,
 }
 
 /// Where the manifest of a model lies: beside it, with the extension `toml`.
@@ -47,7 +50,7 @@ pub fn load(path: &Path) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
-/// Loads the model at `path` as `manifest` says, whatever lies beside it, and checks nothing.
+/// Loads the model at `path` as `manifest` says, whatever lies beside it, and checks no golden vectors.
 ///
 /// # Errors
 ///
@@ -113,33 +116,43 @@ fn compile_trusting(
         );
     }
     let folder = folder.and_then(Path::to_str);
-    let (plan, single) = match plan(&onnx, &mut proto.clone(), folder, &slots, None) {
-        Ok(plan) => (plan, false),
-        // A graph exported for one row at a time, with that number fixed inside it.
-        Err(error) if has_fixed_batch(&inputs) => (
-            plan(&onnx, &mut proto, folder, &slots, Some(1)).map_err(|_| error)?,
-            true,
-        ),
-        Err(error) => return Err(error),
-    };
     let sha256 = Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok(Loaded {
-        manifest,
-        sha256,
-        plan,
-        slots,
-        single,
+        .collect::<String>();
+    let mixing = proto
+        .graph
+        .as_ref()
+        .map(mixing::reasons)
+        .unwrap_or_default();
+    let ready = |rows: Option<i64>| {
+        let model = Loaded {
+            manifest: manifest.clone(),
+            sha256: sha256.clone(),
+            plan: plan(&onnx, &mut proto.clone(), folder, &slots, rows)?,
+            slots: slots.clone(),
+            single: rows.is_some(),
+            mixing: mixing.clone(),
+        };
+        rows::check(&model)?;
+        Ok(model)
+    };
+    ready(None).or_else(|error: anyhow::Error| match fixed_batch(&inputs) {
+        None => Err(error),
+        // A graph exported for one row at a time, with that number fixed inside it.
+        Some(1) => ready(Some(1)).map_err(|single| {
+            anyhow!("for one row at a time: {single:#}; for any number of rows: {error:#}")
+        }),
+        Some(rows) => Err(error.context(format!(
+            "it is exported for {rows} rows at once; export it with an open first dimension (dynamic_axes)"
+        ))),
     })
 }
 
-fn has_fixed_batch(inputs: &[GraphInput]) -> bool {
-    let rows = |dims: &Vec<Option<i64>>| dims.first().copied().flatten();
-    inputs
-        .iter()
-        .any(|input| input.dims.as_ref().and_then(rows) == Some(1))
+/// The number of rows that the graph was exported for, if it is fixed.
+fn fixed_batch(inputs: &[GraphInput]) -> Option<i64> {
+    let mut rows = inputs.iter().map(|input| *input.dims.as_ref()?.first()?);
+    rows.find_map(|rows| rows)
 }
 
 fn plan(

@@ -7,12 +7,16 @@ mod layout;
 mod load;
 mod manifest;
 mod manifest_toml;
+mod mixing;
 mod operators;
 #[cfg(test)]
 mod parity;
 #[cfg(test)]
 mod parity_damaged;
+mod rows;
 mod session;
+#[cfg(test)]
+mod suites;
 mod toml_fields;
 mod trees;
 

@@ -107,6 +107,49 @@ fn numbers(answer: &Answer) -> Vec<f64> {
     numbers.map(|x| x.unwrap_or(f64::NAN)).collect()
 }
 
+/// Models whose operators of tract take another way with one row than with many: close, not equal.
+const NOT_BIT_EQUAL: [&str; 0] = [];
+
+#[test]
+fn rows_score_bit_for_bit_the_same_alone_together_and_shuffled() {
+    let answers = fs::read_to_string(fixtures().join("answers.json")).unwrap();
+    let answers: BTreeMap<String, Answer> = serde_json::from_str(&answers).unwrap();
+    let mut unequal = Vec::new();
+    for (name, answer) in &answers {
+        let bytes = fs::read(fixtures().join(format!("{name}.onnx"))).unwrap();
+        let model = compile(&bytes, None, manifest(answer), Operators::Ours).unwrap();
+        let rows = numbers(answer);
+        let rows: Vec<&[f64]> = rows.chunks(answer.columns).collect();
+        let mut session = Session::new(&model).unwrap();
+        let mut score = |rows: &[&[f64]]| {
+            let mut scores = Vec::new();
+            session.run(&rows.concat(), &mut scores).unwrap();
+            scores
+                .iter()
+                .map(|score| score.to_bits())
+                .collect::<Vec<_>>()
+        };
+        let alone: Vec<u64> = rows.iter().flat_map(|row| score(&[row])).collect();
+        // A step that shares no divisor with the number of rows visits each once.
+        let steps = [1, 7, 11, 13]
+            .into_iter()
+            .filter(|step| !rows.len().is_multiple_of(*step) || *step == 1);
+        let equal = steps
+            .flat_map(|step| [2, 5, 31, 32, rows.len()].map(|batch| (step, batch)))
+            .all(|(step, batch)| {
+                let order: Vec<usize> = (0..rows.len()).map(|at| at * step % rows.len()).collect();
+                order.chunks(batch).all(|order| {
+                    let rows: Vec<&[f64]> = order.iter().map(|at| rows[*at]).collect();
+                    score(&rows) == order.iter().map(|at| alone[*at]).collect::<Vec<_>>()
+                })
+            });
+        if !equal {
+            unequal.push(name.as_str());
+        }
+    }
+    assert_eq!(unequal, NOT_BIT_EQUAL);
+}
+
 #[test]
 fn every_fixture_labels_as_in_onnxruntime() {
     let answers = fs::read_to_string(fixtures().join("answers.json")).unwrap();

@@ -21,8 +21,8 @@ pub struct Session {
     width: usize,
     element: Option<usize>,
     transform: Transform,
-    /// Whether the graph takes one row at a time only.
-    single: bool,
+    /// The most rows that the graph is run with at once.
+    chunk: usize,
 }
 
 impl Session {
@@ -44,18 +44,15 @@ impl Session {
             width: model.manifest.inputs.len(),
             element: model.manifest.output.index,
             transform: model.manifest.output.transform,
-            single: model.single,
+            chunk: if model.single { 1 } else { CHUNK },
         })
     }
 
     /// Appends the score of each row of `inputs` (rows one after the other) to `scores`, after the
     /// transform. A row that the model fails on scores not a number.
     pub fn score(&mut self, inputs: &[f64], scores: &mut Vec<f64>) {
-        let chunk = if self.single { 1 } else { CHUNK };
-        for rows in inputs.chunks(chunk * self.width) {
-            let start = scores.len();
-            if let Err(error) = self.run(rows, scores) {
-                scores.truncate(start);
+        for rows in inputs.chunks(self.chunk * self.width) {
+            if let Err(error) = self.run_once(rows, scores) {
                 self.score_one_by_one(rows, &error, scores);
             }
         }
@@ -65,20 +62,25 @@ impl Session {
     fn score_one_by_one(&mut self, rows: &[f64], error: &anyhow::Error, scores: &mut Vec<f64>) {
         tracing::warn!("the model failed on a batch, running its rows one by one: {error:#}");
         for row in rows.chunks(self.width) {
-            let start = scores.len();
-            if self.run(row, scores).is_err() {
-                scores.truncate(start);
+            if self.run_once(row, scores).is_err() {
                 scores.push(f64::NAN);
             }
         }
     }
 
-    /// Runs the model once.
+    /// As [`Session::score`], but fails where the model fails on a row.
     ///
     /// # Errors
     ///
     /// The model fails, panics, or answers with another number of rows.
-    pub fn run(&mut self, rows: &[f64], scores: &mut Vec<f64>) -> anyhow::Result<()> {
+    pub fn run(&mut self, inputs: &[f64], scores: &mut Vec<f64>) -> anyhow::Result<()> {
+        inputs
+            .chunks(self.chunk * self.width)
+            .try_for_each(|rows| self.run_once(rows, scores))
+    }
+
+    /// Runs the graph once. Appends nothing where it fails.
+    fn run_once(&mut self, rows: &[f64], scores: &mut Vec<f64>) -> anyhow::Result<()> {
         let count = rows.len() / self.width;
         let tensors = self
             .slots
@@ -102,12 +104,18 @@ impl Session {
         let numbers = output.cast_to::<f64>()?;
         let numbers = numbers.try_as_plain_ram()?;
         let numbers = numbers.as_slice::<f64>()?;
-        let elements = numbers.len() / count;
+        // Of a graph that is run with one row all of the answer is that row's, if it has no dimensions.
+        let rows_first = match output.shape() {
+            [] => self.chunk == 1,
+            [first, ..] => *first == count,
+        };
         ensure!(
-            elements > 0 && elements * count == numbers.len(),
-            "the output {:?} is not one row for each of {count}",
+            rows_first && !numbers.is_empty(),
+            "the output's first dimension must be the batch: its shape is {:?} for {count} rows; export it \
+             with the rows first",
             output.shape()
         );
+        let elements = numbers.len() / count;
         let element = self.element.unwrap_or(elements - 1);
         ensure!(
             element < elements,

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use tidemill_core::exit::Failure;
@@ -27,17 +26,21 @@ pub(super) enum Remedy {
 }
 
 impl Lane {
-    /// Takes up `id`, trying for `timeout`: a predecessor is fenced, and what it left open is aborted.
+    /// Takes up `id`, trying for `timeout`: a predecessor is fenced, and what it left open is aborted. `None` when told to
+    /// stop meanwhile.
     pub(super) fn open(
         kafka: &KafkaConfig,
         id: String,
         timeout: Duration,
         shutdown: &CancellationToken,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Option<Self>> {
         let deadline = Instant::now() + timeout;
         let producer = create(kafka, &id)?;
         while let Err(error) = producer.inner().init_transactions(Duration::from_secs(1)) {
-            if Instant::now() > deadline || shutdown.is_cancelled() {
+            if shutdown.is_cancelled() {
+                return Ok(None);
+            }
+            if Instant::now() > deadline {
                 return Err(Failure::unreachable(format!(
                     "no transaction coordinator answered within {timeout:?}: {error}; check that \
                      the brokers are up and that this client may use transactional id {id}"
@@ -45,7 +48,7 @@ impl Lane {
             }
             tracing::debug!(%error, "transactions are not ready yet");
         }
-        Ok(Lane { id, producer })
+        Ok(Some(Lane { id, producer }))
     }
 
     pub(super) fn id(&self) -> &str {
@@ -56,7 +59,7 @@ impl Lane {
         &self.producer
     }
 
-    /// Replaces the producer, however long the brokers take.
+    /// Replaces the producer, however long the brokers take; keeps the old one when told to stop meanwhile.
     pub(super) fn rebuild(
         &mut self,
         kafka: &KafkaConfig,
@@ -66,7 +69,8 @@ impl Lane {
         let mut producer = create(kafka, id)?;
         while let Err(error) = producer.inner().init_transactions(ATTEMPT) {
             if shutdown.is_cancelled() {
-                bail!("stopped while the brokers did not answer: {error}");
+                tracing::debug!(%error, "stopped while the brokers did not answer");
+                return Ok(());
             }
             if remedy(&error) != Remedy::Retry {
                 tracing::warn!(%error, id, "the new producer failed, making another");

@@ -66,8 +66,6 @@ impl Worker<'_, '_> {
         if !searched.is_empty() {
             let reason = format!("looking up where to read partitions {searched:?}");
             self.part.unready(reason);
-        } else if self.undone {
-            self.part.unready("the last batch could not be written");
         } else {
             self.part.ready();
         }
@@ -109,7 +107,7 @@ impl Worker<'_, '_> {
             }
         }
         // The batch may be another's to write now.
-        self.undone = false;
+        self.part.succeeded();
         self.tell_health();
         Ok(())
     }

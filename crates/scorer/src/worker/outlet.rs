@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use tidemill_core::clock::now_ms;
+use tidemill_core::health::Part;
 use tidemill_core::kafka::Consumer;
 use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ impl<'s> Outlet<'s> {
         shared: &'s Shared,
         consumer: &'s Consumer,
         mut delivery: Delivery,
+        part: Part,
         shutdown: CancellationToken,
     ) -> Self {
         let (work, waiting) = channel::<Work<'s>>();
@@ -47,6 +49,7 @@ impl<'s> Outlet<'s> {
         let mut publisher = Publisher::new(&shared.config);
         let mut publish = move |work: Work<'s>| {
             let started = Instant::now();
+            let _busy = part.busy();
             let (mut batch, scored) = (work.batch, work.scored);
             let outcome = delivery.publish(consumer, &work.positions, &shutdown, |producer| {
                 publisher.send(producer, &shared.dead_letters, &batch, &scored)

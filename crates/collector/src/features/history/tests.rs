@@ -74,7 +74,7 @@ fn history(log: &[Told], delay_ms: i64) -> History {
         as_of: "at".into(),
         delay_ms,
     };
-    let mut history = History::new(question);
+    let mut history = History::new(question, None);
     for (offset, told) in log.iter().enumerate() {
         let place = ordinary(offset as i64);
         match told {
@@ -192,9 +192,9 @@ fn what_cannot_be_known_is_null_and_counted() {
         cents: 100,
     }];
     let mut history = history(&log, 0);
-    history.deleted_before(Some(START));
-    history.deleted_before(Some(START + 50 * MINUTE));
-    history.deleted_before(None);
+    history.begin(7);
+    assert!(history.see(Some(START + 50 * MINUTE)));
+    history.end();
     let at = |minutes: i64| format!("{{\"user_id\":\"u1\",\"at\":{}}}", START + minutes * MINUTE);
     let records = [
         "{\"at\":\"2026-02-15T10:30:00Z\"}".to_owned(),

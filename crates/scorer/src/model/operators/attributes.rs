@@ -1,6 +1,9 @@
 //! A node's attributes by name.
 
+use tract_onnx::data_resolver::MmapDataResolver;
+use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{AttributeProto, NodeProto};
+use tract_onnx::tensor::load_tensor;
 use tract_onnx::tract_hir::internal::*;
 
 use super::post::PostTransform;
@@ -52,15 +55,30 @@ impl<'a> Attributes<'a> {
             .collect()
     }
 
+    /// A tensor.
+    pub(super) fn tensor(&self, name: &str) -> TractResult<Option<Tensor>> {
+        let found = self.get(name).and_then(|found| found.t.as_ref());
+        found
+            .map(|tensor| load_tensor(&MmapDataResolver, tensor, None))
+            .transpose()
+    }
+
+    /// The numbers of a tensor, none if the attribute is absent.
+    pub(super) fn tensor_numbers(&self, name: &str) -> TractResult<Vec<f64>> {
+        let Some(tensor) = self.tensor(name)? else {
+            return Ok(Vec::new());
+        };
+        let numbers = tensor.cast_to::<f64>()?;
+        Ok(numbers.try_as_plain_ram()?.as_slice::<f64>()?.to_vec())
+    }
+
     /// Numbers of an attribute or, in double precision, of its variant as a tensor.
-    pub(super) fn doubles(&self, name: &str) -> Vec<f64> {
-        let tensor = self.get(&format!("{name}_as_tensor"));
-        if let Some(tensor) = tensor.and_then(|found| found.t.as_ref()) {
-            let (raw, _) = tensor.raw_data.as_chunks::<8>();
-            let raw = raw.iter().map(|bytes| f64::from_le_bytes(*bytes));
-            return tensor.double_data.iter().copied().chain(raw).collect();
+    pub(super) fn doubles(&self, name: &str) -> TractResult<Vec<f64>> {
+        let tensor = self.tensor_numbers(&format!("{name}_as_tensor"))?;
+        if !tensor.is_empty() {
+            return Ok(tensor);
         }
-        self.numbers(name).iter().copied().map(f64::from).collect()
+        Ok(self.numbers(name).iter().copied().map(f64::from).collect())
     }
 
     /// The classes, under the name that the operator has for whole ones. Texts are numbered, since
@@ -78,4 +96,11 @@ impl<'a> Attributes<'a> {
         let name = self.text("post_transform").unwrap_or("NONE");
         name.parse().map_err(TractError::msg)
     }
+}
+
+/// The version of ai.onnx.ml that the file is written in.
+pub(super) fn ml_version(context: &ParsingContext) -> i64 {
+    let mut sets = context.model.opset_import.iter();
+    let found = sets.find(|set| set.domain == "ai.onnx.ml");
+    found.map_or(1, |set| set.version)
 }

@@ -84,10 +84,15 @@ pub(super) fn classifier(_: &ParsingContext, node: &NodeProto) -> Built {
         "{intercepts} targets for {} classes",
         labels.len()
     );
+    let post = found.post_transform()?;
+    ensure!(
+        !binary || post != PostTransform::Probit,
+        "post_transform PROBIT of one target for two classes has no second score in onnxruntime"
+    );
     rowwise(Classifier {
         linear: Linear::new(&found, intercepts)?,
         labels,
-        post: found.post_transform()?,
+        post,
     })
 }
 
@@ -105,7 +110,13 @@ impl Rows for Classifier {
         true
     }
 
-    fn run(&self, rows: Numbers<'_>, width: usize, output: &mut [f32], labels: &mut [i64]) {
+    fn run(
+        &self,
+        rows: Numbers<'_>,
+        width: usize,
+        output: &mut [f32],
+        labels: &mut [i64],
+    ) -> TractResult<()> {
         let binary = self.linear.intercepts.len() == 1;
         single(rows, |rows| {
             let rows = rows.chunks_exact(width);
@@ -129,6 +140,7 @@ impl Rows for Classifier {
                 }
             }
         });
+        Ok(())
     }
 }
 
@@ -157,7 +169,13 @@ impl Rows for Regressor {
         Ok(vec![self.linear.intercepts.len()])
     }
 
-    fn run(&self, rows: Numbers<'_>, width: usize, output: &mut [f32], _: &mut [i64]) {
+    fn run(
+        &self,
+        rows: Numbers<'_>,
+        width: usize,
+        output: &mut [f32],
+        _: &mut [i64],
+    ) -> TractResult<()> {
         let targets = self.linear.intercepts.len();
         single(rows, |rows| {
             for (row, values) in rows
@@ -168,5 +186,6 @@ impl Rows for Regressor {
                 self.post.apply_to_targets(values);
             }
         });
+        Ok(())
     }
 }

@@ -1,11 +1,19 @@
 //! The operators that models may use: tract's, and over them our own.
 
 mod attributes;
-mod double;
+mod clip;
+mod columns;
 mod encode;
+mod function;
+mod functions;
 mod linear;
+mod log_softmax;
+mod one_hot;
+mod pair;
 mod post;
+mod power;
 mod reduce;
+mod replace;
 mod rowwise;
 mod scale;
 mod svm;
@@ -20,22 +28,29 @@ use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 /// What to export instead of an operator that is not there.
-const ADVICE: [(&str, &str); 5] = [
+const ADVICE: [(&str, &str); 9] = [
     ("StringNormalizer", TEXTS),
     ("TfIdfVectorizer", TEXTS),
     ("SVMClassifier", KERNELS),
     ("Scan", NEIGHBOURS),
     ("TopK", NEIGHBOURS),
+    ("Hardmax", ARGMAX),
+    ("GRU", RECURRENT),
+    ("LSTM", RECURRENT),
+    ("RNN", RECURRENT),
 ];
 
+const ARGMAX: &str = "export the scores before it instead";
+const RECURRENT: &str = "networks with a state are not supported; export a feed-forward network over features of \
+     the history instead";
 const TEXTS: &str = "encode texts as numbers before the model";
 const KERNELS: &str = "train a linear model, a tree ensemble or a network instead";
 const NEIGHBOURS: &str = "nearest neighbours and other models that compare a row with the training \
      data are not supported; train a tree ensemble or a network instead";
 
-/// Operators that tract has, and with which models score otherwise than in onnxruntime: skl2onnx
-/// exports nearest neighbours with one.
-const WRONG: [&str; 1] = ["Scan"];
+/// Operators that tract has, and with which models score otherwise than in onnxruntime: the state of
+/// recurrent ones passes from row to row.
+const WRONG: [&str; 6] = ["GRU", "Hardmax", "LSTM", "RNN", "Scan", "TopK"];
 
 /// Which operators a model is run with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,19 +73,25 @@ impl Operators {
 }
 
 fn register(register: &mut OnnxOpRegister) {
-    register.insert("ArrayFeatureExtractor", encode::array_feature_extractor);
-    register.insert("Binarizer", scale::binarizer);
-    register.insert("Erf", double::erf);
-    register.insert("Imputer", scale::imputer);
+    functions::register(register);
+    pair::register(register);
+    reduce::register(register);
+    register.insert("ArrayFeatureExtractor", columns::array_feature_extractor);
+    register.insert("Binarizer", replace::binarizer);
+    register.insert("Clip", clip::clip);
+    register.insert("FeatureVectorizer", columns::feature_vectorizer);
+    register.insert("Imputer", replace::imputer);
     register.insert("LabelEncoder", encode::label_encoder);
     register.insert("LinearClassifier", linear::classifier);
     register.insert("LinearRegressor", linear::regressor);
+    register.insert("LogSoftmax", log_softmax::log_softmax);
     register.insert("Normalizer", scale::normalizer);
+    register.insert("OneHot", one_hot::one_hot);
     register.insert("OneHotEncoder", encode::one_hot_encoder);
-    register.insert("ReduceLogSumExp", reduce::log_sum_exp);
+    register.insert("Pow", power::pow);
     register.insert("SVMRegressor", svm::regressor);
     register.insert("Scaler", scale::scaler);
-    register.insert("Sigmoid", double::sigmoid);
+    register.insert("TreeEnsemble", tree_regressor::ensemble);
     register.insert("TreeEnsembleClassifier", tree_classifier::classifier);
     register.insert("TreeEnsembleRegressor", tree_regressor::regressor);
 }

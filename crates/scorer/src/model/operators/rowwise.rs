@@ -24,9 +24,19 @@ pub(super) trait Rows: std::fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// Computes `output` from `rows` of `width` numbers. `labels` has one place for each row where
-    /// the operator has labels, and is empty otherwise.
-    fn run(&self, rows: Numbers<'_>, width: usize, output: &mut [f32], labels: &mut [i64]);
+    /// Computes `output`, which is all zeros, from `rows` of `width` numbers. `labels` has one place for
+    /// each row where the operator has labels, and is empty otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The operator does not take one of the numbers.
+    fn run(
+        &self,
+        rows: Numbers<'_>,
+        width: usize,
+        output: &mut [f32],
+        labels: &mut [i64],
+    ) -> TractResult<()>;
 }
 
 /// The numbers of a matrix, row after row.
@@ -36,18 +46,16 @@ pub(super) enum Numbers<'a> {
     Single(&'a [f32]),
     /// Of double precision.
     Double(&'a [f64]),
+    /// Whole ones.
+    Whole(&'a [i64]),
 }
 
 /// Runs `work` on single precision numbers, cast if need be.
 pub(super) fn single<R>(numbers: Numbers<'_>, work: impl FnOnce(&[f32]) -> R) -> R {
     match numbers {
         Numbers::Single(numbers) => work(numbers),
-        Numbers::Double(numbers) => work(
-            &numbers
-                .iter()
-                .map(|number| *number as f32)
-                .collect::<Vec<_>>(),
-        ),
+        Numbers::Double(numbers) => work(&numbers.iter().map(|x| *x as f32).collect::<Vec<_>>()),
+        Numbers::Whole(numbers) => work(&numbers.iter().map(|x| *x as f32).collect::<Vec<_>>()),
     }
 }
 
@@ -137,16 +145,19 @@ impl EvalOp for Rowwise {
         let mut shape = self.0.shape(width)?;
         let mut output = vec![0.0; count * shape.iter().product::<usize>()];
         let mut labels = vec![0; if self.0.labels() { count } else { 0 }];
-        if input.datum_type() == f64::datum_type() {
-            let numbers = input.try_as_plain_ram()?.as_slice::<f64>()?;
-            self.0
-                .run(Numbers::Double(numbers), width, &mut output, &mut labels);
-        } else {
-            let input = input.cast_to::<f32>()?;
-            let numbers = input.try_as_plain_ram()?.as_slice::<f32>()?;
-            self.0
-                .run(Numbers::Single(numbers), width, &mut output, &mut labels);
-        }
+        let kind = input.datum_type();
+        let cast = match kind {
+            kind if kind.is_integer() => input.cast_to::<i64>()?,
+            kind if kind == f64::datum_type() => input.cast_to::<f64>()?,
+            _ => input.cast_to::<f32>()?,
+        };
+        let numbers = cast.try_as_plain_ram()?;
+        let numbers = match cast.datum_type() {
+            DatumType::I64 => Numbers::Whole(numbers.as_slice()?),
+            DatumType::F64 => Numbers::Double(numbers.as_slice()?),
+            _ => Numbers::Single(numbers.as_slice()?),
+        };
+        self.0.run(numbers, width, &mut output, &mut labels)?;
         shape.insert(0, count);
         let output = Tensor::from_shape(&shape, &output)?.into_tvalue();
         Ok(if self.0.labels() {

@@ -1,5 +1,4 @@
-//! Operators that change each number of a row by itself, or by its row: `Scaler`, `Imputer`,
-//! `Binarizer`, `Normalizer`.
+//! Operators that change the numbers of a row: `Scaler`, `Normalizer`.
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
@@ -52,7 +51,13 @@ impl Rows for Scaler {
         Ok(vec![width])
     }
 
-    fn run(&self, rows: Numbers<'_>, width: usize, output: &mut [f32], _: &mut [i64]) {
+    fn run(
+        &self,
+        rows: Numbers<'_>,
+        width: usize,
+        output: &mut [f32],
+        _: &mut [i64],
+    ) -> TractResult<()> {
         // Doubles are scaled as such, and rounded in the end only.
         let scaled = |column: usize, x: f64| {
             let offset = f64::from(of_column(&self.offset, column));
@@ -70,83 +75,13 @@ impl Rows for Scaler {
                     *out = scaled(column, *x);
                 }
             }
-        }
-    }
-}
-
-/// Puts a number in the place of those that stand for a missing one.
-#[derive(Debug)]
-struct Imputer {
-    values: Vec<f32>,
-    missing: f32,
-}
-
-pub(super) fn imputer(_: &ParsingContext, node: &NodeProto) -> Built {
-    let found = Attributes(node);
-    let floats = found.numbers("imputed_value_floats");
-    let wholes = found.wholes("imputed_value_int64s");
-    let (values, missing) = match (floats, wholes) {
-        ([], []) => bail!("the imputer has no values"),
-        ([], wholes) => {
-            let missing = found.whole("replaced_value_int64").unwrap_or(0);
-            (wholes.iter().map(|x| *x as f32).collect(), missing as f32)
-        }
-        (floats, _) => {
-            let missing = found.number("replaced_value_float").unwrap_or(0.0);
-            (floats.to_vec(), missing)
-        }
-    };
-    rowwise(Imputer { values, missing })
-}
-
-impl Rows for Imputer {
-    fn name(&self) -> &'static str {
-        "Imputer"
-    }
-
-    fn shape(&self, width: usize) -> TractResult<Vec<usize>> {
-        check("imputed_value", &self.values, width)?;
-        Ok(vec![width])
-    }
-
-    fn run(&self, rows: Numbers<'_>, width: usize, output: &mut [f32], _: &mut [i64]) {
-        single(rows, |rows| {
-            for ((out, x), column) in output.iter_mut().zip(rows).zip((0..width).cycle()) {
-                let missing = *x == self.missing || (x.is_nan() && self.missing.is_nan());
-                *out = if missing {
-                    of_column(&self.values, column)
-                } else {
-                    *x
-                };
+            Numbers::Whole(rows) => {
+                for ((out, x), column) in output.iter_mut().zip(rows).zip(columns) {
+                    *out = scaled(column, *x as f64);
+                }
             }
-        });
-    }
-}
-
-/// 1 above the threshold, else 0.
-#[derive(Debug)]
-struct Binarizer(f32);
-
-pub(super) fn binarizer(_: &ParsingContext, node: &NodeProto) -> Built {
-    let threshold = Attributes(node).number("threshold").unwrap_or(0.0);
-    rowwise(Binarizer(threshold))
-}
-
-impl Rows for Binarizer {
-    fn name(&self) -> &'static str {
-        "Binarizer"
-    }
-
-    fn shape(&self, width: usize) -> TractResult<Vec<usize>> {
-        Ok(vec![width])
-    }
-
-    fn run(&self, rows: Numbers<'_>, _: usize, output: &mut [f32], _: &mut [i64]) {
-        single(rows, |rows| {
-            for (out, x) in output.iter_mut().zip(rows) {
-                *out = f32::from(u8::from(*x > self.0));
-            }
-        });
+        }
+        Ok(())
     }
 }
 
@@ -176,20 +111,45 @@ impl Rows for Normalizer {
         Ok(vec![width])
     }
 
-    fn run(&self, rows: Numbers<'_>, width: usize, output: &mut [f32], _: &mut [i64]) {
+    fn run(
+        &self,
+        rows: Numbers<'_>,
+        width: usize,
+        output: &mut [f32],
+        _: &mut [i64],
+    ) -> TractResult<()> {
         single(rows, |rows| {
             for (out, row) in output.chunks_exact_mut(width).zip(rows.chunks_exact(width)) {
-                let norm = match self {
+                match self {
                     // The largest number, not the largest magnitude, as onnxruntime has it.
-                    Normalizer::Max => row.iter().copied().fold(f32::MIN, f32::max),
-                    Normalizer::L1 => row.iter().map(|x| x.abs()).sum(),
-                    Normalizer::L2 => row.iter().map(|x| x * x).sum::<f32>().sqrt(),
-                };
-                let norm = if norm == 0.0 { 1.0 } else { norm };
-                for (out, x) in out.iter_mut().zip(row) {
-                    *out = x / norm;
+                    Normalizer::Max => {
+                        let norm = row.iter().copied().fold(f32::MIN, f32::max);
+                        divide(row, if norm == 0.0 { 1.0 } else { norm }, out);
+                    }
+                    Normalizer::L1 => {
+                        let norm: f32 = row.iter().map(|x| x.abs()).sum();
+                        divide(row, if norm == 0.0 { 1.0 } else { norm }, out);
+                    }
+                    // As in onnxruntime the root comes last, which tells where squares are infinite.
+                    Normalizer::L2 => {
+                        let sum: f32 = row.iter().map(|x| x * x).sum();
+                        for (out, x) in out.iter_mut().zip(row) {
+                            *out = if sum == 0.0 {
+                                *x
+                            } else {
+                                (x * x / sum).sqrt().copysign(*x)
+                            };
+                        }
+                    }
                 }
             }
         });
+        Ok(())
+    }
+}
+
+fn divide(row: &[f32], norm: f32, out: &mut [f32]) {
+    for (out, x) in out.iter_mut().zip(row) {
+        *out = x / norm;
     }
 }

@@ -101,7 +101,13 @@ impl Rows for Regressor {
         Ok(vec![1])
     }
 
-    fn run(&self, rows: Numbers<'_>, width: usize, output: &mut [f32], _: &mut [i64]) {
+    fn run(
+        &self,
+        rows: Numbers<'_>,
+        width: usize,
+        output: &mut [f32],
+        _: &mut [i64],
+    ) -> TractResult<()> {
         single(rows, |rows| {
             for (out, row) in output.iter_mut().zip(rows.chunks_exact(width)) {
                 let vectors = self.vectors.chunks_exact(width);
@@ -115,5 +121,6 @@ impl Rows for Regressor {
                 };
             }
         });
+        Ok(())
     }
 }

@@ -52,24 +52,28 @@ impl Ensemble {
         match rows {
             Numbers::Single(rows) => self.forest.run(rows, width, sums),
             Numbers::Double(rows) => self.forest.run(rows, width, sums),
+            Numbers::Whole(rows) => {
+                let rows: Vec<f64> = rows.iter().map(|x| *x as f64).collect();
+                self.forest.run(&rows, width, sums);
+            }
         }
     }
 }
 
 /// The trees' parts; `leaves` is what the operator calls its leaves.
-pub(super) fn parts<'a>(found: &Attributes<'a>, leaves: &str) -> Parts<'a> {
-    Parts {
+pub(super) fn parts<'a>(found: &Attributes<'a>, leaves: &str) -> TractResult<Parts<'a>> {
+    Ok(Parts {
         tree_ids: found.wholes("nodes_treeids"),
         node_ids: found.wholes("nodes_nodeids"),
         feature_ids: found.wholes("nodes_featureids"),
-        values: found.doubles("nodes_values"),
+        values: found.doubles("nodes_values")?,
         modes: found.texts("nodes_modes"),
         true_ids: found.wholes("nodes_truenodeids"),
         false_ids: found.wholes("nodes_falsenodeids"),
         missing_track_true: found.wholes("nodes_missing_value_tracks_true"),
-        leaf_tree_ids: found.wholes(&format!("{leaves}_treeids")),
-        leaf_node_ids: found.wholes(&format!("{leaves}_nodeids")),
-        leaf_ids: found.wholes(&format!("{leaves}_ids")),
-        leaf_weights: found.doubles(&format!("{leaves}_weights")),
-    }
+        leaf_tree_ids: found.wholes(&format!("{leaves}_treeids")).to_vec(),
+        leaf_node_ids: found.wholes(&format!("{leaves}_nodeids")).to_vec(),
+        leaf_ids: found.wholes(&format!("{leaves}_ids")).to_vec(),
+        leaf_weights: found.doubles(&format!("{leaves}_weights"))?,
+    })
 }

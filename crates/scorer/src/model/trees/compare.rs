@@ -34,7 +34,7 @@ impl Split {
 }
 
 /// A column derived from the row's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Column {
     /// The row's number.
     Plain(usize),
@@ -44,6 +44,12 @@ enum Column {
     Equal {
         column: usize,
         number: u64,
+        missing: bool,
+    },
+    /// 0 where the row's number is one of these (their bits, ascending, zero being positive), else 1.
+    Member {
+        column: usize,
+        numbers: Vec<u64>,
         missing: bool,
     },
 }
@@ -63,10 +69,10 @@ impl Columns {
 
     /// Appends the derived columns of `row` to `out`.
     pub(super) fn derive<T: Copy + Into<f64>>(&self, row: &[T], out: &mut Vec<f64>) {
-        out.extend(self.derived.iter().map(|column| match *column {
-            Column::Plain(at) => row[at].into(),
+        out.extend(self.derived.iter().map(|column| match column {
+            Column::Plain(at) => row[*at].into(),
             Column::MissingLeast(at) => {
-                let number: f64 = row[at].into();
+                let number: f64 = row[*at].into();
                 if number.is_nan() {
                     f64::NEG_INFINITY
                 } else {
@@ -78,9 +84,22 @@ impl Columns {
                 number,
                 missing,
             } => {
-                let found: f64 = row[column].into();
-                let equal = found == f64::from_bits(number) || (missing && found.is_nan());
+                let found: f64 = row[*column].into();
+                let equal = found == f64::from_bits(*number) || (*missing && found.is_nan());
                 f64::from(u8::from(!equal))
+            }
+            Column::Member {
+                column,
+                numbers,
+                missing,
+            } => {
+                let found: f64 = row[*column].into();
+                let member = if found.is_nan() {
+                    *missing
+                } else {
+                    numbers.binary_search(&bits(found)).is_ok()
+                };
+                f64::from(u8::from(!member))
             }
         }));
     }
@@ -93,9 +112,10 @@ impl Columns {
     }
 
     fn place(&mut self, column: Column) -> usize {
-        *self.places.entry(column).or_insert_with(|| {
-            self.derived.push(column);
-            self.derived.len() - 1
+        let derived = &mut self.derived;
+        *self.places.entry(column).or_insert_with_key(|column| {
+            derived.push(column.clone());
+            derived.len() - 1
         })
     }
 
@@ -103,6 +123,26 @@ impl Columns {
     pub(super) fn simplify(&mut self, node: &Node) -> Split {
         let (column, mode, threshold, missing_holds, to) = match node {
             Node::Leaf(values) => return Split::Leaf(values.clone()),
+            Node::Member {
+                column,
+                set,
+                missing_holds,
+                to,
+            } => {
+                let mut numbers: Vec<u64> = set.iter().map(|number| bits(*number)).collect();
+                numbers.sort_unstable();
+                numbers.dedup();
+                let member = Column::Member {
+                    column: *column,
+                    numbers,
+                    missing: *missing_holds,
+                };
+                return Split::Branch {
+                    column: self.place(member),
+                    threshold: 0.0,
+                    to: Box::new([self.simplify(&to[0]), self.simplify(&to[1])]),
+                };
+            }
             Node::Branch {
                 column,
                 mode,
@@ -161,4 +201,9 @@ impl Columns {
             to: Box::new(to),
         }
     }
+}
+
+/// A number's bits, those of both zeros being the same.
+fn bits(number: f64) -> u64 {
+    (number + 0.0).to_bits()
 }

@@ -38,6 +38,17 @@ pub(in super::super) enum Node {
         /// Where to go when it holds, and where when not.
         to: Box<[Node; 2]>,
     },
+    /// A question whether a number is one of several, and where it leads.
+    Member {
+        /// The column asked for.
+        column: usize,
+        /// The numbers.
+        set: Vec<f64>,
+        /// Whether a missing number counts as one of them.
+        missing_holds: bool,
+        /// Where to go when it is, and where when not.
+        to: Box<[Node; 2]>,
+    },
 }
 
 impl Node {
@@ -45,7 +56,7 @@ impl Node {
     pub(super) fn columns(&self) -> usize {
         match self {
             Node::Leaf(_) => 0,
-            Node::Branch { column, to, .. } => {
+            Node::Branch { column, to, .. } | Node::Member { column, to, .. } => {
                 (column + 1).max(to[0].columns()).max(to[1].columns())
             }
         }
@@ -64,15 +75,15 @@ pub(in super::super) struct Parts<'a> {
     pub(in super::super) false_ids: &'a [i64],
     /// Empty: missing numbers never hold.
     pub(in super::super) missing_track_true: &'a [i64],
-    pub(in super::super) leaf_tree_ids: &'a [i64],
-    pub(in super::super) leaf_node_ids: &'a [i64],
+    pub(in super::super) leaf_tree_ids: Vec<i64>,
+    pub(in super::super) leaf_node_ids: Vec<i64>,
     /// Which of the outputs a leaf's weight is for.
-    pub(in super::super) leaf_ids: &'a [i64],
+    pub(in super::super) leaf_ids: Vec<i64>,
     pub(in super::super) leaf_weights: Vec<f64>,
 }
 
 /// Trees deeper than this are refused rather than risk the stack.
-const DEPTH: usize = 2_000;
+pub(super) const DEPTH: usize = 2_000;
 
 /// Grows the trees, in the order of their first nodes. Their leaves have `outputs` values.
 pub(in super::super) fn grow(from: &Parts<'_>, outputs: usize) -> anyhow::Result<Vec<Node>> {
@@ -96,6 +107,7 @@ pub(in super::super) fn grow(from: &Parts<'_>, outputs: usize) -> anyhow::Result
         from,
         at: HashMap::new(),
         weights: HashMap::new(),
+        left: 8 * count + SHARED,
         outputs,
     };
     let mut trees: Vec<(i64, usize)> = Vec::new();
@@ -124,7 +136,7 @@ pub(in super::super) fn grow(from: &Parts<'_>, outputs: usize) -> anyhow::Result
     for (index, key) in from
         .leaf_tree_ids
         .iter()
-        .zip(from.leaf_node_ids)
+        .zip(&from.leaf_node_ids)
         .enumerate()
     {
         grower
@@ -139,20 +151,32 @@ pub(in super::super) fn grow(from: &Parts<'_>, outputs: usize) -> anyhow::Result
         .collect()
 }
 
+/// Nodes beyond eight times the file's: LightGBM's categories share nodes between branches.
+const SHARED: usize = 100_000;
+
 struct Grower<'a> {
     from: &'a Parts<'a>,
     /// Where a (tree, node) stands.
     at: HashMap<(i64, i64), usize>,
     /// Where the weights of a (tree, node) stand.
     weights: HashMap<(i64, i64), Vec<usize>>,
+    /// Nodes that may still be grown: where branches meet again, what is below is grown once for each.
+    left: usize,
     outputs: usize,
 }
 
 impl Grower<'_> {
-    fn node(&self, index: usize, depth: usize) -> anyhow::Result<Node> {
+    fn node(&mut self, index: usize, depth: usize) -> anyhow::Result<Node> {
         let from = self.from;
         let key = (from.tree_ids[index], from.node_ids[index]);
-        ensure!(depth < DEPTH, "tree {} is too deep, or has a cycle", key.0);
+        ensure!(depth < DEPTH, "tree {} is deeper than {DEPTH}", key.0);
+        let left = self.left.checked_sub(1);
+        self.left = left.with_context(|| {
+            format!(
+                "tree {} grows without bounds: its branches meet again and again",
+                key.0
+            )
+        })?;
         let mode = match from.modes[index] {
             "LEAF" => return self.leaf(key),
             "BRANCH_LEQ" => Mode::Leq,
@@ -163,7 +187,7 @@ impl Grower<'_> {
             "BRANCH_NEQ" => Mode::Neq,
             other => bail!("nodes of mode {other:?} are not known here"),
         };
-        let child = |id: i64| {
+        let mut child = |id: i64| {
             let to = self.at.get(&(key.0, id)).with_context(|| {
                 format!(
                     "node {} of tree {} leads to {id}, which is not there",

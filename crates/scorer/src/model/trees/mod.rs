@@ -7,6 +7,7 @@
 mod bits;
 mod compare;
 mod grow;
+mod grow_five;
 mod ranks;
 mod walk;
 
@@ -14,9 +15,12 @@ mod walk;
 mod tests;
 
 pub(super) use grow::{Node, Parts, grow};
+pub(super) use grow_five::{PartsFive, grow_five};
 
 #[cfg(test)]
 use grow::Mode;
+
+use std::ops::Range;
 
 use bits::{BitTree, ROWS};
 use compare::{Columns, Split};
@@ -44,13 +48,13 @@ const MANY: usize = 32;
 #[derive(Debug)]
 pub(super) struct Forest {
     derived: Columns,
-    /// All trees, the large ones first.
+    /// All trees, the large ones last.
     walk: Walk,
     /// How many trees there are.
     trees: usize,
-    /// How many of them are large.
-    large: usize,
-    /// The others once more.
+    /// How many of them are small.
+    small: usize,
+    /// The small ones once more.
     bits: Bits,
     /// Columns that a row must have at least.
     pub(super) columns: usize,
@@ -87,12 +91,12 @@ impl Forest {
             Bits::Wide(trees.collect(), ranks)
         };
         let mut walk = Walk::default();
-        let all = large.iter().chain(&small);
+        let all = small.iter().chain(&large);
         all.for_each(|tree| walk.add(tree, outputs));
         Forest {
             columns: roots.iter().map(Node::columns).fold(1, usize::max),
             trees: roots.len(),
-            large: large.len(),
+            small: small.len(),
             derived,
             walk,
             bits,
@@ -119,33 +123,35 @@ impl Forest {
         }
     }
 
+    /// Adds the trees' values in the order of the trees, however many rows there are: sums of floats depend on
+    /// it, and a row's must not depend on the rows beside it.
     fn chunk(&self, rows: &[f64], sums: &mut [f32]) {
         let count = sums.len() / self.outputs;
         if count < FEW {
-            return self.walk_rows(self.trees, rows, sums);
+            return self.walk_rows(0..self.trees, rows, sums);
         }
         match &self.bits {
             Bits::Narrow(trees, ranks) => self.strike(trees, ranks, rows, sums),
             Bits::Wide(trees, ranks) => self.strike(trees, ranks, rows, sums),
         }
         if count < MANY {
-            return self.walk_rows(self.large, rows, sums);
+            return self.walk_rows(self.small..self.trees, rows, sums);
         }
         let (width, outputs) = (self.derived.count(), self.outputs);
-        for tree in 0..self.large {
+        for tree in self.small..self.trees {
             self.walk.rows(tree, rows, width, outputs, |row, values| {
                 self.add(values, &mut sums[row * outputs..][..outputs]);
             });
         }
     }
 
-    /// Walks each row by itself down the first `trees`.
-    fn walk_rows(&self, trees: usize, rows: &[f64], sums: &mut [f32]) {
+    /// Walks each row by itself down these trees.
+    fn walk_rows(&self, trees: Range<usize>, rows: &[f64], sums: &mut [f32]) {
         let width = self.derived.count();
         for (at, sums) in sums.chunks_exact_mut(self.outputs).enumerate() {
             let row = &rows[at * width..][..width];
             let add = |values: &[f32]| self.add(values, sums);
-            self.walk.row(trees, row, self.outputs, add);
+            self.walk.row(trees.clone(), row, self.outputs, add);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Aggregate, Forest, Mode, Node};
+use super::{Aggregate, Forest, Mode, Node, Parts, grow};
 
 fn naive(node: &Node, row: &[f64]) -> Vec<f32> {
     match node {
@@ -26,6 +26,20 @@ fn naive(node: &Node, row: &[f64]) -> Vec<f32> {
                     Mode::Eq => x == *threshold,
                     Mode::Neq => x != *threshold,
                 }
+            };
+            naive(&to[usize::from(!holds)], row)
+        }
+        Node::Member {
+            column,
+            set,
+            missing_holds,
+            to,
+        } => {
+            let x = row[*column];
+            let holds = if x.is_nan() {
+                *missing_holds
+            } else {
+                set.contains(&x)
             };
             naive(&to[usize::from(!holds)], row)
         }
@@ -170,5 +184,45 @@ fn as_many_thresholds_as_ranks_and_more() {
         let numbers = ends.map(f64::from).into_iter().chain([f64::NAN]);
         let rows: Vec<Vec<f64>> = numbers.map(|x| vec![0.0, x, 0.0]).collect();
         agrees(&roots, 1, Aggregate::Sum, &rows);
+    }
+}
+
+#[test]
+fn branches_that_meet_again_and_again_are_refused() {
+    // Both sides of each of 60 nodes lead to the next: 2^60 leaves.
+    let ids: Vec<i64> = (0..61).collect();
+    let next: Vec<i64> = (1..62).collect();
+    let zeros = [0; 61];
+    let modes = (0..61).map(|at| if at == 60 { "LEAF" } else { "BRANCH_LEQ" });
+    let parts = Parts {
+        tree_ids: &zeros,
+        node_ids: &ids,
+        feature_ids: &zeros,
+        values: vec![0.0; 61],
+        modes: modes.collect(),
+        true_ids: &next,
+        false_ids: &next,
+        ..Parts::default()
+    };
+    let error = grow(&parts, 1).unwrap_err().to_string();
+    assert!(error.contains("branches meet again"), "{error}");
+}
+
+#[test]
+fn sums_have_one_order_however_many_rows_there_are() {
+    // Small and large trees by turns, whose values lose different digits in different orders.
+    let leaf = |at: usize| Node::Leaf(vec![[1e8, 1.0, -1e8, 0.3][at % 4]]);
+    let roots: Vec<Node> = (0..40)
+        .map(|at| if at % 2 == 0 { leaf(at / 2) } else { chain(70) })
+        .collect();
+    let forest = Forest::new(&roots, 1, Aggregate::Sum);
+    let sums = |rows: usize| {
+        let mut sums = vec![0.0; rows];
+        forest.run(&vec![1.5; rows * COLUMNS], COLUMNS, &mut sums);
+        sums
+    };
+    let alone = sums(1)[0];
+    for rows in [2, 4, 5, 31, 32, 33, 256, 300] {
+        assert_eq!(sums(rows), vec![alone; rows], "{rows} rows");
     }
 }

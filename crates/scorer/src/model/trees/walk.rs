@@ -1,6 +1,8 @@
 //! Trees walked from the root, several ways at once so that their loads overlap: one row down many
 //! trees where rows are few, and many rows down one tree otherwise.
 
+use std::ops::Range;
+
 use super::compare::Split;
 
 /// Ways walked at once.
@@ -75,15 +77,15 @@ impl Walk {
         first
     }
 
-    /// Calls `take` with the values of the leaf that `row` ends in, for each of the first `trees`.
+    /// Calls `take` with the values of the leaf that `row` ends in, for each of `trees`.
     pub(super) fn row(
         &self,
-        trees: usize,
+        trees: Range<usize>,
         row: &[f64],
         outputs: usize,
         mut take: impl FnMut(&[f32]),
     ) {
-        let (groups, rest) = self.roots[..trees].as_chunks::<WAYS>();
+        let (groups, rest) = self.roots[trees].as_chunks::<WAYS>();
         for roots in groups {
             let mut at = *roots;
             self.descend(&mut at, |_, column| row[column]);
