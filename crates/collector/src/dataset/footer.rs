@@ -1,5 +1,6 @@
 //! What a data file's footer says of it: the records it stands for, and how they were written.
 
+use crate::dataset::names;
 use anyhow::{Context, ensure};
 use parquet::file::metadata::KeyValue;
 use std::fmt;
@@ -79,6 +80,14 @@ impl Footer {
             next: self.next,
             last: self.last,
         }
+    }
+
+    /// Where the rejects of this file are: usually at the first path, at the second where the first was taken.
+    pub(crate) fn reject_paths(&self) -> Option<[String; 2]> {
+        let digest = self.rejects.as_ref()?;
+        let usual = names::rejected(&self.topic, self.partition, self.first, self.next);
+        let beside = names::rejected_beside(&usual, digest);
+        Some([usual, beside])
     }
 
     /// The footer among a file's key-values.

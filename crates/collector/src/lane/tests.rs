@@ -192,6 +192,54 @@ async fn two_that_race_leave_one_chain() {
     }
 }
 
+/// A process that judges otherwise, as by another --max-claim-mb, was killed before its data file, or is about to publish.
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_that_are_there_already_are_not_believed() {
+    for overtakes in [false, true] {
+        let rig = Rig::new().await;
+        send(&rig.sink, vec![batch(0, 20)]);
+        let frozen = rig.sink.freezer.get().unwrap();
+        // Of the same range, with another record rejected and ours taken.
+        let mut other = Batch::at(20);
+        for offset in 20..40 {
+            let value = if offset == 21 { "[]" } else { "{\"n\":7}" };
+            let none = std::iter::empty();
+            assert!(other.push(offset, None, None, Some(value.as_bytes()), none));
+        }
+        let theirs = encode(&"t".into(), 0, other, &frozen, Codec::Zstd, None).unwrap();
+        let rejects = theirs.rejects.unwrap();
+        let store = &rig.sink.store;
+        store.create(&rejects.path, rejects.bytes).await.unwrap();
+        if overtakes {
+            store
+                .create(&theirs.data.path, theirs.data.bytes)
+                .await
+                .unwrap();
+        }
+        let whats = send(&rig.sink, vec![batch(20, 40)]);
+        match overtakes {
+            true => assert!(
+                matches!(whats[..], [What::Superseded { next: 40 }]),
+                "{whats:?}"
+            ),
+            false => assert_eq!(published(&whats), [(20, 40)]),
+        }
+        assert_eq!(rig.faults().await, Vec::<String>::new());
+        let left = store.list(Some(names::REJECTED)).await.unwrap();
+        assert_eq!(left.len(), 2, "{left:?}");
+        // Again, as by a peer that judges alike: the same file. The next start deletes rejects that nobody counts.
+        if !overtakes {
+            let again = send(&rig.sink, vec![batch(20, 40)]);
+            assert!(matches!(
+                again[..],
+                [What::Superseded { next: 40 } | What::Published(_)]
+            ));
+            assert_eq!(rig.position().await, Some(40));
+            assert_eq!(rig.faults().await, Vec::<String>::new());
+        }
+    }
+}
+
 /// What is on disk when a process is killed after each step of publishing [20, 40).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_step_is_repaired_by_the_next_start() {

@@ -230,11 +230,7 @@ fn the_metrics_of_all_three_have_their_true_values() -> Result<()> {
         ("tidemill_files_total", "", files.len() as f64),
         ("tidemill_file_bytes_total", "", bytes as f64),
         ("tidemill_rows_total", "", 3.0),
-        (
-            "tidemill_rejected_total",
-            "reason=\"claim_missing\"",
-            1.0,
-        ),
+        ("tidemill_rejected_total", "reason=\"claim_missing\"", 1.0),
         ("tidemill_rejected_total", "", 2.0),
         ("tidemill_misfits_total", "", 0.0),
         ("tidemill_store_failures_total", "", 0.0),
