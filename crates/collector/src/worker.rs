@@ -160,7 +160,11 @@ impl Worker {
         if due.is_empty() {
             return Ok(());
         }
-        match self.start(&due) {
+        let part = self.part.clone();
+        let busy = part.busy();
+        let started = self.start(&due);
+        drop(busy);
+        match started {
             Ok(()) => {
                 self.part.succeeded();
                 self.part.ready();
@@ -278,7 +282,11 @@ impl Worker {
 
     /// The position of some partition is outside of its log: retention was faster than we, or the log is another.
     fn return_to_range(&mut self) -> anyhow::Result<()> {
-        match self.seek_stopped() {
+        let part = self.part.clone();
+        let busy = part.busy();
+        let sought = self.seek_stopped();
+        drop(busy);
+        match sought {
             Err(error) if kind(&error) == Kind::Retry => {
                 // The consumer says so again until each partition is sought.
                 tracing::debug!("{error:#}");
