@@ -4,6 +4,7 @@ use crate::json;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use tidemill_core::claim::{self, Content};
+use tidemill_core::kafka::fingerprint;
 use tidemill_core::record::Reject;
 
 /// A file ends with the record that brings what is kept of its records to this many bytes: 64 MiB of keys, values and,
@@ -180,6 +181,12 @@ impl Batch {
     /// Memory that it takes, in bytes, with the objects that it claims.
     pub(crate) fn footprint(&self) -> usize {
         self.held + self.entries.capacity() * RECORD
+    }
+
+    /// The fingerprint of the last record.
+    pub(crate) fn last(&self) -> Option<u64> {
+        let last = self.raw(self.entries.last()?);
+        Some(fingerprint(last.timestamp, last.key, last.value))
     }
 
     /// The records, in their order.

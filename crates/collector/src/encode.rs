@@ -5,12 +5,15 @@ mod table;
 use crate::buffer::{Batch, Raw};
 use crate::columns::Coordinates;
 use crate::dataset::footer::Footer;
+use crate::dataset::topic::Topic;
 use crate::dataset::{names, rejects, seal};
 use crate::features::History;
 use crate::frozen::Frozen;
 use bytes::Bytes;
 use parquet::basic::{Compression, ZstdLevel};
+use std::collections::BTreeMap;
 use table::Table;
+use tidemill_core::record::Reason;
 
 /// How the columns of a file are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub(crate) struct Encoded {
     pub(crate) rejects: Option<File>,
     /// The rows.
     pub(crate) data: File,
+    /// How many those are, by reason.
+    pub(crate) reasons: BTreeMap<Reason, u64>,
     /// Fields that fitted no column.
     pub(crate) misfits: usize,
 }
@@ -52,7 +57,7 @@ pub(crate) struct File {
 
 /// Encodes the records of one partition.
 pub(crate) fn encode(
-    topic: &str,
+    topic: &Topic,
     partition: i32,
     batch: Batch,
     frozen: &Frozen,
@@ -62,24 +67,24 @@ pub(crate) fn encode(
     let open = || Table::open(frozen, partition, codec, history);
     let mut table = open()?;
     let mut rejected = Vec::new();
-    let mut rejects = 0;
+    let mut reasons = BTreeMap::new();
     for record in batch.records() {
         let content = record.content();
         let pushed = content.and_then(|value| table.push(coordinates(&record), value));
         if let Err(reject) = pushed {
-            rejects += 1;
-            metrics::counter!("tidemill_rejected_total", "reason" => reject.reason.code())
-                .increment(1);
+            *reasons.entry(reject.reason).or_default() += 1;
             rejects::write(&mut rejected, &record, &reject)?;
         }
         table.write_if_full()?;
     }
     let digest = (!rejected.is_empty()).then(|| seal::hex(&rejected));
-    let footer = |first, next, rows, rejected, rejects, gap| Footer {
-        topic: topic.to_owned(),
+    let footer = |first, next, last, rows, rejected, rejects, gap| Footer {
+        topic: topic.name.to_string(),
+        topic_id: topic.id,
         partition,
         first,
         next,
+        last,
         rows,
         rejected,
         rejects,
@@ -89,24 +94,25 @@ pub(crate) fn encode(
     };
     let data = |footer: &Footer, table: Table<'_>| -> anyhow::Result<File> {
         Ok(File {
-            path: names::data(topic, partition, footer.first),
+            path: names::data(&topic.name, partition, footer.first),
             bytes: table.finish(footer)?,
         })
     };
     let gap = match batch.gap {
         Some((from, to)) => {
-            let file = data(&footer(from, to, 0, 0, None, true), open()?)?;
+            let file = data(&footer(from, to, None, 0, 0, None, true), open()?)?;
             Some((file, (to - from) as u64))
         }
         None => None,
     };
     let misfits = table.misfits();
-    let (first, next) = (batch.first, batch.next);
+    let (first, next, last) = (batch.first, batch.next, batch.last());
     // Its records take as much as the file will.
     drop(batch);
-    let footer = footer(first, next, table.rows(), rejects, digest, false);
+    let rejects = reasons.values().sum();
+    let footer = footer(first, next, last, table.rows(), rejects, digest, false);
     let rejects = (!rejected.is_empty()).then(|| File {
-        path: names::rejected(topic, partition, first, next),
+        path: names::rejected(&topic.name, partition, first, next),
         bytes: rejected.into(),
     });
     Ok(Encoded {
@@ -114,6 +120,7 @@ pub(crate) fn encode(
         footer,
         gap,
         rejects,
+        reasons,
         misfits,
     })
 }

@@ -1,5 +1,6 @@
 //! What a worker collects, and when it is done: the one thing in which live and bounded runs differ.
 
+use crate::dataset::footer::Footer;
 use crate::ends::Ends;
 use crate::progress::Progress;
 use std::sync::Arc;
@@ -77,6 +78,13 @@ impl Goal {
         match self {
             Self::Live { .. } => false,
             Self::Bounded { ends, .. } => ends.all_reached(),
+        }
+    }
+
+    /// A file is in the data set.
+    pub(crate) fn published(&self, file: &Footer) {
+        if let Self::Bounded { progress, .. } = self {
+            progress.published(file.rows + file.rejected);
         }
     }
 

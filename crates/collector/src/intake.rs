@@ -6,10 +6,11 @@ use crate::buffer::Batch;
 use crate::dataset::footer::Footer;
 use crate::lane::{Lane, Outcome, Sink, What};
 use crate::memory::{Buffer, Flow, Throttle};
+use crate::start::{Start, another_log};
 use partition::Partition;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use tidemill_core::kafka::Record;
+use tidemill_core::kafka::{Record, StoredPosition, fingerprint};
 
 /// How long polling may rest for files on their way; heartbeats go on meanwhile, and no file becomes too old.
 const ROOM: Duration = Duration::from_millis(500);
@@ -63,15 +64,15 @@ impl Intake {
         }
     }
 
-    /// Begins a partition, at `position` after what retention has deleted.
-    pub(crate) fn open(&mut self, partition: i32, position: i64, gap: Option<(i64, i64)>) {
+    /// Begins a partition.
+    pub(crate) fn open(&mut self, partition: i32, start: Start) {
         self.lanes += 1;
         let lane = Lane::open(&self.sink, partition, self.lanes, self.outcomes.0.clone());
         let place = partition as usize;
         if self.partitions.len() <= place {
             self.partitions.resize_with(place + 1, || None);
         }
-        self.partitions[place] = Some(Partition::new(lane, position, gap));
+        self.partitions[place] = Some(Partition::new(lane, start));
     }
 
     /// Ends a partition and drops what is buffered of it; what is on its way may still arrive unless `abort`.
@@ -101,14 +102,14 @@ impl Intake {
         self.partitions.get_mut(partition as usize)?.as_mut()
     }
 
-    /// Takes a record; the file that it ends is sent on its way.
+    /// Takes a record, unless it was taken before; the file that it ends is sent on its way. True where it was taken.
     ///
-    /// Errors: as [`Intake::events`].
-    pub(crate) fn take(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
+    /// Errors: as [`Intake::events`], or the record shows that the log is another one.
+    pub(crate) fn take(&mut self, record: &Record<'_>) -> anyhow::Result<bool> {
         let (rows, headers) = (self.rows, self.sink.headers);
         let headers = headers.then(|| record.headers()).into_iter().flatten();
         let Some(held) = self.get(record.partition()) else {
-            return Ok(());
+            return Ok(false);
         };
         let (key, value) = (record.key(), record.value());
         let before = held.batch.footprint();
@@ -116,7 +117,12 @@ impl Intake {
             .batch
             .push(record.offset(), record.timestamp(), key, value, headers);
         if !taken {
-            return Ok(());
+            let found = || fingerprint(record.timestamp(), key, value);
+            let (partition, offset) = (record.partition(), record.offset());
+            let compared = held.compare(offset, found);
+            let topic = &self.sink.topic.name;
+            compared.map_err(|fit| another_log(topic, partition, offset + 1, fit))?;
+            return Ok(false);
         }
         held.since.get_or_insert_with(Instant::now);
         let grown = held.batch.footprint() - before;
@@ -125,10 +131,10 @@ impl Intake {
             held.send();
         }
         self.grown += grown;
-        match full {
-            true => self.make_room(),
-            false => Ok(()),
+        if full {
+            self.make_room()?;
         }
+        Ok(true)
     }
 
     /// Reading is faster than encoding: waits, not for long, while files on their way take a quarter of the memory.
@@ -172,14 +178,21 @@ impl Intake {
         aged.into_iter().for_each(|partition| self.cut(partition));
     }
 
-    /// Goes on at `position` where the log begins now; what lies between is recorded as a gap.
-    pub(crate) fn skip(&mut self, partition: i32, position: i64) {
+    /// Goes on after the consumer has stopped; what lies before the log's oldest record is recorded as a gap.
+    pub(crate) fn go_on(&mut self, partition: i32, start: Start) {
         if let Some(held) = self.get(partition) {
-            held.send();
-            let from = held.batch.gap.map_or(held.batch.next, |(from, _)| from);
-            held.batch = Batch::at(position);
-            held.batch.gap = Some((from, position));
+            held.go_on(start);
         }
+    }
+
+    /// The position after the last record taken of a partition, with what tells its log from others.
+    pub(crate) fn stored_position(&self, partition: i32) -> Option<StoredPosition<u64>> {
+        let held = self.partitions.get(partition as usize)?.as_ref()?;
+        Some(StoredPosition {
+            topic: self.sink.topic.id,
+            next: held.batch.next,
+            last: held.last(),
+        })
     }
 
     /// The position after the last record taken of a partition.

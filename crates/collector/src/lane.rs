@@ -8,6 +8,7 @@ mod publish;
 use crate::buffer::Batch;
 use crate::dataset::footer::Footer;
 use crate::dataset::store::Store;
+use crate::dataset::topic::Topic;
 use crate::encode::{Codec, Encoded, encode};
 use crate::features::History;
 use crate::frozen::{Freezer, Frozen};
@@ -20,7 +21,6 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 use tidemill_core::claim::Resolver;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::TopicId;
 use tidemill_core::metric::stage;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -30,9 +30,7 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub(crate) struct Sink {
     /// The topic.
-    pub(crate) topic: Arc<str>,
-    /// The topic's id as the run began; `None` where the brokers have none.
-    pub(crate) topic_id: Option<TopicId>,
+    pub(crate) topic: Topic,
     /// The data set.
     pub(crate) store: Store,
     /// Headers are kept.

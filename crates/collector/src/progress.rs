@@ -4,6 +4,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, Prog
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Between two log lines.
@@ -13,6 +14,8 @@ const LINES: Duration = Duration::from_secs(5);
 pub(crate) struct Progress {
     bar: ProgressBar,
     total: u64,
+    /// Records in the files that were published.
+    records: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -34,7 +37,7 @@ impl Progress {
         };
         let bar = ProgressBar::with_draw_target(Some(total), target);
         let style = ProgressStyle::with_template(
-            "{bar:40} {percent:>3} %  {human_pos} of {human_len} records  {per_sec}  {eta} left",
+            "{bar:40} {percent:>3} %  {human_pos} of {human_len} offsets  {per_sec}  {eta} left",
         );
         if let Ok(style) = style {
             bar.set_style(style);
@@ -43,12 +46,18 @@ impl Progress {
         Self {
             bar,
             total,
+            records: AtomicU64::new(0),
             state: Mutex::new(State {
                 read: BTreeMap::new(),
                 begun: now,
                 line: (!terminal).then_some(now),
             }),
         }
+    }
+
+    /// A file with so many records, rows and rejects, is in the data set.
+    pub(crate) fn published(&self, records: u64) {
+        self.records.fetch_add(records, Relaxed);
     }
 
     /// One worker has read so many offsets in all.
@@ -78,8 +87,9 @@ impl Progress {
         self.bar.finish();
         if let Ok(state) = self.state.lock() {
             let seconds = state.begun.elapsed().as_secs_f64().max(0.001);
-            let per_second = (self.total as f64 / seconds).round();
-            tracing::info!(records = %HumanCount(self.total), seconds, per_second, "collected");
+            let records = self.records.load(Relaxed);
+            let per_second = (records as f64 / seconds).round();
+            tracing::info!(records = %HumanCount(records), seconds, per_second, "collected");
         }
     }
 }

@@ -10,6 +10,15 @@ pub(crate) struct Start {
     pub(crate) position: i64,
     /// What retention has deleted before it, [from, to).
     pub(crate) gap: Option<(i64, i64)>,
+    /// The fingerprint of the record before it, where the log still has that: it is read too, to be compared.
+    pub(crate) last: Option<u64>,
+}
+
+impl Start {
+    /// The offset at which the consumer begins.
+    pub(crate) fn read_from(&self) -> i64 {
+        self.position - i64::from(self.last.is_some())
+    }
 }
 
 /// Decides where a partition goes on: at its position, or at the log's oldest record where retention has passed that.
@@ -22,10 +31,12 @@ pub(crate) fn start(position: StoredPosition<u64>, log: Log<u64>) -> Result<Star
         LogFit::Same => Ok(Start {
             position: next,
             gap: None,
+            last: position.last.filter(|_| next > log.oldest),
         }),
         LogFit::Behind(_) => Ok(Start {
             position: log.oldest,
             gap: Some((next, log.oldest)),
+            last: None,
         }),
         other => Err(other),
     }
@@ -51,13 +62,20 @@ mod tests {
     fn a_partition_goes_on_in_its_own_log_alone() {
         let ids = ["AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg"];
         let [own, other] = ids.map(|id| id.parse().ok());
-        let at = |position, gap| Ok(Start { position, gap });
+        let at = |position, gap, last| {
+            Ok(Start {
+                position,
+                gap,
+                last,
+            })
+        };
         for (next, topic, (oldest, end), expected) in [
-            (10, own, (0, 20), at(10, None)),
-            (10, own, (0, 10), at(10, None)),
-            (10, None, (0, 20), at(10, None)),
-            (10, own, (15, 20), at(15, Some((10, 15)))),
-            (10, own, (15, 15), at(15, Some((10, 15)))),
+            (10, own, (0, 20), at(10, None, Some(7))),
+            (10, own, (0, 10), at(10, None, Some(7))),
+            (10, None, (0, 20), at(10, None, Some(7))),
+            (10, own, (10, 20), at(10, None, None)),
+            (10, own, (15, 20), at(15, Some((10, 15)), None)),
+            (10, own, (15, 15), at(15, Some((10, 15)), None)),
             (10, own, (0, 9), Err(LogFit::Ahead)),
             // 100 records collected, 120 in the topic that was made anew.
             (100, other, (0, 120), Err(LogFit::OtherTopic)),
@@ -66,7 +84,7 @@ mod tests {
             let stored = StoredPosition {
                 topic: own,
                 next,
-                last: None,
+                last: Some(7),
             };
             let log = Log {
                 topic,
@@ -75,6 +93,15 @@ mod tests {
                 last: None,
             };
             assert_eq!(start(stored, log), expected, "{stored:?} {log:?}");
+        }
+        for (last, expected) in [(Some(7), 9), (None, 10)] {
+            let position = 10;
+            let start = Start {
+                position,
+                gap: None,
+                last,
+            };
+            assert_eq!(start.read_from(), expected);
         }
     }
 }

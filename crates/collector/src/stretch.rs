@@ -106,37 +106,36 @@ pub(crate) async fn left(
 fn unread(
     sink: &Sink,
     range: &Range,
-    position: Option<i64>,
+    position: Option<StoredPosition<u64>>,
     stretch: Stretch,
 ) -> anyhow::Result<i64> {
     let partition = range.partition;
     if let (Some(position), Some(_)) = (position, stretch.from)
-        && position < range.begin
+        && position.next < range.begin
         // Else retention has deleted what lies between, which is told as a gap.
         && range.begin > range.oldest
     {
         return Err(Failure::usage(format!(
-            "{} ends at {position} in partition {partition}, --from begins at {}: what lies between would be missing; \
-             give another --out",
-            sink.store, range.begin
+            "{} ends at {} in partition {partition}, --from begins at {}: what lies between would be missing; give \
+             another --out",
+            sink.store, position.next, range.begin
         )));
     }
-    let topic = sink.topic_id;
-    let next = position.unwrap_or(range.begin);
-    let position = StoredPosition {
-        topic,
-        next,
+    let position = position.unwrap_or(StoredPosition {
+        topic: None,
+        next: range.begin,
         last: None,
-    };
+    });
     let log = Log {
-        topic,
+        topic: sink.topic.id,
         oldest: range.oldest,
         // A data set may reach beyond --to; this run then has nothing to do there.
         end: range.log_end,
         last: None,
     };
     let found = start(position, log);
-    let found = found.map_err(|fit| another_log(&sink.topic, partition, next, fit))?;
+    let found =
+        found.map_err(|fit| another_log(&sink.topic.name, partition, position.next, fit))?;
     Ok(found.position)
 }
 
@@ -187,6 +186,11 @@ pub(crate) mod tests {
                 end: 400,
                 log_end: 500,
             };
+            let files = files.map(|next| StoredPosition {
+                topic: None,
+                next,
+                last: None,
+            });
             let found = unread(&sink, &range, files, Stretch { from, to: None });
             match (found, expected) {
                 (Ok(found), expected) => assert_eq!(Ok(found), expected, "{files:?} {begin}"),

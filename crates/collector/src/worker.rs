@@ -48,7 +48,9 @@ pub(crate) struct Worker {
     surroundings: Surroundings,
     pending: Pending,
     pauses: Pauses,
-    records: u64,
+    /// Records that were polled since the last look at the clock, and those of them that were taken.
+    polled: u64,
+    taken: u64,
 }
 
 impl Worker {
@@ -75,7 +77,8 @@ impl Worker {
             surroundings,
             pending,
             pauses: Pauses::none(),
-            records: 0,
+            polled: 0,
+            taken: 0,
         }
     }
 
@@ -87,12 +90,11 @@ impl Worker {
             match self.consumer.poll(POLL)? {
                 Polled::Record(record) => {
                     let (partition, offset) = (record.partition(), record.offset());
-                    if self.goal.holds(partition, offset) {
-                        self.intake.take(&record)?;
-                    }
+                    let taken = self.goal.holds(partition, offset) && self.intake.take(&record)?;
                     self.read_to(partition, Some(offset + 1))?;
-                    self.records += 1;
-                    if !self.records.is_multiple_of(LOOK) && !self.intake.has_grown() {
+                    self.taken += u64::from(taken);
+                    self.polled += 1;
+                    if !self.polled.is_multiple_of(LOOK) && !self.intake.has_grown() {
                         continue;
                     }
                 }
@@ -119,9 +121,9 @@ impl Worker {
 
     fn tick(&mut self) -> anyhow::Result<()> {
         self.surroundings.look()?;
-        let records = std::mem::take(&mut self.records);
-        if records > 0 {
-            metrics::counter!("tidemill_records_total").increment(records);
+        let taken = std::mem::take(&mut self.taken);
+        metrics::counter!("tidemill_records_total").increment(taken);
+        if std::mem::take(&mut self.polled) > 0 {
             self.pauses.records_arrive();
         }
         self.after_files()?;
@@ -158,7 +160,11 @@ impl Worker {
         if due.is_empty() {
             return Ok(());
         }
-        match self.start(&due) {
+        let part = self.part.clone();
+        let busy = part.busy();
+        let started = self.start(&due);
+        drop(busy);
+        match started {
             Ok(()) => {
                 self.part.succeeded();
                 self.part.ready();
@@ -181,13 +187,16 @@ impl Worker {
         let found = found.with_context(|| format!("no answer from {}", self.sink.store))??;
         let mut starts = Vec::with_capacity(found.len());
         for (partition, position) in found {
-            let next = position.unwrap_or_else(|| self.goal.begin(partition));
-            starts.push((partition, self.fit(partition, next)?));
+            let position = position.unwrap_or_else(|| StoredPosition {
+                topic: None,
+                next: self.goal.begin(partition),
+                last: None,
+            });
+            starts.push((partition, self.fit(partition, position)?));
         }
-        let at = |(partition, start): &(i32, Start)| (*partition, start.position);
         let (known, new): (Vec<_>, Vec<_>) = starts
             .iter()
-            .map(at)
+            .map(|(partition, start)| (*partition, start.read_from()))
             .partition(|(partition, _)| self.pending.is_assigned(*partition));
         if !new.is_empty() {
             self.consumer.start(&new)?;
@@ -197,35 +206,31 @@ impl Worker {
             self.consumer.resume(&[partition])?;
             self.pauses.forget(&[partition]);
         }
-        let positions: Vec<(i32, i64)> = starts.iter().map(at).collect();
+        let positions = starts.iter().map(|(own, start)| (*own, start.position));
+        let positions: Vec<(i32, i64)> = positions.collect();
         tracing::info!(?positions, "partitions started");
         self.hint(&positions);
-        for (partition, Start { position, gap }) in starts {
+        for (partition, start) in starts {
             self.pending.started(partition);
-            self.intake.open(partition, position, gap);
+            self.intake.open(partition, start);
             self.goal.reopen(partition);
-            self.read_to(partition, Some(position))?;
+            self.read_to(partition, Some(start.position))?;
         }
         Ok(())
     }
 
-    /// Where a partition goes on whose next offset is `next`.
-    fn fit(&self, partition: i32, next: i64) -> anyhow::Result<Start> {
+    /// Where a partition goes on that has this position.
+    fn fit(&self, partition: i32, position: StoredPosition<u64>) -> anyhow::Result<Start> {
         let (oldest, end) = self.consumer.log_range(partition)?;
-        let topic = self.sink.topic_id;
-        let position = StoredPosition {
-            topic,
-            next,
-            last: None,
-        };
         let log = Log {
-            topic,
+            topic: self.sink.topic.id,
             oldest,
             end,
             last: None,
         };
         let found = start(position, log);
-        let found = found.map_err(|fit| another_log(&self.sink.topic, partition, next, fit))?;
+        let found = found
+            .map_err(|fit| another_log(&self.sink.topic.name, partition, position.next, fit))?;
         if let Some((from, to)) = found.gap {
             tracing::warn!(
                 partition,
@@ -277,7 +282,11 @@ impl Worker {
 
     /// The position of some partition is outside of its log: retention was faster than we, or the log is another.
     fn return_to_range(&mut self) -> anyhow::Result<()> {
-        match self.seek_stopped() {
+        let part = self.part.clone();
+        let busy = part.busy();
+        let sought = self.seek_stopped();
+        drop(busy);
+        match sought {
             Err(error) if kind(&error) == Kind::Retry => {
                 // The consumer says so again until each partition is sought.
                 tracing::debug!("{error:#}");
@@ -289,16 +298,14 @@ impl Worker {
 
     fn seek_stopped(&mut self) -> anyhow::Result<()> {
         for partition in self.intake.open_partitions() {
-            let Some(position) = self.intake.position(partition) else {
+            let Some(position) = self.intake.stored_position(partition) else {
                 continue;
             };
-            let Start { position, gap } = self.fit(partition, position)?;
+            let start = self.fit(partition, position)?;
             // Also where the log covers the position: reading has stopped there.
-            self.consumer.seek(partition, position)?;
-            if gap.is_some() {
-                self.intake.skip(partition, position);
-            }
-            self.read_to(partition, Some(position))?;
+            self.consumer.seek(partition, start.read_from())?;
+            self.intake.go_on(partition, start);
+            self.read_to(partition, Some(start.position))?;
         }
         Ok(())
     }
@@ -306,7 +313,10 @@ impl Worker {
     fn after_files(&mut self) -> anyhow::Result<()> {
         for event in self.intake.events()? {
             match event {
-                Event::Published(footer) => self.hint(&[(footer.partition, footer.next)]),
+                Event::Published(footer) => {
+                    self.goal.published(&footer);
+                    self.hint(&[(footer.partition, footer.next)]);
+                }
                 Event::Superseded { partition, next } => {
                     tracing::info!(partition, next, "a peer was first, going on after its file");
                     self.goal.reopen(partition);

@@ -10,6 +10,7 @@ pub mod rejects;
 pub(crate) mod resume;
 pub(crate) mod seal;
 pub(crate) mod store;
+pub(crate) mod topic;
 pub mod verify;
 
 pub use footer::Footer;

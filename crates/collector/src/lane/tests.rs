@@ -5,6 +5,7 @@ use crate::buffer::Batch;
 use crate::dataset::store::stub::Faults;
 use crate::dataset::store::tests::stubbed;
 use crate::dataset::store::{Location, Store};
+use crate::dataset::topic::Topic;
 use crate::dataset::{names, reader, resume, verify};
 use crate::encode::{Codec, encode};
 use crate::frozen::{Freezer, Wanted};
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 use tidemill_core::claim::{Claims, Resolver};
 use tidemill_core::exit::{Code, Failure};
 use tidemill_core::health::Health;
+use tidemill_core::kafka::StoredPosition;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -33,8 +35,7 @@ pub(crate) async fn sink(store: Store) -> Sink {
     let store_part = health.part("store");
     store_part.ready();
     Sink {
-        topic: "t".into(),
-        topic_id: None,
+        topic: Topic::from("t"),
         store,
         headers: false,
         resolver: resolver(None),
@@ -70,7 +71,8 @@ impl Rig {
     }
 
     async fn position(&self) -> Option<i64> {
-        resume::positions(&self.sink, &[0]).await.unwrap()[0].1
+        let found = resume::positions(&self.sink, &[0]).await.unwrap()[0].1;
+        found.map(|position| position.next)
     }
 }
 
@@ -143,7 +145,7 @@ async fn the_same_records_again_are_the_same_file() {
     let again = send(&rig.sink, vec![batch(0, 20), batch(20, 21)]);
     assert_eq!(published(&again), [(0, 20), (20, 21)]);
     let frozen = rig.sink.freezer.get().unwrap();
-    let encoded = encode("t", 0, batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
+    let encoded = encode(&"t".into(), 0, batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
     assert_eq!(
         rig.sink.store.read(&encoded.data.path).await.unwrap(),
         encoded.data.bytes
@@ -190,6 +192,54 @@ async fn two_that_race_leave_one_chain() {
     }
 }
 
+/// A process that judges otherwise, as by another --max-claim-mb, was killed before its data file, or is about to publish.
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_that_are_there_already_are_not_believed() {
+    for overtakes in [false, true] {
+        let rig = Rig::new().await;
+        send(&rig.sink, vec![batch(0, 20)]);
+        let frozen = rig.sink.freezer.get().unwrap();
+        // Of the same range, with another record rejected and ours taken.
+        let mut other = Batch::at(20);
+        for offset in 20..40 {
+            let value = if offset == 21 { "[]" } else { "{\"n\":7}" };
+            let none = std::iter::empty();
+            assert!(other.push(offset, None, None, Some(value.as_bytes()), none));
+        }
+        let theirs = encode(&"t".into(), 0, other, &frozen, Codec::Zstd, None).unwrap();
+        let rejects = theirs.rejects.unwrap();
+        let store = &rig.sink.store;
+        store.create(&rejects.path, rejects.bytes).await.unwrap();
+        if overtakes {
+            store
+                .create(&theirs.data.path, theirs.data.bytes)
+                .await
+                .unwrap();
+        }
+        let whats = send(&rig.sink, vec![batch(20, 40)]);
+        match overtakes {
+            true => assert!(
+                matches!(whats[..], [What::Superseded { next: 40 }]),
+                "{whats:?}"
+            ),
+            false => assert_eq!(published(&whats), [(20, 40)]),
+        }
+        assert_eq!(rig.faults().await, Vec::<String>::new());
+        let left = store.list(Some(names::REJECTED)).await.unwrap();
+        assert_eq!(left.len(), 2, "{left:?}");
+        // Again, as by a peer that judges alike: the same file. The next start deletes rejects that nobody counts.
+        if !overtakes {
+            let again = send(&rig.sink, vec![batch(20, 40)]);
+            assert!(matches!(
+                again[..],
+                [What::Superseded { next: 40 } | What::Published(_)]
+            ));
+            assert_eq!(rig.position().await, Some(40));
+            assert_eq!(rig.faults().await, Vec::<String>::new());
+        }
+    }
+}
+
 /// What is on disk when a process is killed after each step of publishing [20, 40).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
@@ -197,7 +247,7 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
         let rig = Rig::new().await;
         send(&rig.sink, vec![batch(0, 20)]);
         let frozen = rig.sink.freezer.get().unwrap();
-        let files = encode("t", 0, batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
+        let files = encode(&"t".into(), 0, batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
         let rejects = files.rejects.unwrap();
         // As on a file system without nameless files.
         let staged = rig.folder.path().join(names::STAGING);
@@ -301,6 +351,21 @@ async fn a_store_that_overwrites_is_refused() {
     let freezer = Freezer::open(store, Wanted::default()).await.unwrap();
     let error = freezer.get_or_infer(&batch(0, 5)).await.unwrap_err();
     assert!(error.to_string().contains("If-None-Match"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_tell_their_log_from_others() {
+    let mut rig = Rig::new().await;
+    rig.sink.topic.id = "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok();
+    send(&rig.sink, vec![batch(0, 20), batch(20, 40)]);
+    let found = resume::positions(&rig.sink, &[0, 1]).await.unwrap();
+    let expected = StoredPosition {
+        topic: rig.sink.topic.id,
+        next: 40,
+        last: batch(20, 40).last(),
+    };
+    assert_eq!(found, [(0, Some(expected)), (1, None)]);
+    assert!(expected.topic.is_some() && expected.last.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

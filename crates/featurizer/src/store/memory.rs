@@ -296,7 +296,7 @@ impl Memory {
                 };
                 // In the order of a hash, as in Redis: what is there all the time is returned, whatever comes and goes.
                 for item in &mut items {
-                    let hash = super::position::fingerprint(None, Some(&item.1), None);
+                    let hash = super::fingerprint(None, Some(&item.1), None);
                     item.0 = (hash >> 2) as i64 + 1;
                 }
                 items.sort();

@@ -202,24 +202,6 @@ fn hexadecimal(digits: Option<&str>) -> Result<u32, ()> {
     u32::from_str_radix(digits.ok_or(())?, 16).map_err(drop)
 }
 
-/// A fingerprint of a record, which tells if a log still holds the record that it held. It must never change.
-pub fn fingerprint(timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
-    const MULTIPLIER: u64 = 0x517c_c1b7_2722_0a95;
-    let mut hash = 0u64;
-    let mut mix = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER);
-    mix(timestamp.unwrap_or(-1) as u64);
-    for bytes in [key, value] {
-        let bytes = bytes.unwrap_or_default();
-        mix(bytes.len() as u64);
-        let (words, rest) = bytes.as_chunks::<8>();
-        words.iter().for_each(|word| mix(u64::from_le_bytes(*word)));
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        mix(u64::from_le_bytes(last));
-    }
-    hash
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -298,23 +280,5 @@ pub(crate) mod tests {
         // The shares of names that differ in their last digits spread over the whole range.
         let low = (0..1000).filter(|number| share(&format!("u_{number:05}")) < 1 << 15);
         assert!((400..600).contains(&low.count()));
-    }
-
-    #[test]
-    fn fingerprints_differ_with_every_part() {
-        let own = fingerprint(Some(1), Some(b"key"), Some(b"a value of some length"));
-        assert_eq!(
-            own,
-            fingerprint(Some(1), Some(b"key"), Some(b"a value of some length"))
-        );
-        for other in [
-            fingerprint(Some(2), Some(b"key"), Some(b"a value of some length")),
-            fingerprint(Some(1), Some(b"kez"), Some(b"a value of some length")),
-            fingerprint(Some(1), Some(b"key"), Some(b"a value of some lengti")),
-            fingerprint(Some(1), Some(b"ke"), Some(b"ya value of some length")),
-            fingerprint(None, None, None),
-        ] {
-            assert_ne!(own, other);
-        }
     }
 }

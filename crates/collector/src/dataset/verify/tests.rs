@@ -39,7 +39,7 @@ fn files(partition: i32, first: i64, next: i64, frozen: &Frozen) -> Encoded {
             std::iter::empty()
         ));
     }
-    encode("t", partition, batch, frozen, Codec::Zstd, None).unwrap()
+    encode(&"t".into(), partition, batch, frozen, Codec::Zstd, None).unwrap()
 }
 
 struct DataSet(TempDir);
