@@ -1,8 +1,9 @@
 //! The collector's executable: one command, from its flags to its exit code.
 
+use collector::commands::{doctor, infer};
 use collector::dataset::{Location, inspect, verify};
+use collector::run;
 use collector::settings::{BINARY, Command, Flags};
-use collector::{doctor, infer, run};
 use std::process::ExitCode;
 use tidemill_core::entry;
 use tidemill_core::exit::Failure;

@@ -4,7 +4,7 @@ use crate::dataset::footer::Footer;
 use crate::dataset::names;
 use crate::dataset::reader::read_footer;
 use crate::dataset::store::{Listed, Store};
-use crate::lane::Sink;
+use crate::pipeline::Sink;
 use anyhow::ensure;
 use std::collections::BTreeSet;
 use tidemill_core::kafka::StoredPosition;

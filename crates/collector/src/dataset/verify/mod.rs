@@ -4,7 +4,7 @@ use crate::dataset::catalog::Catalog;
 use crate::dataset::footer::Footer;
 use crate::dataset::store::{Listed, Location, Store};
 use crate::dataset::{names, reader, rejects, seal};
-use crate::schema::Schema;
+use crate::encode::schema::Schema;
 use anyhow::Context;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};

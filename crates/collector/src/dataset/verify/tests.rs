@@ -1,12 +1,12 @@
 //! Every kind of damage is found and named, and a whole data set has none.
 
 use super::verify;
-use crate::buffer::Batch;
 use crate::dataset::names;
 use crate::dataset::store::Location;
+use crate::encode::frozen::Frozen;
+use crate::encode::schema::{Sample, Schema};
 use crate::encode::{Codec, Encoded, encode};
-use crate::frozen::Frozen;
-use crate::schema::{Sample, Schema};
+use crate::pipeline::batch::Batch;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
