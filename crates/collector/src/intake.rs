@@ -2,7 +2,6 @@
 
 mod partition;
 
-use crate::buffer::Batch;
 use crate::dataset::footer::Footer;
 use crate::lane::{Lane, Outcome, Sink, What};
 use crate::memory::{Buffer, Flow, Throttle};
