@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use tidemill_core::kafka::TopicId;
+use tidemill_core::kafka::{TopicId, fingerprint};
 
 /// The name of one write of one worker: no two writes ever have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
