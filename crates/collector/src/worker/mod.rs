@@ -4,12 +4,12 @@
 //! Nothing here waits for a file: lanes encode and publish beside it and report back, so that polling never stops
 //! for longer than a question to broker or store takes.
 
-mod goal;
+pub(crate) mod goal;
 mod intake;
-mod memory;
+pub(crate) mod memory;
 mod pauses;
 mod pending;
-mod surroundings;
+pub(crate) mod surroundings;
 
 use crate::dataset::resume;
 use crate::dataset::start::{Start, another_log, start};

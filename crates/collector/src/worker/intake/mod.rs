@@ -4,7 +4,6 @@ mod partition;
 
 use crate::dataset::footer::Footer;
 use crate::dataset::start::{Start, another_log};
-use crate::pipeline::batch::Batch;
 use crate::pipeline::{Lane, Outcome, Sink, What};
 use crate::worker::memory::{Buffer, Flow, Throttle};
 use partition::Partition;
