@@ -162,7 +162,7 @@ pub(crate) mod tests {
     async fn what_is_left_depends_on_files_times_and_retention() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
-        let sink = lane::tests::sink(store).await;
+        let sink = pipeline::tests::sink(store).await;
         let (all, from) = (None, Some(1));
         // The log holds [100, 500); the range is [begin, 400).
         for (files, from, begin, expected) in [

@@ -89,7 +89,7 @@ mod tests {
     async fn the_record_before_the_position_has_to_be_the_one_that_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
-        let sink = lane::tests::sink(store).await;
+        let sink = pipeline::tests::sink(store).await;
         let (outcomes, _told) = channel();
         let at = |position, gap, last| Start {
             position,
