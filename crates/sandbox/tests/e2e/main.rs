@@ -11,6 +11,7 @@
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
 //! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
+//! - `collector_live`: topics made anew, retention, members that write elsewhere, records that trickle
 //! - `collector_faults`: live collectors under kills, zombies and rebalances
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
 //! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
@@ -42,6 +43,7 @@ mod collector_bucket;
 mod collector_disk;
 mod collector_faults;
 mod collector_features;
+mod collector_live;
 mod dead_letters;
 mod doctor;
 mod faults;

@@ -2,6 +2,7 @@
 
 mod against;
 mod history;
+mod memory;
 mod ours;
 mod plain;
 
@@ -29,6 +30,9 @@ pub struct Flags {
     /// Instead: point-in-time features from so many user events
     #[arg(long, value_name = "EVENTS")]
     history: Option<u64>,
+    /// Instead: the peak memory with records of every awkward kind
+    #[arg(long, conflicts_with = "history")]
+    memory: bool,
     /// Instead: this build and the executables in FOLDER by turns, 5 rounds on one load; medians and spread of both
     #[arg(long, value_name = "FOLDER", conflicts_with = "history")]
     against: Option<PathBuf>,
@@ -46,6 +50,10 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     let stack = Stack::start(&Options::from_environment())?;
     if let Some(events) = flags.history {
         return history::measure(&stack, events, flags.memory_mb);
+    }
+    if flags.memory {
+        println!("{}", memory::measure(binaries, &stack, flags.memory_mb)?);
+        return Ok(());
     }
     let topic = Names::unique("bench").labeled_events;
     write_labels(&stack, &topic, flags.records)?;
