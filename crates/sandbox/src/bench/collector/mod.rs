@@ -52,7 +52,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
         return history::measure(&stack, events, flags.memory_mb);
     }
     if flags.memory {
-        println!("{}", memory::measure(binaries, &stack, flags.memory_mb)?);
+        tell_line!("{}", memory::measure(binaries, &stack, flags.memory_mb)?)?;
         return Ok(());
     }
     let topic = Names::unique("bench").labeled_events;
