@@ -1,4 +1,4 @@
-//! Opens what the workers need, starts them, and waits for their end.
+//! Opens the workers' resources, starts the workers, and waits until they end.
 
 use crate::engine::{Engine, Rules};
 use crate::intake::Intake;
@@ -109,7 +109,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     outcome
 }
 
-/// What all workers of a process begin with.
+/// The resources that all workers of a process start with.
 struct Staff {
     config: Config,
     letters: DeadLetters,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Cluster, Consumer};
-use tidemill_core::stdout::tell;
+use tidemill_core::printing::tell;
 
 use crate::settings::Config;
 use crate::start::{find, of_topic};

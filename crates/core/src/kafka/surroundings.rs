@@ -1,5 +1,5 @@
-//! What others do to a topic and a group, watched on a thread of its own: the topic is made anew under the same name, or
-//! members of the group write elsewhere.
+//! Watches, on a thread of its own, what others do to the topic and the group: a re-creation of the topic, and members
+//! of the group that write elsewhere.
 
 use super::Consumer;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// The pause between two looks.
+/// Pause between two checks.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// What was seen, as one worker has noticed. Clones notice on their own.
+/// The observations, and those that one worker has handled. Each clone handles them on its own.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     seen: Arc<Seen>,
@@ -29,14 +29,14 @@ pub enum Change {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// How often the topic was made anew.
+    /// Number of times the topic was re-created.
     times: AtomicU64,
-    /// The destination of a member of the group that differs from ours.
+    /// The destination of a group member, if it differs from ours.
     elsewhere: OnceLock<String>,
 }
 
 impl Surroundings {
-    /// The change since the last look. A topic made anew is told once, another destination for ever.
+    /// The change since the last call: a re-created topic once, another destination each time.
     pub fn look(&mut self) -> Option<Change> {
         if let Some(elsewhere) = self.seen.elsewhere.get() {
             return Some(Change::OtherDestination(elsewhere.clone()));
@@ -46,7 +46,7 @@ impl Surroundings {
         (before != times).then_some(Change::TopicMadeAnew)
     }
 
-    /// Watches the topic and the group of `consumer`, which is no member, until `shutdown`. `writes_to` is the
+    /// Watches the topic and the group of `consumer`, which is not a member, until `shutdown`. `writes_to` is the
     /// destination of our members; `None` accepts any.
     pub fn watch(
         &self,
@@ -64,7 +64,7 @@ impl Surroundings {
                     continue;
                 }
                 next = Instant::now() + EVERY;
-                // Others tell of an outage, and a topic that is gone may come back.
+                // Other parts report an outage, and a deleted topic may come back.
                 if let Ok(Some(id)) = consumer.topic_id() {
                     if known.is_some_and(|known| known != id) {
                         tracing::warn!(%id, "the topic was made anew");
@@ -75,7 +75,7 @@ impl Surroundings {
                 if let Some(own) = &writes_to
                     && let Ok(Some(elsewhere)) = consumer.elsewhere(own)
                 {
-                    // The first stays: the process ends with it.
+                    // Only the first is kept: the process ends because of it.
                     seen.elsewhere.set(elsewhere).ok();
                 }
             }

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
+use tidemill_core::remark_line;
 
 use super::company;
 use super::live::{self, Live};
@@ -30,7 +31,7 @@ pub(super) fn measure(stack: &Stack, each: Duration) -> Result<String> {
     let mut rows = Vec::new();
     for rate in [1_000, 10_000] {
         let mut told = |name: &str, found: Steady| {
-            eprintln!("{name}, {rate} payments/s: {:?}", found.cells());
+            remark_line!("{name}, {rate} payments/s: {:?}", found.cells());
             let mut row = vec![name.to_owned(), rate.to_string()];
             row.extend(found.cells());
             rows.push(row);

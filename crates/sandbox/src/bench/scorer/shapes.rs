@@ -1,6 +1,7 @@
 //! What partitions cost: one full topic in as many partitions as it may have, scored, and copied by a bare loop.
 
 use anyhow::Result;
+use tidemill_core::remark_line;
 
 use super::rates::{LIKE_OURS, score, topic};
 use super::{PARTITIONS, bare, payments};
@@ -26,7 +27,7 @@ pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
         let copied = bare::copy(&scene, &target, partitions, count, LIKE_OURS, &sample)?;
         let scored = score(&scene, count, "exactly-once", "scored")?;
         let (ours, bare) = (scored.found.per_second(), copied.per_second());
-        eprintln!("{partitions} partitions: copied {bare:.0}/s");
+        remark_line!("{partitions} partitions: copied {bare:.0}/s");
         rows.push(vec![
             partitions.to_string(),
             format!("{bare:.0}"),
