@@ -1,8 +1,9 @@
 //! The loop of one worker thread: poll a batch, decode it in place, join features, score, publish
 //! predictions and positions together, go on.
 //!
-//! A batch is what has arrived while the previous one was published, which happens beside: the worker never waits for
-//! a batch to fill. A rebalance is answered when everything that was taken is published, so that no batch straddles it.
+//! A batch is what has arrived since the previous one was taken: while that was published, which happens beside, and in
+//! the pause that the pace asks for after it. A full batch waits for nothing. A rebalance is answered when everything that
+//! was taken is published, so that no batch straddles it.
 
 mod assignment;
 mod outlet;
@@ -23,11 +24,15 @@ use self::assignment::Search;
 use self::outlet::{Outlet, Work};
 use crate::batch::Batch;
 use crate::delivery::{Delivery, Outcome};
+use crate::pace::Pace;
 use crate::positions::{Positions, Turn};
 use crate::run::other_destination;
 use crate::scoring::Scoring;
 use crate::settings::Config;
 use crate::swap::Models;
+
+/// Records of a batch that waits for nothing: its transaction takes most of the 100 ms that a prediction may take.
+const ENOUGH: usize = 10_000;
 
 /// The most bytes of records of one batch.
 const BATCH_BYTES: usize = 32 << 20;
@@ -84,6 +89,7 @@ struct Worker<'w, 's> {
     searches: Vec<Search<'w>>,
     scoring: Scoring,
     outlet: Outlet<'s>,
+    pace: Pace,
     /// A batch for the next records, while the other is published.
     spare: Batch<'s>,
     /// Whether it is still to be gone back to where that one began.
@@ -121,6 +127,7 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
             searches: Vec::new(),
             scoring,
             outlet: Outlet::open(scope, shared, &consumer, delivery, part, shutdown.clone()),
+            pace: Pace::new(config.commit_share),
             spare: Batch::default(),
             astray: false,
             positions: Positions::default(),
@@ -201,7 +208,7 @@ impl<'s> Worker<'_, 's> {
                 .retry(self.consumer, |partition| positions.get(partition))?;
         }
         let mut fetching = Duration::ZERO;
-        while batch.len() < self.scoring.quota() && batch.bytes < BATCH_BYTES && fetching < CLAIMS {
+        while self.has_room(batch) && fetching < CLAIMS {
             let idle = batch.is_empty() && !self.outlet.is_busy();
             let wait = match (idle, self.searches.is_empty()) {
                 (true, true) => IDLE,
@@ -221,7 +228,12 @@ impl<'s> Worker<'_, 's> {
                         break;
                     }
                 }
-                Polled::Idle => break,
+                Polled::Idle => match self.pace.left(Instant::now()) {
+                    Duration::ZERO => break,
+                    _ if batch.is_empty() => break,
+                    // Without polling: each record that comes would wake the worker.
+                    left => thread::sleep(left),
+                },
                 Polled::Assigned(partitions) => return Ok(Some(Event::Assigned(partitions))),
                 Polled::Revoked { partitions, lost } => {
                     return Ok(Some(Event::Revoked { partitions, lost }));
@@ -230,6 +242,14 @@ impl<'s> Worker<'_, 's> {
             }
         }
         Ok(None)
+    }
+
+    /// Tells if more may be taken into the batch. Beyond [`ENOUGH`] it grows only while it has to wait for the one before it:
+    /// a transaction over many partitions takes long, however few its records are.
+    fn has_room(&mut self, batch: &Batch<'s>) -> bool {
+        batch.len() < self.scoring.quota()
+            && batch.bytes < BATCH_BYTES
+            && (batch.len() < ENOUGH || self.outlet.is_publishing())
     }
 
     /// Takes a record into the batch; returns how long what it stands for had to be fetched, `None` if it is not of the
@@ -293,9 +313,10 @@ impl<'s> Worker<'_, 's> {
 
     /// Waits for the batch that is being published. If it was undone, what was taken after it is to be dropped.
     fn settle(&mut self) -> anyhow::Result<()> {
-        if let Some((batch, outcome)) = self.outlet.wait()? {
-            self.spare = batch;
-            match outcome {
+        if let Some(done) = self.outlet.wait()? {
+            self.spare = done.batch;
+            self.pace.took(done.began, done.ended);
+            match done.outcome {
                 Outcome::Committed => self.part.succeeded(),
                 Outcome::Undone => {
                     self.part.failed("the last batch could not be written");

@@ -148,6 +148,14 @@ impl Stack {
         &self.redis_url
     }
 
+    /// The process of a broker of our own.
+    pub fn broker_pid(&self) -> Option<u32> {
+        match &self.broker {
+            Broker::Own(kafka) => Some(kafka.pid()),
+            _ => None,
+        }
+    }
+
     /// True if the broker is the mock, which guarantees nothing about transactions.
     pub fn is_mock(&self) -> bool {
         matches!(self.broker, Broker::Mock(_))

@@ -2,12 +2,15 @@
 
 mod against;
 mod bare;
+mod company;
 mod kills;
 mod latency;
 mod live;
 mod payments;
 mod plain;
 mod rates;
+mod shapes;
+mod steady;
 mod swap;
 
 use std::path::PathBuf;
@@ -21,6 +24,9 @@ use crate::stack::{Options, Stack};
 
 /// Of each topic.
 const PARTITIONS: i32 = 4;
+
+/// Most payments of the topics with many partitions, which take their time.
+const SHAPED: u64 = 400_000;
 
 /// What to measure, and how much of it.
 #[derive(clap::Args, Debug)]
@@ -45,6 +51,8 @@ enum Part {
     Rates,
     /// From payment to visible prediction
     Latency,
+    /// A full topic of 4, 64 and 256 partitions
+    Partitions,
     /// After kill -9
     Kills,
     /// Around model swaps
@@ -62,6 +70,9 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     let wanted = |part| flags.only.is_none_or(|only| only == part);
     if wanted(Part::Rates) {
         tell_line!("{}", rates::measure(&stack, flags.payments)?)?;
+    }
+    if wanted(Part::Partitions) {
+        say_line!("{}", shapes::measure(&stack, flags.payments.min(SHAPED))?);
     }
     if wanted(Part::Latency) {
         let each = Duration::from_secs(flags.seconds);
