@@ -25,6 +25,7 @@
 //! - `scorer_faults`: scorers killed, paused, replaced and joined at random
 //! - `doctor`: each mistake is provoked and named
 //! - `operations`: metrics tell the truth, settings are shown
+//! - `monitoring`, `chart`: dashboard and alerts on a real Prometheus; the Helm chart knows the programs' flags
 //! - `dead_letters`: what was set aside is listed, and goes back once
 //! - `kafka_client`: what core's Kafka client promises to its workers
 //! - `stack`: the servers that all this stands on
@@ -34,6 +35,7 @@
 // In a test, what is not as expected should end it.
 #![allow(clippy::unwrap_used)]
 
+mod chart;
 mod claims;
 mod collector;
 mod collector_bucket;
@@ -51,6 +53,7 @@ mod header_names;
 mod hostile;
 mod kafka_client;
 mod messages;
+mod monitoring;
 mod operations;
 mod outages;
 mod redis_start;
