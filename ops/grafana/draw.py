@@ -42,17 +42,20 @@ def draw(panel, axes):
         axes.plot(times, values, label=legend[:40], linewidth=1)
     axes.set_ylim(bottom=0)
     axes.tick_params(labelsize=6)
+    axes.tick_params(axis="x", direction="in", pad=-9)
     axes.set_ylabel(panel["fieldConfig"]["defaults"]["unit"], fontsize=6)
-    axes.legend(fontsize=5, loc="upper left")
+    axes.legend(fontsize=5, loc="center left")
 
 
 panels = json.loads(pathlib.Path(__file__).with_name("tidemill.json").read_text())["panels"]
 height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
 figure = plt.figure(figsize=(15, height * 0.28))
-grid = figure.add_gridspec(height, 24, hspace=6, wspace=3)
+grid = figure.add_gridspec(height, 24, hspace=0, wspace=0)
 for panel in panels:
     place = panel["gridPos"]
-    axes = figure.add_subplot(grid[place["y"] : place["y"] + place["h"], place["x"] : place["x"] + place["w"]])
+    # A grid's line is left free above a panel, for its title, and one column beside it.
+    lines = slice(place["y"] + (place["h"] > 1), place["y"] + place["h"])
+    axes = figure.add_subplot(grid[lines, place["x"] : place["x"] + place["w"] - 1])
     if panel["type"] == "row":
         axes.axis("off")
         axes.text(0, 0, panel["title"], fontsize=12, fontweight="bold")
