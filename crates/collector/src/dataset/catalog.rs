@@ -12,8 +12,8 @@ pub(crate) type Source = (String, i32);
 pub(crate) struct Catalog {
     /// Data files by topic and partition, in the order of their first offsets.
     pub(crate) chains: BTreeMap<Source, Vec<Listed>>,
-    /// First and next of the reject files, by topic and partition.
-    pub(crate) rejects: BTreeMap<Source, Vec<(i64, i64)>>,
+    /// The paths of reject files, each with its first offset, by topic and partition.
+    pub(crate) rejects: BTreeMap<Source, BTreeMap<String, i64>>,
     /// Parquet files that are not named as ours are.
     pub(crate) strangers: Vec<Listed>,
 }
@@ -31,9 +31,11 @@ impl Catalog {
             }
         }
         for file in store.list(Some(names::REJECTED)).await? {
-            if let Some((topic, partition, first, next)) = names::parse_rejected(&file.name) {
-                let own = catalog.rejects.entry((topic.to_owned(), partition));
-                own.or_default().push((first, next));
+            if let Some(own) = names::parse_rejected(&file.name) {
+                let source = (own.topic.to_owned(), own.partition);
+                let path = format!("{}/{}", names::REJECTED, file.name);
+                let paths = catalog.rejects.entry(source).or_default();
+                paths.insert(path, own.first);
             }
         }
         Ok(catalog)

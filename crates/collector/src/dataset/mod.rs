@@ -9,7 +9,9 @@ pub(crate) mod reader;
 pub mod rejects;
 pub(crate) mod resume;
 pub(crate) mod seal;
+pub(crate) mod start;
 pub(crate) mod store;
+pub(crate) mod topic;
 pub mod verify;
 
 pub use footer::Footer;

@@ -19,6 +19,23 @@ pub(crate) fn rejected(topic: &str, partition: i32, first: i64, next: i64) -> St
     format!("{REJECTED}/{topic}+{partition:05}+{first:020}+{next:020}.ndjson")
 }
 
+/// The path of rejects with this digest where other rejects have the path that is theirs: a process that judged the
+/// same records otherwise was there, and may yet publish its data file or have been killed.
+pub(crate) fn rejected_beside(path: &str, digest: &str) -> String {
+    let stem = path.strip_suffix(".ndjson").unwrap_or(path);
+    let short = digest.get(..16).unwrap_or(digest);
+    format!("{stem}+{short}.ndjson")
+}
+
+/// What the name of a reject file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) first: i64,
+    pub(crate) next: i64,
+}
+
 /// Topic, partition and first offset of a data file's name; `None` for other files.
 pub(crate) fn parse_data(name: &str) -> Option<(&str, i32, i64)> {
     let stem = name.strip_suffix(".parquet")?;
@@ -32,14 +49,23 @@ pub(crate) fn parse_data(name: &str) -> Option<(&str, i32, i64)> {
     (!topic.is_empty()).then_some(found)
 }
 
-/// Topic, partition, first and next of a reject file's name, without its folder; `None` for other files.
-pub(crate) fn parse_rejected(name: &str) -> Option<(&str, i32, i64, i64)> {
-    let stem = name.strip_suffix(".ndjson")?;
+/// Reads a reject file's name, without its folder; `None` for other files.
+pub(crate) fn parse_rejected(name: &str) -> Option<Rejected<'_>> {
+    let mut stem = name.strip_suffix(".ndjson")?;
+    if let Some((rest, digest)) = stem.rsplit_once('+')
+        && digest.len() == 16
+    {
+        stem = rest;
+    }
     let (rest, next) = stem.rsplit_once('+')?;
     let (rest, first) = rest.rsplit_once('+')?;
     let (topic, partition) = rest.rsplit_once('+')?;
-    let partition = number(partition, 5)?.try_into().ok()?;
-    let found = (topic, partition, number(first, 20)?, number(next, 20)?);
+    let found = Rejected {
+        topic,
+        partition: number(partition, 5)?.try_into().ok()?,
+        first: number(first, 20)?,
+        next: number(next, 20)?,
+    };
     (!topic.is_empty()).then_some(found)
 }
 
@@ -87,8 +113,13 @@ mod tests {
             prop_assert_eq!(parse_data(&name), Some((topic.as_str(), partition, first)));
             prop_assert_eq!(name < data(&topic, partition, next), first < next);
             let path = rejected(&topic, partition, first, next);
-            let name = path.strip_prefix("_rejected/").unwrap();
-            prop_assert_eq!(parse_rejected(name), Some((topic.as_str(), partition, first, next)));
+            let expected = Rejected { topic: &topic, partition, first, next };
+            let beside = rejected_beside(&path, &"0123456789abcdef".repeat(4));
+            prop_assert!(beside != path);
+            for path in [path, beside] {
+                let name = path.strip_prefix("_rejected/").unwrap();
+                prop_assert_eq!(parse_rejected(name), Some(expected));
+            }
         }
     }
 }

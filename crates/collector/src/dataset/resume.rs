@@ -1,12 +1,13 @@
 //! Where to go on: the files say it, since what they hold is what was written.
 
+use crate::dataset::footer::Footer;
 use crate::dataset::names;
 use crate::dataset::reader::read_footer;
 use crate::dataset::store::{Listed, Store};
-use crate::lane::Sink;
+use crate::pipeline::Sink;
 use anyhow::ensure;
 use std::collections::BTreeSet;
-use tidemill_core::exit::Failure;
+use tidemill_core::kafka::StoredPosition;
 
 /// The position of each of these partitions: where its newest file ends, `None` where it has none.
 ///
@@ -14,27 +15,22 @@ use tidemill_core::exit::Failure;
 pub(crate) async fn positions(
     sink: &Sink,
     partitions: &[i32],
-) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
+) -> anyhow::Result<Vec<(i32, Option<StoredPosition<u64>>)>> {
     let files = sink.store.list(None).await?;
     let rejects = sink.store.list(Some(names::REJECTED)).await?;
     let mut positions = Vec::with_capacity(partitions.len());
     for partition in partitions {
-        let (firsts, newest) = chain(&files, &sink.topic, *partition);
-        let position = match newest {
-            Some(file) => Some(end(&sink.store, file).await?),
-            None => None,
+        let (firsts, newest) = chain(&files, &sink.topic.name, *partition);
+        let Some(file) = newest else {
+            positions.push((*partition, None));
+            continue;
         };
-        for path in stale(
-            &firsts,
-            position.unwrap_or(0),
-            &rejects,
-            &sink.topic,
-            *partition,
-        ) {
+        let footer = end(&sink.store, file).await?;
+        for path in stale(&firsts, &footer, &rejects) {
             tracing::info!(path, "deleting rejects that no data file stands for");
             sink.store.delete(&path).await?;
         }
-        positions.push((*partition, position));
+        positions.push((*partition, Some(footer.position())));
     }
     Ok(positions)
 }
@@ -50,14 +46,14 @@ pub(crate) async fn ends(store: &Store, topic: &str) -> anyhow::Result<Vec<(i32,
     let mut ends = Vec::with_capacity(partitions.len());
     for partition in partitions {
         if let (_, Some(file)) = chain(&files, topic, partition) {
-            ends.push((partition, end(store, file).await?));
+            ends.push((partition, end(store, file).await?.next));
         }
     }
     Ok(ends)
 }
 
-/// The position that a file ends at.
-async fn end(store: &Store, file: &Listed) -> anyhow::Result<i64> {
+/// The footer of a partition's newest file.
+async fn end(store: &Store, file: &Listed) -> anyhow::Result<Footer> {
     let footer = read_footer(store, &file.name, file.size).await?;
     let named = names::data(&footer.topic, footer.partition, footer.first);
     ensure!(
@@ -65,38 +61,7 @@ async fn end(store: &Store, file: &Listed) -> anyhow::Result<i64> {
         "{} in {store} holds what should be named {named}: it was renamed or copied",
         file.name,
     );
-    Ok(footer.next)
-}
-
-/// Where reading can start from a `position`, given the oldest offset and the end of the log: there, or at the oldest
-/// record where retention has passed the position.
-///
-/// Errors: the log ends before the position, so that it is not the log that the files were written from.
-pub(crate) fn start(
-    sink: &Sink,
-    partition: i32,
-    position: i64,
-    oldest: i64,
-    end: i64,
-) -> anyhow::Result<i64> {
-    let topic = &sink.topic;
-    if position > end {
-        return Err(Failure::usage(format!(
-            "the files of {topic} {partition} in {} reach to {position}, but its log ends at {end}: the topic was \
-             made anew or cut; give another --out",
-            sink.store
-        )));
-    }
-    if position < oldest {
-        tracing::warn!(
-            partition,
-            position,
-            oldest,
-            "retention has deleted records before they were collected"
-        );
-        metrics::counter!("tidemill_lost_records_total").increment((oldest - position) as u64);
-    }
-    Ok(position.max(oldest))
+    Ok(footer)
 }
 
 /// Where the files of a partition start, and its newest; `files` are in the order of their names.
@@ -109,22 +74,23 @@ fn chain<'a>(files: &'a [Listed], topic: &str, partition: i32) -> (Vec<i64>, Opt
     (firsts, files.last().copied())
 }
 
-/// The reject files that can belong to no data file: those before the position whose range is no file's. One that
-/// starts at the position may be a peer's that is about to publish.
-fn stale(
-    firsts: &[i64],
-    position: i64,
-    rejects: &[Listed],
-    topic: &str,
-    partition: i32,
-) -> Vec<String> {
-    let ends = firsts.iter().skip(1).copied().chain([position]);
+/// The paths of reject files that can belong to no data file: those before the position whose range is no file's, and
+/// those beside the newest file's own. One that starts at the position may be a peer's that is about to publish.
+fn stale(firsts: &[i64], newest: &Footer, rejects: &[Listed]) -> Vec<String> {
+    let ends = firsts.iter().skip(1).copied().chain([newest.next]);
     let ranges: Vec<(i64, i64)> = firsts.iter().copied().zip(ends).collect();
+    let path = |file: &Listed| format!("{}/{}", names::REJECTED, file.name);
+    let [usual, beside] = newest.reject_paths().unwrap_or_default();
+    let taken = rejects.iter().any(|file| path(file) == beside);
+    let counted = if taken { beside } else { usual };
     let stale = rejects.iter().filter_map(|file| {
-        let (of, number, first, next) = names::parse_rejected(&file.name)?;
-        let own = of == topic && number == partition && first < position;
-        let counted = ranges.binary_search(&(first, next)).is_ok();
-        (own && !counted).then(|| names::rejected(topic, partition, first, next))
+        let own = names::parse_rejected(&file.name)?;
+        let ours = own.topic == newest.topic && own.partition == newest.partition;
+        let right = match own.first == newest.first {
+            true => path(file) == counted,
+            false => ranges.binary_search(&(own.first, own.next)).is_ok(),
+        };
+        (ours && own.first < newest.next && !right).then(|| path(file))
     });
     stale.collect()
 }
@@ -162,10 +128,38 @@ mod tests {
             .map(|(first, next)| listed(&names::rejected("t", 0, *first, *next)))
             .collect();
         rejects.push(listed(&names::rejected("t", 9, 0, 20)));
+        let newest = |rejects| Footer {
+            topic: "t".into(),
+            topic_id: None,
+            last: None,
+            partition: 0,
+            first: 30,
+            next: 50,
+            rows: 20,
+            rejected: 0,
+            rejects,
+            gap: false,
+            schema: String::new(),
+            version: String::new(),
+        };
         let expected: Vec<String> = left
             .iter()
             .map(|(first, next)| names::rejected("t", 0, *first, *next))
             .collect();
-        assert_eq!(stale(&[0, 30], 50, &rejects, "t", 0), expected);
+        let digest = "0123456789abcdef".repeat(4);
+        let with = |rejects: &Vec<Listed>| stale(&[0, 30], &newest(Some(digest.clone())), rejects);
+        assert_eq!(with(&rejects), expected);
+        // Where the usual path was taken, what is there is another's.
+        let usual = names::rejected("t", 0, 30, 50);
+        rejects.push(listed(&names::rejected_beside(&usual, &digest)));
+        let mut more = with(&rejects);
+        more.sort_unstable();
+        let mut both = [std::slice::from_ref(&usual), &expected[..]].concat();
+        both.sort_unstable();
+        assert_eq!(more, both);
+        // A file without rejects has none.
+        let beside = names::rejected_beside(&usual, &digest);
+        let without = stale(&[0, 30], &newest(None), &rejects);
+        assert!(without.contains(&usual) && without.contains(&beside));
     }
 }

@@ -4,11 +4,11 @@ use crate::dataset::catalog::Catalog;
 use crate::dataset::footer::Footer;
 use crate::dataset::store::{Listed, Location, Store};
 use crate::dataset::{names, reader, rejects, seal};
-use crate::schema::Schema;
+use crate::encode::schema::Schema;
 use anyhow::Context;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What a data set holds, and what is wrong with it.
@@ -70,6 +70,9 @@ pub async fn verify(location: &Location) -> anyhow::Result<Report> {
         }
     };
     for ((topic, partition), files) in &catalog.chains {
+        let none = BTreeMap::new();
+        let own = (topic.clone(), *partition);
+        let rejects = catalog.rejects.get(&own).unwrap_or(&none);
         let mut expected: Option<i64> = None;
         let mut counted = BTreeSet::new();
         for file in files {
@@ -77,6 +80,7 @@ pub async fn verify(location: &Location) -> anyhow::Result<Report> {
                 store: &store,
                 fingerprint: fingerprint.as_deref(),
                 file,
+                rejects,
             };
             let footer = match check.file(&mut report).await {
                 Ok(footer) => footer,
@@ -87,7 +91,7 @@ pub async fn verify(location: &Location) -> anyhow::Result<Report> {
                     continue;
                 }
             };
-            counted.insert((footer.first, footer.next));
+            counted.extend(check.path_of_rejects(&footer));
             match expected {
                 Some(end) if end < footer.first => report.faults.push(format!(
                     "{}: gap, offsets {end} to {} of {topic} {partition} are in no file",
@@ -103,11 +107,9 @@ pub async fn verify(location: &Location) -> anyhow::Result<Report> {
             }
             expected = Some(expected.unwrap_or(0).max(footer.next));
         }
-        let own = catalog.rejects.get(&(topic.clone(), *partition));
-        for (first, next) in own.into_iter().flatten() {
+        for (path, first) in rejects {
             let beyond = expected.is_some_and(|end| *first >= end);
-            if !counted.contains(&(*first, *next)) && !beyond {
-                let path = names::rejected(topic, *partition, *first, *next);
+            if !counted.contains(path) && !beyond {
                 report
                     .faults
                     .push(format!("{path}: belongs to no data file"));
@@ -132,6 +134,8 @@ struct Check<'a> {
     store: &'a Store,
     fingerprint: Option<&'a str>,
     file: &'a Listed,
+    /// The reject files of its partition.
+    rejects: &'a BTreeMap<String, i64>,
 }
 
 impl Check<'_> {
@@ -166,8 +170,7 @@ impl Check<'_> {
         if footer.rows > 0 && offsets.windows(2).any(|pair| pair[0] >= pair[1]) {
             fault("its offsets do not ascend".into());
         }
-        if *rejected > 0 {
-            let path = names::rejected(topic, *partition, *first, *next);
+        if let Some(path) = self.path_of_rejects(&footer) {
             match self.rejected(&path).await {
                 Ok((digest, lines)) => {
                     if footer.rejects.as_ref() != Some(&digest) {
@@ -205,6 +208,13 @@ impl Check<'_> {
             report.gaps += (next - first) as u64;
         }
         Ok(footer)
+    }
+
+    /// Where the rejects of a data file should be.
+    fn path_of_rejects(&self, footer: &Footer) -> Option<String> {
+        let [usual, beside] = footer.reject_paths()?;
+        let taken = self.rejects.contains_key(&beside);
+        Some(if taken { beside } else { usual })
     }
 
     /// The digest of a reject file, and the offsets in it.

@@ -1,12 +1,12 @@
 //! Every kind of damage is found and named, and a whole data set has none.
 
 use super::verify;
-use crate::buffer::Batch;
 use crate::dataset::names;
 use crate::dataset::store::Location;
+use crate::encode::frozen::Frozen;
+use crate::encode::schema::{Sample, Schema};
 use crate::encode::{Codec, Encoded, encode};
-use crate::frozen::Frozen;
-use crate::schema::{Sample, Schema};
+use crate::pipeline::batch::Batch;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -39,7 +39,7 @@ fn files(partition: i32, first: i64, next: i64, frozen: &Frozen) -> Encoded {
             std::iter::empty()
         ));
     }
-    encode("t", partition, &batch, frozen, Codec::Zstd, None).unwrap()
+    encode(&"t".into(), partition, batch, frozen, Codec::Zstd, None).unwrap()
 }
 
 struct DataSet(TempDir);
