@@ -11,6 +11,7 @@ use crate::frozen::Frozen;
 use bytes::Bytes;
 use parquet::basic::{Compression, ZstdLevel};
 use table::Table;
+use tidemill_core::kafka::TopicId;
 
 /// How the columns of a file are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,15 +51,42 @@ pub(crate) struct File {
     pub(crate) bytes: Bytes,
 }
 
+/// Where records come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    /// The topic.
+    pub(crate) topic: &'a str,
+    /// The topic's id; `None` where the brokers have none.
+    pub(crate) topic_id: Option<TopicId>,
+    /// The partition.
+    pub(crate) partition: i32,
+}
+
+#[cfg(test)]
+impl Origin<'static> {
+    /// A partition of the topic that tests are of.
+    pub(crate) fn of(partition: i32) -> Self {
+        Self {
+            topic: "t",
+            topic_id: None,
+            partition,
+        }
+    }
+}
+
 /// Encodes the records of one partition.
 pub(crate) fn encode(
-    topic: &str,
-    partition: i32,
+    origin: Origin<'_>,
     batch: Batch,
     frozen: &Frozen,
     codec: Codec,
     history: Option<&History>,
 ) -> anyhow::Result<Encoded> {
+    let Origin {
+        topic,
+        topic_id,
+        partition,
+    } = origin;
     let open = || Table::open(frozen, partition, codec, history);
     let mut table = open()?;
     let mut rejected = Vec::new();
@@ -77,6 +105,7 @@ pub(crate) fn encode(
     let digest = (!rejected.is_empty()).then(|| seal::hex(&rejected));
     let footer = |first, next, rows, rejected, rejects, gap| Footer {
         topic: topic.to_owned(),
+        topic_id,
         partition,
         first,
         next,

@@ -7,8 +7,9 @@ mod publish;
 
 use crate::buffer::Batch;
 use crate::dataset::footer::Footer;
+use crate::dataset::starts::Starts;
 use crate::dataset::store::Store;
-use crate::encode::{Codec, Encoded, encode};
+use crate::encode::{Codec, Encoded, Origin, encode};
 use crate::features::History;
 use crate::frozen::{Freezer, Frozen};
 use crate::retry::Outages;
@@ -49,6 +50,10 @@ pub(crate) struct Sink {
     pub(crate) encoders: Arc<Semaphore>,
     /// Takes in the workers' states.
     pub(crate) health: Arc<Health>,
+    /// What was seen of the partitions as they were started.
+    pub(crate) starts: Starts,
+    /// `--from`, in milliseconds since the epoch.
+    pub(crate) from: Option<i64>,
     /// Outages of the data set's store and of the claims'.
     pub(crate) outages: Outages,
     /// Runs the lanes.
@@ -215,8 +220,16 @@ async fn encode_one(
     batch: Batch,
     frozen: Arc<Frozen>,
 ) -> anyhow::Result<Encoded> {
-    let (topic, codec, history) = (sink.topic.clone(), sink.codec, sink.history.clone());
-    let work = move || encode(&topic, partition, batch, &frozen, codec, history.as_deref());
+    let (topic, topic_id) = (sink.topic.clone(), sink.topic_id);
+    let (codec, history) = (sink.codec, sink.history.clone());
+    let work = move || {
+        let origin = Origin {
+            topic: &topic,
+            topic_id,
+            partition,
+        };
+        encode(origin, batch, &frozen, codec, history.as_deref())
+    };
     let started = Instant::now();
     let encoded = tokio::task::spawn_blocking(work).await;
     stage("encode", started.elapsed());

@@ -1,5 +1,6 @@
 //! A run of the collector: opens what it needs, starts the workers, waits for them.
 
+use crate::dataset::starts::Starts;
 use crate::dataset::store::{Location, Store};
 use crate::ends::Ends;
 use crate::features::{self, History};
@@ -153,6 +154,7 @@ async fn open_sink(
     let store = Store::open(&config.out, true)?;
     store.sweep_staging()?;
     let wanted = Wanted {
+        topic: config.shared.topic.clone(),
         schema: config.schema.clone(),
         headers: config.headers,
         features: config.features.as_ref().map(Features::columns),
@@ -170,6 +172,11 @@ async fn open_sink(
         freezer: Arc::new(freezer),
         codec: config.codec,
         history: None,
+        starts: Starts::default(),
+        from: match config.extent {
+            Extent::Live { .. } => None,
+            Extent::Stretch(stretch) => stretch.from,
+        },
         encoders: Arc::new(Semaphore::new(
             config.budget(config.shared.workers).encoders,
         )),

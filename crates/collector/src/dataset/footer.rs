@@ -6,18 +6,21 @@ use parquet::file::metadata::KeyValue;
 use std::fmt;
 use std::str::FromStr;
 use tidemill_core::exit::Failure;
+use tidemill_core::kafka::TopicId;
 
 /// Goes before every key, so that other tools' keys are not mistaken for ours.
-const PREFIX: &str = "tidemill.";
+pub(super) const PREFIX: &str = "tidemill.";
 
 /// What files of this version say of themselves and promise. Those of format 1 had no such key.
-const FORMAT: &str = "2";
+pub(super) const FORMAT: &str = "2";
 
 /// The footer's key-values: functions of the records, the schema and the version alone, nothing of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footer {
     /// The topic.
     pub topic: String,
+    /// The topic's id; `None` where the brokers have none.
+    pub topic_id: Option<TopicId>,
     /// The partition.
     pub partition: i32,
     /// The position before the first record.
@@ -46,6 +49,7 @@ impl Footer {
         };
         let rejects = self.rejects.as_ref();
         let rejects = rejects.map(|digest| pair("rejects", digest));
+        let id = self.topic_id.as_ref().map(|id| pair("topic_id", id));
         let pairs = [
             pair("format", &FORMAT),
             pair("topic", &self.topic),
@@ -58,7 +62,7 @@ impl Footer {
             pair("schema", &self.schema),
             pair("version", &self.version),
         ];
-        pairs.into_iter().chain(rejects).collect()
+        pairs.into_iter().chain(rejects).chain(id).collect()
     }
 
     /// Where the rejects of this file are: usually at the first path, at the second where the first was taken.
@@ -84,6 +88,7 @@ impl Footer {
         ensure!(format == FORMAT, other_format(format));
         let footer = Self {
             topic,
+            topic_id: text("topic_id").ok().and_then(|id| id.parse().ok()),
             partition: parse("partition", text("partition")?)?,
             first: parse("first", text("first")?)?,
             next: parse("next", text("next")?)?,
@@ -125,6 +130,7 @@ mod tests {
     fn footers_are_read_as_written() {
         let footer = Footer {
             topic: "t".into(),
+            topic_id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok(),
             partition: 7,
             first: 10,
             next: 20,

@@ -152,6 +152,7 @@ mod tests {
             assert_eq!((parts, table.misfits()), (2, 5_000));
             let footer = Footer {
                 topic: "t".into(),
+                topic_id: None,
                 partition: 0,
                 first: 0,
                 next: 5_000,
