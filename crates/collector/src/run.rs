@@ -1,25 +1,26 @@
 //! A run of the collector: opens what it needs, starts the workers, waits for them.
 
+use crate::bounded::ends::Ends;
+use crate::bounded::progress::Progress;
+use crate::bounded::sample::{self, SAMPLE};
+use crate::bounded::stretch::{self, Range};
 use crate::dataset::starts::Starts;
 use crate::dataset::store::{Location, Store};
-use crate::ends::Ends;
+use crate::dataset::topic::Topic;
+use crate::encode::frozen::{Freezer, Wanted};
 use crate::features::{self, History};
-use crate::frozen::{Freezer, Wanted};
-use crate::goal::Goal;
-use crate::lane::Sink;
-use crate::progress::Progress;
-use crate::retry::{Kind, Outages, kind};
-use crate::sample::{self, SAMPLE};
+use crate::pipeline::Sink;
+use crate::pipeline::retry::{Kind, Outages, kind};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
-use crate::stretch::{self, Range};
-use crate::surroundings::{self, Surroundings};
 use crate::worker::Worker;
+use crate::worker::goal::Goal;
+use crate::worker::surroundings::{self, Surroundings};
 use std::sync::{Arc, Mutex, PoisonError};
 use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, Consumer, TopicId, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 /// restart has to heal. After the start, brokers and store may go away and come back.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let shared = &config.shared;
+    let store = open_store(&config.out)?;
     for doubt in config
         .features
         .iter()
@@ -52,14 +54,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         return Ok(());
     };
     start.unready("opening the data set");
-    let topic_id = cluster.topic_id(&shared.topic).map_err(unreachable)?;
-    let sink = open_sink(&config, topic_id, health.clone()).await;
-    let sink = sink.map_err(|error| match &config.out {
-        Location::Folder(_) if kind(&error) == Kind::Retry => {
-            Failure::usage(format!("--out cannot be used: {error:#}"))
-        }
-        _ => unreachable(error),
-    })?;
+    let topic = Topic {
+        name: shared.topic.as_str().into(),
+        id: cluster.topic_id(&shared.topic).map_err(unreachable)?,
+    };
+    let sink = open_sink(&config, store, topic, health.clone()).await;
+    let sink = sink.map_err(|error| unusable(&config.out, error))?;
     pulse::watch(shared, &health, shutdown.clone())?;
     let surroundings = surroundings(&config, &cluster, &sink, &shutdown).await?;
     drop(cluster);
@@ -118,6 +118,29 @@ async fn partitions(
     }
 }
 
+/// Opens the place of the data set, before anything is waited for.
+///
+/// Errors: files cannot be written there.
+fn open_store(out: &Location) -> anyhow::Result<Store> {
+    let open = || {
+        let store = Store::open(out, true)?;
+        store.prove_writable()?;
+        store.sweep_staging()?;
+        Ok(store)
+    };
+    open().map_err(|error| unusable(out, error))
+}
+
+/// A folder that cannot be used at the start is none that will be later.
+fn unusable(out: &Location, error: anyhow::Error) -> anyhow::Error {
+    match out {
+        Location::Folder(_) if kind(&error) == Kind::Retry => {
+            Failure::usage(format!("--out cannot be used: {error:#}"))
+        }
+        _ => unreachable(error),
+    }
+}
+
 /// At the start what is away is not waited for.
 fn unreachable(error: anyhow::Error) -> anyhow::Error {
     match kind(&error) {
@@ -142,17 +165,16 @@ async fn surroundings(
         entered.map_err(unreachable)?;
     }
     let surroundings = Surroundings::default();
-    surroundings.watch(outside, sink.topic_id, writes_to, shutdown.clone())?;
+    surroundings.watch(outside, sink.topic.id, writes_to, shutdown.clone())?;
     Ok(surroundings)
 }
 
 async fn open_sink(
     config: &Config,
-    topic_id: Option<TopicId>,
+    store: Store,
+    topic: Topic,
     health: Arc<Health>,
 ) -> anyhow::Result<Sink> {
-    let store = Store::open(&config.out, true)?;
-    store.sweep_staging()?;
     let wanted = Wanted {
         topic: config.shared.topic.clone(),
         schema: config.schema.clone(),
@@ -163,8 +185,7 @@ async fn open_sink(
     let store_part = health.part("store");
     store_part.ready();
     Ok(Sink {
-        topic: config.shared.topic.as_str().into(),
-        topic_id,
+        topic,
         store,
         headers: config.headers,
         // The last files are made after the end is asked for.
@@ -257,7 +278,7 @@ async fn prepare(
         return Ok(None);
     };
     if sink.freezer.get().is_none() {
-        let first = |sample: &crate::schema::Sample| sample.records() > 0;
+        let first = |sample: &crate::encode::schema::Sample| sample.records() > 0;
         let read = || async {
             block_in_place(|| sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown))
         };

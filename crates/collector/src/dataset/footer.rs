@@ -6,7 +6,7 @@ use parquet::file::metadata::KeyValue;
 use std::fmt;
 use std::str::FromStr;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::TopicId;
+use tidemill_core::kafka::{StoredPosition, TopicId};
 
 /// Goes before every key, so that other tools' keys are not mistaken for ours.
 pub(super) const PREFIX: &str = "tidemill.";
@@ -19,7 +19,7 @@ pub(super) const FORMAT: &str = "2";
 pub struct Footer {
     /// The topic.
     pub topic: String,
-    /// The topic's id; `None` where the brokers have none.
+    /// The topic's id; `None` where the brokers have none, or an older version wrote the file.
     pub topic_id: Option<TopicId>,
     /// The partition.
     pub partition: i32,
@@ -27,6 +27,9 @@ pub struct Footer {
     pub first: i64,
     /// The position after the last: where the next file starts.
     pub next: i64,
+    /// The fingerprint of the last record, which lies before `next`; `None` for a gap, or where an older version wrote
+    /// the file.
+    pub last: Option<u64>,
     /// Rows in the file.
     pub rows: u64,
     /// Records of [`first`, `next`) that could not become rows.
@@ -47,9 +50,14 @@ impl Footer {
         let pair = |key: &str, value: &dyn fmt::Display| {
             KeyValue::new(format!("{PREFIX}{key}"), value.to_string())
         };
-        let rejects = self.rejects.as_ref();
-        let rejects = rejects.map(|digest| pair("rejects", digest));
-        let id = self.topic_id.as_ref().map(|id| pair("topic_id", id));
+        let more = [
+            ("topic_id", self.topic_id.map(|id| id.to_string())),
+            ("last", self.last.map(|last| format!("{last:016x}"))),
+            ("rejects", self.rejects.clone()),
+        ];
+        let more = more
+            .into_iter()
+            .filter_map(|(key, value)| Some(pair(key, &value?)));
         let pairs = [
             pair("format", &FORMAT),
             pair("topic", &self.topic),
@@ -62,7 +70,16 @@ impl Footer {
             pair("schema", &self.schema),
             pair("version", &self.version),
         ];
-        pairs.into_iter().chain(rejects).chain(id).collect()
+        pairs.into_iter().chain(more).collect()
+    }
+
+    /// Where the partition goes on after this file.
+    pub(crate) fn position(&self) -> StoredPosition<u64> {
+        StoredPosition {
+            topic: self.topic_id,
+            next: self.next,
+            last: self.last,
+        }
     }
 
     /// Where the rejects of this file are: usually at the first path, at the second where the first was taken.
@@ -86,9 +103,16 @@ impl Footer {
         let topic = text("topic")?.to_owned();
         let format = text("format").unwrap_or("1");
         ensure!(format == FORMAT, other_format(format));
+        let id = text("topic_id").ok();
+        let last = text("last").ok();
+        let last = last.map(|digits| {
+            let last = u64::from_str_radix(digits, 16).ok();
+            last.with_context(|| format!("the footer's {PREFIX}last is {digits:?}"))
+        });
         let footer = Self {
             topic,
-            topic_id: text("topic_id").ok().and_then(|id| id.parse().ok()),
+            topic_id: id.map(|id| parse("topic_id", id)).transpose()?,
+            last: last.transpose()?,
             partition: parse("partition", text("partition")?)?,
             first: parse("first", text("first")?)?,
             next: parse("next", text("next")?)?,
@@ -131,6 +155,7 @@ mod tests {
         let footer = Footer {
             topic: "t".into(),
             topic_id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok(),
+            last: Some(0xab),
             partition: 7,
             first: 10,
             next: 20,

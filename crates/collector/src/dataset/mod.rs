@@ -10,8 +10,10 @@ pub(crate) mod reader;
 pub mod rejects;
 pub(crate) mod resume;
 pub(crate) mod seal;
+pub(crate) mod start;
 pub(crate) mod starts;
 pub(crate) mod store;
+pub(crate) mod topic;
 pub mod verify;
 
 pub use footer::Footer;

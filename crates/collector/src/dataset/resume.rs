@@ -6,11 +6,10 @@ use crate::dataset::footer::Footer;
 use crate::dataset::names;
 use crate::dataset::reader::read_footer;
 use crate::dataset::store::Store;
-use crate::lane::Sink;
-use crate::start::another_log;
+use crate::pipeline::Sink;
 use anyhow::ensure;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tidemill_core::kafka::{LogFit, TopicId};
+use tidemill_core::kafka::StoredPosition;
 
 /// The partitions whose files are read at a time.
 const AT_ONCE: usize = 16;
@@ -29,13 +28,11 @@ enum Found {
 /// says nothing of it.
 ///
 /// Reject files that no data file stands for any more, left by a crash, are deleted on the way.
-///
-/// Errors: what is there was collected from another topic of this name.
 pub(crate) async fn positions(
     sink: &Sink,
     partitions: &[i32],
-) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
-    let newest = sink.store.newest(&sink.topic, partitions).await?;
+) -> anyhow::Result<Vec<(i32, Option<StoredPosition<u64>>)>> {
+    let newest = sink.store.newest(&sink.topic.name, partitions).await?;
     let looks = partitions.iter().zip(newest);
     let looks = looks.map(|(partition, newest)| look(sink, *partition, newest));
     let looks = looks.collect::<Vec<_>>();
@@ -43,27 +40,18 @@ pub(crate) async fn positions(
     let starts = partitions.iter().zip(&found);
     let starts = starts.map(|(partition, found)| (*partition, found.first()));
     let starts: Vec<(i32, i64)> = starts.collect();
-    let rejects = sink.store.rejects_from(&sink.topic, &starts).await?;
+    let rejects = sink.store.rejects_from(&sink.topic.name, &starts).await?;
     let mut positions = Vec::with_capacity(partitions.len());
     for ((partition, found), rejects) in partitions.iter().zip(found).zip(rejects) {
-        let next = found.next();
-        if let (Some((next, id)), Some(own)) = (next, sink.topic_id)
-            && id.is_some_and(|id| id != own)
-        {
-            return Err(another_log(
-                &sink.topic,
-                *partition,
-                next,
-                LogFit::OtherTopic,
-            ));
-        }
+        let position = found.position();
         let (dead, leftovers) = sort_rejects(&found, rejects);
         for path in dead {
             tracing::info!(path, "deleting rejects that no data file stands for");
             sink.store.delete(&path).await?;
         }
-        sink.starts.started(*partition, next.is_some(), leftovers);
-        positions.push((*partition, next.map(|(next, _)| next)));
+        let begun = position.is_some();
+        sink.starts.started(*partition, begun, leftovers);
+        positions.push((*partition, position));
     }
     Ok(positions)
 }
@@ -72,7 +60,7 @@ async fn look(sink: &Sink, partition: i32, newest: Option<String>) -> anyhow::Re
     if let Some(name) = newest {
         return Ok(Found::File(end(&sink.store, &name).await?));
     }
-    let begin = Begin::find(&sink.store, &sink.topic, partition).await?;
+    let begin = Begin::find(&sink.store, &sink.topic.name, partition).await?;
     Ok(begin.map_or(Found::Nothing, Found::Begin))
 }
 
@@ -85,11 +73,15 @@ impl Found {
         }
     }
 
-    /// Where to go on, and the topic's id as that was written.
-    fn next(&self) -> Option<(i64, Option<TopicId>)> {
+    /// Where to go on.
+    fn position(&self) -> Option<StoredPosition<u64>> {
         match self {
-            Self::File(footer) => Some((footer.next, footer.topic_id)),
-            Self::Begin(begin) => Some((begin.first, begin.topic_id)),
+            Self::File(footer) => Some(footer.position()),
+            Self::Begin(begin) => Some(StoredPosition {
+                topic: begin.topic_id,
+                next: begin.first,
+                last: None,
+            }),
             Self::Nothing => None,
         }
     }
@@ -155,6 +147,7 @@ mod tests {
             Found::File(Footer {
                 topic: "t".into(),
                 topic_id: None,
+                last: None,
                 partition: 0,
                 first: 30,
                 next: 50,

@@ -1,4 +1,4 @@
-//! Everything that speaks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
+//! All code that talks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
 
 mod addresses;
 mod assigned;
@@ -11,9 +11,11 @@ mod config_check;
 mod consumer;
 mod dead_letter;
 mod errors;
+mod fingerprint;
 mod hints;
 pub mod lag;
 mod log_fit;
+mod note;
 mod open;
 mod polled;
 mod positions;
@@ -24,6 +26,8 @@ mod raw;
 mod rebalances;
 mod record;
 mod stopped;
+mod stretch;
+mod surroundings;
 mod survey;
 mod topic_id;
 
@@ -35,11 +39,14 @@ pub use config::KafkaConfig;
 pub use consumer::Consumer;
 pub use dead_letter::DeadLetters;
 pub use errors::is_client_error;
+pub use fingerprint::fingerprint;
 pub use log_fit::{Log, LogFit, StoredPosition};
 pub use polled::Polled;
 pub use producer::{Outgoing, Producer, one_header};
 pub use properties::read_properties;
 pub use raw::{add_header, headers};
 pub use record::Record;
+pub use stretch::Stretch;
+pub use surroundings::{Change, Surroundings};
 pub use survey::{Layout, Member};
 pub use topic_id::{NoTopicId, TopicId};

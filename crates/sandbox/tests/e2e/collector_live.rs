@@ -58,7 +58,13 @@ fn a_topic_that_is_made_anew_under_a_running_collector_ends_it() -> Result<()> {
     make_anew(&scene.brokers, &scene.names.labeled_events, 1)?;
     send(&scene, 1_000..1_120)?;
     let says = ["deleted and created again", "another --out"];
-    assert_ends(collector, 64, &says)
+    assert_ends(collector, 64, &says)?;
+    // Nor do the next ones take the new log's records from there on.
+    for flags in [&["--until-end"][..], &[]] {
+        assert_ends(scene.collector("next", flags)?, 64, &says)?;
+    }
+    assert_eq!(rows(&scene), 100);
+    assert_whole(&scene.data_set())
 }
 
 #[test]
@@ -111,8 +117,12 @@ fn members_of_a_group_collect_into_one_data_set() -> Result<()> {
 }
 
 #[test]
-fn a_bounded_run_of_a_topic_that_is_not_there_ends_at_once() -> Result<()> {
+fn what_was_mistyped_ends_the_start() -> Result<()> {
     let scene = Scene::new("co-typo", 1)?;
+    // A folder that is there, and that nobody can write to.
+    let flags = ["--topic", "labelled-events", "--out", "/proc"];
+    let says = ["--out cannot be used"];
+    assert_ends(scene.collector("unwritable", &flags)?, 64, &says)?;
     let flags = ["--topic", "labelled-events", "--until-end"];
     let says = ["there is no topic labelled-events", "--topic"];
     assert_ends(scene.collector("typo", &flags)?, 64, &says)

@@ -153,6 +153,14 @@ impl Store {
         }
     }
 
+    /// Makes sure that files can be written to a local folder; of a bucket, freezing the schema shows it.
+    pub(crate) fn prove_writable(&self) -> anyhow::Result<()> {
+        match &self.folder {
+            Some(folder) => folder::prove(folder).with_context(|| format!("writing to {self}")),
+            None => Ok(()),
+        }
+    }
+
     /// Deletes what processes that were killed left in the staging folder.
     pub(crate) fn sweep_staging(&self) -> anyhow::Result<()> {
         match &self.folder {
