@@ -6,6 +6,7 @@ use collector::{doctor, infer, run};
 use std::process::ExitCode;
 use tidemill_core::entry;
 use tidemill_core::exit::Failure;
+use tidemill_core::stdout::tell;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -28,11 +29,11 @@ async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<Ex
         }
         Some(Command::Verify { dir }) => {
             let report = verify::verify(&location(dir)?).await?;
-            println!("{report}");
+            tell(&format!("{report}\n"))?;
             return Ok(ExitCode::from(u8::from(!report.faults.is_empty())));
         }
-        Some(Command::Inspect { dir }) => print!("{}", inspect::inspect(&location(dir)?).await?),
-        Some(Command::Infer) => print!("{}", infer::infer(&flags.validate()?, &shutdown).await?),
+        Some(Command::Inspect { dir }) => tell(&inspect::inspect(&location(dir)?).await?)?,
+        Some(Command::Infer) => tell(&infer::infer(&flags.validate()?, &shutdown).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
