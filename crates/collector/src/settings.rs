@@ -246,7 +246,7 @@ mod tests {
             Flags::try_parse_from(flags).unwrap().validate()
         };
         let claims = ["--claims", ".", "--max-claim-mb", "10"];
-        for (least, more) in [(240, &[][..]), (270, &claims)] {
+        for (least, more) in [(240, &[][..]), (270, &claims[..])] {
             let with = |megabytes: usize| {
                 let text = megabytes.to_string();
                 validate(&[&["--memory-mb", text.as_str()], more].concat())
