@@ -13,7 +13,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends ca-certifica
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --create-home --home-dir /var/lib/tidemill tidemill
 COPY --from=build /out/ /usr/local/bin/
-COPY models/fraud.onnx models/fraud.toml models/fraud_history.onnx models/fraud_history.toml /var/lib/tidemill/models/
+COPY models/fraud.onnx models/fraud.toml models/fraud_history.onnx models/fraud_history.toml models/labeled-events.json /var/lib/tidemill/models/
 USER tidemill
 WORKDIR /var/lib/tidemill
 # Writable by the user, so that a volume mounted here is too.

@@ -7,9 +7,9 @@ mod publish;
 
 use crate::buffer::Batch;
 use crate::dataset::footer::Footer;
+use crate::dataset::starts::Starts;
 use crate::dataset::store::Store;
-use crate::dataset::topic::Topic;
-use crate::encode::{Codec, Encoded, encode};
+use crate::encode::{Codec, Encoded, Origin, encode};
 use crate::features::History;
 use crate::frozen::{Freezer, Frozen};
 use crate::retry::Outages;
@@ -21,6 +21,7 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 use tidemill_core::claim::Resolver;
 use tidemill_core::health::Health;
+use tidemill_core::kafka::TopicId;
 use tidemill_core::metric::stage;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -30,7 +31,9 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub(crate) struct Sink {
     /// The topic.
-    pub(crate) topic: Topic,
+    pub(crate) topic: Arc<str>,
+    /// The topic's id as the run began; `None` where the brokers have none.
+    pub(crate) topic_id: Option<TopicId>,
     /// The data set.
     pub(crate) store: Store,
     /// Headers are kept.
@@ -47,6 +50,10 @@ pub(crate) struct Sink {
     pub(crate) encoders: Arc<Semaphore>,
     /// Takes in the workers' states.
     pub(crate) health: Arc<Health>,
+    /// What was seen of the partitions as they were started.
+    pub(crate) starts: Starts,
+    /// `--from`, in milliseconds since the epoch.
+    pub(crate) from: Option<i64>,
     /// Outages of the data set's store and of the claims'.
     pub(crate) outages: Outages,
     /// Runs the lanes.
@@ -213,8 +220,16 @@ async fn encode_one(
     batch: Batch,
     frozen: Arc<Frozen>,
 ) -> anyhow::Result<Encoded> {
-    let (topic, codec, history) = (sink.topic.clone(), sink.codec, sink.history.clone());
-    let work = move || encode(&topic, partition, batch, &frozen, codec, history.as_deref());
+    let (topic, topic_id) = (sink.topic.clone(), sink.topic_id);
+    let (codec, history) = (sink.codec, sink.history.clone());
+    let work = move || {
+        let origin = Origin {
+            topic: &topic,
+            topic_id,
+            partition,
+        };
+        encode(origin, batch, &frozen, codec, history.as_deref())
+    };
     let started = Instant::now();
     let encoded = tokio::task::spawn_blocking(work).await;
     stage("encode", started.elapsed());

@@ -1,7 +1,7 @@
 //! A run of the collector: opens what it needs, starts the workers, waits for them.
 
+use crate::dataset::starts::Starts;
 use crate::dataset::store::{Location, Store};
-use crate::dataset::topic::Topic;
 use crate::ends::Ends;
 use crate::features::{self, History};
 use crate::frozen::{Freezer, Wanted};
@@ -19,7 +19,7 @@ use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, Consumer, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, TopicId, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -53,11 +53,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         return Ok(());
     };
     start.unready("opening the data set");
-    let topic = Topic {
-        name: shared.topic.as_str().into(),
-        id: cluster.topic_id(&shared.topic).map_err(unreachable)?,
-    };
-    let sink = open_sink(&config, store, topic, health.clone()).await;
+    let topic_id = cluster.topic_id(&shared.topic).map_err(unreachable)?;
+    let sink = open_sink(&config, store, topic_id, health.clone()).await;
     let sink = sink.map_err(|error| unusable(&config.out, error))?;
     pulse::watch(shared, &health, shutdown.clone())?;
     let surroundings = surroundings(&config, &cluster, &sink, &shutdown).await?;
@@ -164,17 +161,18 @@ async fn surroundings(
         entered.map_err(unreachable)?;
     }
     let surroundings = Surroundings::default();
-    surroundings.watch(outside, sink.topic.id, writes_to, shutdown.clone())?;
+    surroundings.watch(outside, sink.topic_id, writes_to, shutdown.clone())?;
     Ok(surroundings)
 }
 
 async fn open_sink(
     config: &Config,
     store: Store,
-    topic: Topic,
+    topic_id: Option<TopicId>,
     health: Arc<Health>,
 ) -> anyhow::Result<Sink> {
     let wanted = Wanted {
+        topic: config.shared.topic.clone(),
         schema: config.schema.clone(),
         headers: config.headers,
         features: config.features.as_ref().map(Features::columns),
@@ -183,7 +181,8 @@ async fn open_sink(
     let store_part = health.part("store");
     store_part.ready();
     Ok(Sink {
-        topic,
+        topic: config.shared.topic.as_str().into(),
+        topic_id,
         store,
         headers: config.headers,
         // The last files are made after the end is asked for.
@@ -191,6 +190,11 @@ async fn open_sink(
         freezer: Arc::new(freezer),
         codec: config.codec,
         history: None,
+        starts: Starts::default(),
+        from: match config.extent {
+            Extent::Live { .. } => None,
+            Extent::Stretch(stretch) => stretch.from,
+        },
         encoders: Arc::new(Semaphore::new(
             config.budget(config.shared.workers).encoders,
         )),

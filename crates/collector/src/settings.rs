@@ -10,9 +10,10 @@ use crate::dataset::store::Location;
 use crate::encode::Codec;
 use crate::memory::Budget;
 use crate::schema::Schema;
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Parser, Subcommand};
 use std::path::PathBuf;
-use tidemill_core::settings::{Binary, Problems, SharedFlags, parse_duration};
+use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_duration};
 
 /// The collector among the binaries.
 pub const BINARY: Binary = Binary {
@@ -53,7 +54,8 @@ impl AsRef<SharedFlags> for Flags {
 /// What the collector does beside collecting.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Check that a data set covers its partitions without gap or overlap; exit code 1 names what is wrong
+    /// Check that a data set is whole; exit code 1 names what is wrong. With --brokers or --group also that the files
+    /// reach as far as the group has got
     Verify {
         /// Folder or s3://bucket/prefix
         dir: String,
@@ -214,6 +216,18 @@ impl Flags {
             })
         };
         complete().ok_or_else(|| anyhow::anyhow!("a flag is missing although no problem was found"))
+    }
+
+    /// Brokers and group, where either is given on the command line.
+    pub fn group_given(&self, matches: &ArgMatches) -> anyhow::Result<Option<Shared>> {
+        let given = ["brokers", "group"].map(|flag| matches.value_source(flag));
+        if !given.contains(&Some(ValueSource::CommandLine)) {
+            return Ok(None);
+        }
+        let mut problems = Problems::default();
+        let shared = self.shared.validate(&BINARY, &mut problems);
+        problems.finish()?;
+        Ok(shared)
     }
 
     /// The stretch to collect, `Some(None)` for a live run.

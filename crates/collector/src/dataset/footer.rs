@@ -9,17 +9,17 @@ use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{StoredPosition, TopicId};
 
 /// Goes before every key, so that other tools' keys are not mistaken for ours.
-const PREFIX: &str = "tidemill.";
+pub(super) const PREFIX: &str = "tidemill.";
 
 /// What files of this version say of themselves and promise. Those of format 1 had no such key.
-const FORMAT: &str = "2";
+pub(super) const FORMAT: &str = "2";
 
 /// The footer's key-values: functions of the records, the schema and the version alone, nothing of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footer {
     /// The topic.
     pub topic: String,
-    /// The topic's id; `None` where the brokers have none, or an older version wrote the file.
+    /// The topic's id; `None` where the brokers have none.
     pub topic_id: Option<TopicId>,
     /// The partition.
     pub partition: i32,

@@ -2,12 +2,12 @@
 
 use super::{Lane, Outcome, Sink, What};
 use crate::buffer::Batch;
+use crate::dataset::starts::Starts;
 use crate::dataset::store::stub::Faults;
 use crate::dataset::store::tests::stubbed;
 use crate::dataset::store::{Location, Store};
-use crate::dataset::topic::Topic;
 use crate::dataset::{names, reader, resume, verify};
-use crate::encode::{Codec, encode};
+use crate::encode::{Codec, Origin, encode};
 use crate::frozen::{Freezer, Wanted};
 use crate::retry::Outages;
 use std::sync::Arc;
@@ -27,21 +27,29 @@ struct Rig {
     sink: Sink,
 }
 
+fn wanted() -> Wanted {
+    Wanted {
+        topic: "t".into(),
+        ..Wanted::default()
+    }
+}
+
 pub(crate) async fn sink(store: Store) -> Sink {
-    let freezer = Freezer::open(store.clone(), Wanted::default())
-        .await
-        .unwrap();
+    let freezer = Freezer::open(store.clone(), wanted()).await.unwrap();
     let health = Health::starting();
     let store_part = health.part("store");
     store_part.ready();
     Sink {
-        topic: Topic::from("t"),
+        topic: "t".into(),
+        topic_id: None,
         store,
         headers: false,
         resolver: resolver(None),
         freezer: Arc::new(freezer),
         codec: Codec::Zstd,
         history: None,
+        starts: Starts::default(),
+        from: None,
         encoders: Arc::new(Semaphore::new(2)),
         health,
         outages: Outages::of(store_part),
@@ -67,7 +75,7 @@ impl Rig {
 
     async fn faults(&self) -> Vec<String> {
         let location = Location::Folder(self.folder.path().into());
-        verify::verify(&location).await.unwrap().faults
+        verify::verify(&location, None).await.unwrap().faults
     }
 
     async fn position(&self) -> Option<i64> {
@@ -134,7 +142,7 @@ async fn batches_become_files_in_their_order() {
     let gap = reader::footer(&gap).unwrap();
     assert!(gap.gap && gap.next == 30 && gap.rows == 0);
     let location = Location::Folder(rig.folder.path().into());
-    let report = verify::verify(&location).await.unwrap();
+    let report = verify::verify(&location, None).await.unwrap();
     assert_eq!((report.rows, report.rejected, report.gaps), (24, 6, 10));
 }
 
@@ -145,7 +153,7 @@ async fn the_same_records_again_are_the_same_file() {
     let again = send(&rig.sink, vec![batch(0, 20), batch(20, 21)]);
     assert_eq!(published(&again), [(0, 20), (20, 21)]);
     let frozen = rig.sink.freezer.get().unwrap();
-    let encoded = encode(&"t".into(), 0, batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
+    let encoded = encode(Origin::of(0), batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
     assert_eq!(
         rig.sink.store.read(&encoded.data.path).await.unwrap(),
         encoded.data.bytes
@@ -206,7 +214,7 @@ async fn rejects_that_are_there_already_are_not_believed() {
             let none = std::iter::empty();
             assert!(other.push(offset, None, None, Some(value.as_bytes()), none));
         }
-        let theirs = encode(&"t".into(), 0, other, &frozen, Codec::Zstd, None).unwrap();
+        let theirs = encode(Origin::of(0), other, &frozen, Codec::Zstd, None).unwrap();
         let rejects = theirs.rejects.unwrap();
         let store = &rig.sink.store;
         store.create(&rejects.path, rejects.bytes).await.unwrap();
@@ -247,7 +255,7 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
         let rig = Rig::new().await;
         send(&rig.sink, vec![batch(0, 20)]);
         let frozen = rig.sink.freezer.get().unwrap();
-        let files = encode(&"t".into(), 0, batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
+        let files = encode(Origin::of(0), batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
         let rejects = files.rejects.unwrap();
         // As on a file system without nameless files.
         let staged = rig.folder.path().join(names::STAGING);
@@ -311,7 +319,7 @@ async fn a_store_that_fails_is_waited_out() {
     let whats = send(&sink, vec![batch(0, 20), batch(20, 40)]);
     assert_eq!(published(&whats), [(0, 20), (20, 40)]);
     let keys: Vec<String> = stub.objects.lock().unwrap().keys().cloned().collect();
-    assert_eq!(keys.len(), 5, "{keys:?}");
+    assert_eq!(keys.len(), 6, "{keys:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,7 +356,7 @@ async fn a_store_that_overwrites_is_refused() {
         ..Faults::default()
     };
     let (_, store) = stubbed(faults, "p").await;
-    let freezer = Freezer::open(store, Wanted::default()).await.unwrap();
+    let freezer = Freezer::open(store, wanted()).await.unwrap();
     let error = freezer.get_or_infer(&batch(0, 5)).await.unwrap_err();
     assert!(error.to_string().contains("If-None-Match"), "{error:#}");
 }
@@ -356,11 +364,11 @@ async fn a_store_that_overwrites_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_tell_their_log_from_others() {
     let mut rig = Rig::new().await;
-    rig.sink.topic.id = "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok();
+    rig.sink.topic_id = "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok();
     send(&rig.sink, vec![batch(0, 20), batch(20, 40)]);
     let found = resume::positions(&rig.sink, &[0, 1]).await.unwrap();
     let expected = StoredPosition {
-        topic: rig.sink.topic.id,
+        topic: rig.sink.topic_id,
         next: 40,
         last: batch(20, 40).last(),
     };
@@ -373,7 +381,7 @@ async fn a_schema_that_a_peer_has_frozen_for_other_flags_ends_the_lane() {
     let rig = Rig::new().await;
     let wanted = Wanted {
         headers: true,
-        ..Wanted::default()
+        ..wanted()
     };
     let peer = Freezer::open(rig.sink.store.clone(), wanted).await.unwrap();
     peer.get_or_infer(&batch(0, 5)).await.unwrap();
