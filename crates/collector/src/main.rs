@@ -1,13 +1,14 @@
 //! The collector's executable: one command, from its flags to its exit code.
 
 use clap::CommandFactory;
+use collector::commands::{doctor, infer};
 use collector::dataset::{Location, inspect, verify};
+use collector::run;
 use collector::settings::{BINARY, Command, Flags};
-use collector::{doctor, infer, run};
 use std::process::ExitCode;
 use tidemill_core::entry;
 use tidemill_core::exit::Failure;
-use tidemill_core::stdout::tell;
+use tidemill_core::printing::tell;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {

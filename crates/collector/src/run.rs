@@ -1,19 +1,19 @@
 //! A run of the collector: opens what it needs, starts the workers, waits for them.
 
+use crate::bounded::ends::Ends;
+use crate::bounded::progress::Progress;
+use crate::bounded::sample::{self, SAMPLE};
+use crate::bounded::stretch::{self, Range};
 use crate::dataset::starts::Starts;
 use crate::dataset::store::{Location, Store};
-use crate::ends::Ends;
+use crate::encode::frozen::{Freezer, Wanted};
 use crate::features::{self, History};
-use crate::frozen::{Freezer, Wanted};
-use crate::goal::Goal;
-use crate::lane::Sink;
-use crate::progress::Progress;
-use crate::retry::{Kind, Outages, kind};
-use crate::sample::{self, SAMPLE};
+use crate::pipeline::Sink;
+use crate::pipeline::retry::{Kind, Outages, kind};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
-use crate::stretch::{self, Range};
-use crate::surroundings::{self, Surroundings};
 use crate::worker::Worker;
+use crate::worker::goal::Goal;
+use crate::worker::surroundings::{self, Surroundings};
 use std::sync::{Arc, Mutex, PoisonError};
 use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
@@ -275,7 +275,7 @@ async fn prepare(
         return Ok(None);
     };
     if sink.freezer.get().is_none() {
-        let first = |sample: &crate::schema::Sample| sample.records() > 0;
+        let first = |sample: &crate::encode::schema::Sample| sample.records() > 0;
         let read = || async {
             block_in_place(|| sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown))
         };

@@ -1,4 +1,4 @@
-//! Where files lie: a local folder, or a bucket of an S3-compatible store.
+//! Places of files: a local folder, or a bucket of an S3-compatible store.
 
 use object_store::RetryConfig;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
@@ -8,13 +8,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long one request may be repeated before its error is told; the callers try again for as long as it takes.
+/// Time limit for repeating one request before its error is reported; the callers retry for as long as it takes.
 const REPEAT: Duration = Duration::from_secs(10);
 
-/// A place that files are read from or written to.
+/// A place of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// A folder.
+    /// A local folder.
     Folder(PathBuf),
     /// `s3://bucket/prefix`.
     Bucket(Bucket),
@@ -29,11 +29,11 @@ pub struct Bucket {
 }
 
 impl Location {
-    /// A folder's path, or `s3://bucket/prefix`.
+    /// Parses a folder's path, or `s3://bucket/prefix`.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.split_once("://") {
             None if text.is_empty() => Err("give a folder or s3://bucket/prefix".into()),
-            // Taken as a folder, a misspelt URL would be written to for days before anybody misses it.
+            // A misspelt URL, taken for a folder, would be written to for days before anyone noticed.
             None if has_scheme(text) => Err(format!(
                 "use s3://bucket/prefix with two slashes, or ./{text} for a folder of this name"
             )),
@@ -61,7 +61,7 @@ fn bucket_name(name: &str) -> Result<String, String> {
     }
 }
 
-/// Whether a text begins as URLs do: `s3:`, `file:`; one letter is a drive.
+/// True if a text begins as URLs do: `s3:`, `file:`; one letter is a drive.
 fn has_scheme(text: &str) -> bool {
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
     scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -90,7 +90,7 @@ pub fn bucket(place: &Bucket, builder: AmazonS3Builder) -> anyhow::Result<Prefix
         retry_timeout: REPEAT,
         ..RetryConfig::default()
     };
-    // We delete one file at a time, which every provider can.
+    // We delete one file at a time, which every provider supports.
     let bucket = builder
         .with_bucket_name(&place.name)
         .with_retry(retry)

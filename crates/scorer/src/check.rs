@@ -1,12 +1,12 @@
 //! `scorer check MODEL`: does it load, what does it take, does it score as its manifest says, how fast.
 
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tidemill_core::exit::Code;
+use tidemill_core::printing::tell;
 
 use crate::model::{Input, Loaded, Manifest, Session, Source, load, manifest_path, read_manifest};
 
@@ -50,11 +50,7 @@ pub fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         describe(&report)
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // Who reads only the first lines has what he wants.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    tell(&text)?;
     let good = report.error.is_none();
     Ok(if good {
         ExitCode::SUCCESS

@@ -12,7 +12,8 @@
 //! - [`delivery`], [`transaction`]: everything of a batch is published, or nothing
 //!
 //! And beside that way: [`check`] tells what is to be known of a model before it is used, [`replay`]
-//! compares a model with predictions made before, [`reset`] moves the group, [`doctor`] finds what is wrong
+//! compares a model with predictions made before, [`reset`] moves the group, [`neighbours`] are groups that write to the
+//! same place, [`doctor`] finds what is wrong
 //! with a set-up; [`metrics`](mod@metrics) are what `/metrics` tells.
 
 pub mod settings;
@@ -58,6 +59,8 @@ pub mod check;
 pub mod replay;
 
 pub mod reset;
+
+pub mod neighbours;
 
 pub mod doctor;
 

@@ -187,6 +187,13 @@ pub struct Config {
     pub reset: Option<bool>,
 }
 
+impl Config {
+    /// What the members of the group write to, as their commits say.
+    pub fn writes_to(&self) -> String {
+        format!("output topic {}", self.output_topic)
+    }
+}
+
 impl Flags {
     /// Validates all flags.
     ///

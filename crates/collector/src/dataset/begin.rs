@@ -5,7 +5,7 @@
 use crate::dataset::footer::{FORMAT, PREFIX};
 use crate::dataset::store::{Creation, Store};
 use crate::dataset::{names, seal};
-use crate::frozen::Frozen;
+use crate::encode::frozen::Frozen;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
@@ -110,7 +110,7 @@ impl Begin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::Sample;
+    use crate::encode::schema::Sample;
 
     #[test]
     fn beginnings_are_read_as_written() {

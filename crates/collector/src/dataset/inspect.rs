@@ -4,7 +4,7 @@ use crate::dataset::catalog::Catalog;
 use crate::dataset::names;
 use crate::dataset::reader;
 use crate::dataset::store::{Location, Store};
-use crate::schema::Schema;
+use crate::encode::schema::Schema;
 use std::fmt::Write as _;
 
 /// What there is to see of a data set, as text for people. Only footers are read.

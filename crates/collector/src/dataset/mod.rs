@@ -10,6 +10,7 @@ pub(crate) mod reader;
 pub mod rejects;
 pub(crate) mod resume;
 pub(crate) mod seal;
+pub(crate) mod start;
 pub(crate) mod starts;
 pub(crate) mod store;
 pub mod verify;

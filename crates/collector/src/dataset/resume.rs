@@ -6,7 +6,7 @@ use crate::dataset::footer::Footer;
 use crate::dataset::names;
 use crate::dataset::reader::read_footer;
 use crate::dataset::store::Store;
-use crate::lane::Sink;
+use crate::pipeline::Sink;
 use anyhow::ensure;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemill_core::kafka::StoredPosition;

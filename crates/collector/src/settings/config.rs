@@ -3,8 +3,8 @@
 use super::Features;
 use crate::dataset::store::Location;
 use crate::encode::Codec;
-use crate::memory::Budget;
-use crate::schema::Schema;
+use crate::encode::schema::Schema;
+use crate::worker::memory::Budget;
 use std::time::Duration;
 use tidemill_core::settings::Shared;
 

@@ -1,4 +1,4 @@
-//! What tells a record from others that lie at the same offset of another log.
+//! Fingerprints of records, by which a log is known again.
 
 /// A fingerprint of a record, which tells if a log still holds the record that it held. It must never change.
 pub fn fingerprint(timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {

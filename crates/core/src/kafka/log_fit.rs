@@ -17,6 +17,17 @@ pub struct StoredPosition<F> {
     pub last: Option<F>,
 }
 
+impl<F> From<i64> for StoredPosition<F> {
+    /// A position of which nothing else is known.
+    fn from(next: i64) -> Self {
+        StoredPosition {
+            topic: None,
+            next,
+            last: None,
+        }
+    }
+}
+
 /// A log as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log<F> {

@@ -1,4 +1,4 @@
-//! Everything that speaks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
+//! All code that talks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
 
 mod addresses;
 mod assigned;
@@ -15,6 +15,7 @@ mod fingerprint;
 mod hints;
 pub mod lag;
 mod log_fit;
+mod note;
 mod open;
 mod polled;
 mod positions;
@@ -25,6 +26,8 @@ mod raw;
 mod rebalances;
 mod record;
 mod stopped;
+mod stretch;
+mod surroundings;
 mod survey;
 mod topic_id;
 
@@ -43,5 +46,7 @@ pub use producer::{Outgoing, Producer, one_header};
 pub use properties::read_properties;
 pub use raw::{add_header, headers};
 pub use record::Record;
+pub use stretch::Stretch;
+pub use surroundings::{Change, Surroundings};
 pub use survey::{Layout, Member};
 pub use topic_id::{NoTopicId, TopicId};

@@ -7,6 +7,7 @@
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
 //! - `messages`: what is said of records that newcomers send, and of misspelt flags
 //! - `outages`: brokers and Redis that stop answering are shown, and do not keep a process from ending
+//! - `printing`: closed pipes and full disks
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
 //! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
@@ -24,6 +25,7 @@
 //! - `header_names`: names of headers that are no text
 //! - `hostile`: what is made to do harm does none
 //! - `scorer_faults`: scorers killed, paused, replaced and joined at random
+//! - `scorer_logs`: topics made anew, positions of another log, groups that write to the wrong place
 //! - `doctor`: each mistake is provoked and named
 //! - `operations`: metrics tell the truth, settings are shown
 //! - `dead_letters`: what was set aside is listed, and goes back once
@@ -32,8 +34,8 @@
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
 
-// In a test, what is not as expected should end it.
-#![allow(clippy::unwrap_used)]
+// In a test, what is not as expected should end it; remarks go to whoever watches it.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod claims;
 mod collector;
@@ -55,10 +57,12 @@ mod kafka_client;
 mod messages;
 mod operations;
 mod outages;
+mod printing;
 mod redis_start;
 mod sandbox_program;
 mod scorer;
 mod scorer_faults;
+mod scorer_logs;
 mod secure;
 mod stack;
 mod starts;
@@ -71,5 +75,19 @@ mod unusable;
 
 use std::time::Duration;
 
+use anyhow::Result;
+use sandbox::harness::Program;
+
 /// How long an output may take that is certain to come.
 const SOON: Duration = Duration::from_secs(60);
+
+/// The program ends by itself with this code and says all of these.
+fn assert_ends(mut program: Program, code: i32, says: &[&str]) -> Result<()> {
+    let status = program.wait_for_end(SOON)?;
+    let output = program.output();
+    assert_eq!(status.code(), Some(code), "{output}");
+    for part in says {
+        assert!(output.contains(part), "{part:?} is not in: {output}");
+    }
+    Ok(())
+}

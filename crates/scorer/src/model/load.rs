@@ -1,31 +1,36 @@
-//! Loads a model: file and manifest read, graph prepared, compiled and checked.
+//! Loads a model: bundle read, graph prepared, compiled and checked, all within a budget of time.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use prost::Message;
-use sha2::{Digest, Sha256};
 use tract_onnx::Onnx;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
+use super::bundle::{Bundle, Contents};
 use super::graph;
 use super::graph_inputs::{self, GraphInput};
 use super::layout::{self, Slot};
 use super::manifest::Manifest;
 use super::operators::{self, Operators};
-use super::{golden, manifest_toml, mixing, rows};
+use super::{golden, mixing, rows};
+
+/// The longest that a model may take to load, its checks included.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A model ready to run, shared by the workers.
 pub struct Loaded {
     /// What its manifest says.
     pub manifest: Manifest,
-    /// SHA-256 of the model file, in hexadecimal.
+    /// The digest of its bundle: a SHA-256 in hexadecimal, see [`Contents::digest`].
     pub sha256: String,
+    /// The bundle it was loaded from.
+    pub contents: Contents,
     pub(super) plan: Arc<TypedRunnableModel>,
     pub(super) slots: Vec<Slot>,
     /// Whether the graph is run with one row at a time.
@@ -34,20 +39,21 @@ pub struct Loaded {
     pub(super) mixing: Vec<String>,
 }
 
-/// Where the manifest of a model lies: beside it, with the extension `toml`.
-pub fn manifest_path(model: &Path) -> PathBuf {
-    model.with_extension("toml")
-}
-
-/// Loads the model at `path` and checks it against its golden vectors.
+/// Loads the model at `path` with all that belongs to it, and checks it against its golden vectors.
 ///
 /// # Errors
 ///
 /// Everything that keeps it from being run, named with the file and, in a manifest, field and line.
 pub fn load(path: &Path) -> anyhow::Result<Loaded> {
-    let loaded = load_as(path, read_manifest(path)?, Operators::Ours)?;
-    golden::check(&loaded).with_context(|| format!("model {}", path.display()))?;
-    Ok(loaded)
+    let file = path.to_owned();
+    let work = move || {
+        let bundle = Bundle::read(&file)?;
+        let manifest = bundle.manifest()?;
+        let loaded = compile(bundle, manifest, Operators::Ours)?;
+        golden::check(&loaded)?;
+        Ok(loaded)
+    };
+    within(LONGEST, work).with_context(|| format!("model {}", path.display()))
 }
 
 /// Loads the model at `path` as `manifest` says, whatever lies beside it, and checks no golden vectors.
@@ -56,50 +62,51 @@ pub fn load(path: &Path) -> anyhow::Result<Loaded> {
 ///
 /// Everything that keeps it from being run.
 pub fn load_as(path: &Path, manifest: Manifest, operators: Operators) -> anyhow::Result<Loaded> {
-    let bytes = fs::read(path).with_context(|| format!("reading model {}", path.display()))?;
-    compile(&bytes, path.parent(), manifest, operators)
+    let read = Bundle::read(path);
+    read.and_then(|bundle| compile(bundle, manifest, operators))
         .with_context(|| format!("model {}", path.display()))
 }
 
-/// Reads the manifest beside the model at `path`; without one the default holds.
-pub fn read_manifest(path: &Path) -> anyhow::Result<Manifest> {
-    let path = manifest_path(path);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Manifest::default()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("reading manifest {}", path.display()));
-        }
-    };
-    manifest_toml::parse(&text).map_err(|problems| {
-        anyhow!(
-            "manifest {} cannot be used:\n  {}",
-            path.display(),
-            problems.join("\n  ")
-        )
-    })
+/// Gives up on loading after `longest`. The thread that loads cannot be ended: it goes on until it is done.
+fn within(
+    longest: Duration,
+    work: impl FnOnce() -> anyhow::Result<Loaded> + Send + 'static,
+) -> anyhow::Result<Loaded> {
+    let (done, outcome) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("load".to_owned())
+        // Nobody waits for an outcome that comes too late.
+        .spawn(move || drop(done.send(work())))?;
+    outcome
+        .recv_timeout(longest)
+        .unwrap_or_else(|error| match error {
+            RecvTimeoutError::Timeout => Err(anyhow!(
+                "it takes over {longest:?} to load; make it smaller: fewer trees, layers or nodes"
+            )),
+            RecvTimeoutError::Disconnected => Err(anyhow!("loading it panicked")),
+        })
 }
 
-/// Compiles a model file's bytes; `folder` is where its external data lies.
-pub(super) fn compile(
-    bytes: &[u8],
-    folder: Option<&Path>,
-    manifest: Manifest,
-    operators: Operators,
-) -> anyhow::Result<Loaded> {
+/// Compiles a bundle.
+fn compile(bundle: Bundle, manifest: Manifest, operators: Operators) -> anyhow::Result<Loaded> {
     // tract panics on some graphs that make no sense: they are files that cannot be used, no more.
-    let trusting = || compile_trusting(bytes, folder, manifest, operators);
+    let trusting = || compile_trusting(bundle, manifest, operators);
     catch_unwind(AssertUnwindSafe(trusting))
         .unwrap_or_else(|_| Err(anyhow!("the graph makes no sense: reading it panicked")))
 }
 
+/// Tests: compiles a model file without weights beside it.
+#[cfg(test)]
+pub(super) fn compile_file(bytes: &[u8], manifest: Manifest) -> anyhow::Result<Loaded> {
+    compile(Bundle::of_file(bytes)?, manifest, Operators::Ours)
+}
+
 fn compile_trusting(
-    bytes: &[u8],
-    folder: Option<&Path>,
+    bundle: Bundle,
     manifest: Manifest,
     operators: Operators,
 ) -> anyhow::Result<Loaded> {
-    let mut proto = ModelProto::decode(bytes).context("this is no ONNX file, or not all of one")?;
+    let (mut proto, contents) = bundle.into_parts();
     let inputs = graph::prepare(&mut proto, manifest.output.name.as_deref())?;
     let names: Vec<&str> = manifest
         .inputs
@@ -115,11 +122,6 @@ fn compile_trusting(
             missing.join("\n  ")
         );
     }
-    let folder = folder.and_then(Path::to_str);
-    let sha256 = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
     let mixing = proto
         .graph
         .as_ref()
@@ -128,8 +130,9 @@ fn compile_trusting(
     let ready = |rows: Option<i64>| {
         let model = Loaded {
             manifest: manifest.clone(),
-            sha256: sha256.clone(),
-            plan: plan(&onnx, &mut proto.clone(), folder, &slots, rows)?,
+            sha256: contents.digest(),
+            contents: contents.clone(),
+            plan: plan(&onnx, &mut proto.clone(), &slots, rows)?,
             slots: slots.clone(),
             single: rows.is_some(),
             mixing: mixing.clone(),
@@ -158,7 +161,6 @@ fn fixed_batch(inputs: &[GraphInput]) -> Option<i64> {
 fn plan(
     onnx: &Onnx,
     proto: &mut ModelProto,
-    folder: Option<&str>,
     slots: &[Slot],
     rows: Option<i64>,
 ) -> anyhow::Result<Arc<TypedRunnableModel>> {
@@ -170,9 +172,47 @@ fn plan(
     // Of operator sets after 18 tract warns that it is not tested with them. Our fixtures are of such
     // too, and golden vectors tell whether a model is read rightly.
     let quiet = tracing::subscriber::NoSubscriber::default();
-    let parsed = tracing::subscriber::with_default(quiet, || onnx.parse(proto, folder))?;
+    let parsed = tracing::subscriber::with_default(quiet, || onnx.parse(proto, None))?;
     if let Some(name) = parsed.unresolved_inputs.first() {
         bail!("the graph uses {name:?}, which nothing in it computes");
     }
     parsed.model.into_optimized()?.into_runnable()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::model::fixture;
+
+    fn refusal(path: &Path) -> String {
+        format!("{:#}", load(path).err().unwrap())
+    }
+
+    #[test]
+    fn loading_is_given_up_after_its_budget_and_a_panic_is_an_error() {
+        let slow = || {
+            thread::sleep(Duration::from_secs(2));
+            fixture("logistic")
+        };
+        let error = within(Duration::from_millis(20), slow).err().unwrap();
+        assert!(error.to_string().contains("over 20ms to load"), "{error}");
+        let error = within(LONGEST, || panic!("on purpose")).err().unwrap();
+        assert!(error.to_string().contains("panicked"), "{error}");
+        assert!(within(LONGEST, || fixture("logistic")).is_ok());
+    }
+
+    #[test]
+    fn files_that_are_too_large_or_none_are_refused_before_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        fs::File::create(&path).unwrap().set_len(513 << 20).unwrap();
+        let error = refusal(&path);
+        assert!(error.contains("512 MB together"), "{error}");
+        fs::remove_file(&path).unwrap();
+        assert!(refusal(&path).contains("No such file"));
+        fs::create_dir(&path).unwrap();
+        assert!(refusal(&path).contains("is no file"));
+    }
 }

@@ -1,5 +1,6 @@
-//! The model: an ONNX file and its manifest, run by tract. No other folder names tract.
+//! The model: a bundle of an ONNX file, its weights and its manifest, run by tract. No other folder names tract.
 
+mod bundle;
 mod golden;
 mod graph;
 mod graph_inputs;
@@ -19,8 +20,10 @@ mod session;
 mod suites;
 mod toml_fields;
 mod trees;
+mod weights;
 
-pub use load::{Loaded, load, load_as, manifest_path, read_manifest};
+pub use bundle::{Contents, manifest_path, read_manifest};
+pub use load::{Loaded, load, load_as};
 pub use manifest::{Golden, Input, Manifest, Output, Source, Transform};
 pub use operators::Operators;
 pub use session::Session;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::load::compile;
-use super::{Input, Manifest, Operators, Output, Session, Source, Transform};
+use super::load::compile_file;
+use super::{Input, Manifest, Output, Session, Source, Transform};
 
 /// On probabilities, absolute; on larger numbers relative.
 const TOLERANCE: f64 = 1e-5;
@@ -60,7 +60,7 @@ fn manifest(answer: &Answer) -> Manifest {
 /// The largest difference between our scores and onnxruntime's.
 fn difference(name: &str, answer: &Answer) -> anyhow::Result<f64> {
     let bytes = fs::read(fixtures().join(format!("{name}.onnx")))?;
-    let model = compile(&bytes, None, manifest(answer), Operators::Ours)?;
+    let model = compile_file(&bytes, manifest(answer))?;
     let rows = numbers(answer);
     let mut session = Session::new(&model)?;
     let mut together = Vec::new();
@@ -95,7 +95,7 @@ fn other_labels(name: &str, answer: &Answer) -> anyhow::Result<usize> {
         name: Some(output.clone()),
         ..Output::default()
     };
-    let model = compile(&bytes, None, manifest, Operators::Ours)?;
+    let model = compile_file(&bytes, manifest)?;
     let mut ours = Vec::new();
     Session::new(&model)?.score(&numbers(answer), &mut ours);
     let pairs = ours.iter().zip(labels);
@@ -117,7 +117,7 @@ fn rows_score_bit_for_bit_the_same_alone_together_and_shuffled() {
     let mut unequal = Vec::new();
     for (name, answer) in &answers {
         let bytes = fs::read(fixtures().join(format!("{name}.onnx"))).unwrap();
-        let model = compile(&bytes, None, manifest(answer), Operators::Ours).unwrap();
+        let model = compile_file(&bytes, manifest(answer)).unwrap();
         let rows = numbers(answer);
         let rows: Vec<&[f64]> = rows.chunks(answer.columns).collect();
         let mut session = Session::new(&model).unwrap();

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::load::compile;
-use super::{Manifest, Operators, Session};
+use super::load::compile_file;
+use super::{Manifest, Session};
 
 /// A pseudo-random sequence, the same in each run.
 struct Dice(u64);
@@ -55,7 +55,7 @@ fn damaged_models_are_refused_or_answer() {
         let bytes = fs::read(folder.join(model).with_extension("onnx")).unwrap();
         for _ in 0..40 {
             let bytes = damage(&bytes, &mut dice);
-            match compile(&bytes, None, Manifest::default(), Operators::Ours) {
+            match compile_file(&bytes, Manifest::default()) {
                 Err(error) => {
                     assert!(!error.to_string().is_empty());
                     refused += 1;

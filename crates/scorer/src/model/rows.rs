@@ -142,8 +142,8 @@ mod tests {
     };
 
     use super::*;
-    use crate::model::load::compile;
-    use crate::model::{Golden, Operators, fixture};
+    use crate::model::load::compile_file;
+    use crate::model::{Golden, fixture};
 
     fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -196,7 +196,7 @@ mod tests {
             ..ModelProto::default()
         };
         let bytes = file.encode_to_vec();
-        compile(&bytes, None, Manifest::default(), Operators::Ours)
+        compile_file(&bytes, Manifest::default())
     }
 
     fn refusal(nodes: &[NodeProto], rows: Option<i64>) -> String {

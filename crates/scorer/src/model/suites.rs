@@ -10,7 +10,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};
 use tract_onnx::prelude::*;
 
-use super::load::compile;
+use super::load::compile_file;
 use super::{Input, Manifest, Operators, Output, Session, Source, graph, operators};
 
 /// Absolute on numbers up to 1, relative above.
@@ -128,7 +128,7 @@ fn score(case: &Case) -> Outcome {
                 inputs: (0..columns).map(input).collect(),
                 ..Manifest::default()
             };
-            let model = match compile(&case.model, None, manifest, Operators::Ours) {
+            let model = match compile_file(&case.model, manifest) {
                 Ok(model) => model,
                 Err(error) => return Outcome::Refused(format!("{error:#}")),
             };
@@ -274,7 +274,7 @@ fn nodes_may_stand_in_any_order() {
     let mut reversed = ModelProto::decode(&bytes[..]).unwrap();
     reversed.graph.as_mut().unwrap().node.reverse();
     let scores = [bytes, reversed.encode_to_vec()].map(|bytes| {
-        let model = compile(&bytes, None, Manifest::default(), Operators::Ours).unwrap();
+        let model = compile_file(&bytes, Manifest::default()).unwrap();
         let mut scores = Vec::new();
         Session::new(&model)
             .unwrap()

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::anyhow;
 use tidemill_core::clock::now_ms;
 use tidemill_core::health::Part;
-use tidemill_core::kafka::Consumer;
+use tidemill_core::kafka::{Consumer, StoredPosition};
 use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ pub(super) struct Outlet<'s> {
 pub(super) struct Work<'s> {
     pub(super) batch: Batch<'s>,
     pub(super) scored: Scored,
-    pub(super) positions: Vec<(i32, i64)>,
+    pub(super) positions: Vec<(i32, StoredPosition<u64>)>,
 }
 
 /// A batch that is done with, cleared, and how it went.

@@ -7,7 +7,7 @@ use crate::dataset::begin::Begin;
 use crate::dataset::catalog::{Catalog, Source};
 use crate::dataset::store::{Location, Store};
 use crate::dataset::{names, seal};
-use crate::schema::{self, Schema};
+use crate::encode::schema::{self, Schema};
 use anyhow::Context;
 use file::Check;
 use std::collections::{BTreeMap, BTreeSet};

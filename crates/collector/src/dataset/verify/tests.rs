@@ -1,13 +1,13 @@
 //! A table of damages, each found and named, and nothing else: what is whole beside it is not accused.
 
 use super::verify;
-use crate::buffer::Batch;
 use crate::dataset::begin::Begin;
 use crate::dataset::names;
 use crate::dataset::store::{Location, Store};
+use crate::encode::frozen::Frozen;
+use crate::encode::schema::{Sample, Schema};
 use crate::encode::{Codec, Encoded, Origin, encode};
-use crate::frozen::Frozen;
-use crate::schema::{Sample, Schema};
+use crate::pipeline::batch::Batch;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;

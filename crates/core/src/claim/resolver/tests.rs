@@ -1,4 +1,4 @@
-//! Objects that are there, missing, tampered with, too large, and stores that are away.
+//! Objects that exist, are missing, tampered with or too large, and stores that are away.
 
 use super::*;
 use axum::Router;

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
+use tidemill_core::remark_line;
 
 use super::live::{self, Live};
 use crate::bench::table;
@@ -37,7 +38,7 @@ pub(super) fn measure(stack: &Stack, each: Duration) -> Result<String> {
                 },
             )?;
             let found = live.latency(from, to)?;
-            eprintln!("{name}, {rate} payments/s: {found:?}");
+            remark_line!("{name}, {rate} payments/s: {found:?}");
             let mut row = vec![name.to_owned(), rate.to_string()];
             row.extend([found.p50_ms, found.p99_ms, found.max_ms].map(|ms| ms.to_string()));
             rows.push(row);

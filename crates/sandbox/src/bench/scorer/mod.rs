@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use tidemill_core::tell_line;
 
 use crate::harness::{Binaries, checkout};
 use crate::stack::{Options, Stack};
@@ -55,25 +56,25 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     Binaries::build()?;
     let stack = Stack::start(&Options::from_environment())?;
     if let Some(folder) = &flags.against {
-        println!("{}", against::measure(&stack, flags, folder)?);
+        tell_line!("{}", against::measure(&stack, flags, folder)?)?;
         return Ok(());
     }
     let wanted = |part| flags.only.is_none_or(|only| only == part);
     if wanted(Part::Rates) {
-        println!("{}", rates::measure(&stack, flags.payments)?);
+        tell_line!("{}", rates::measure(&stack, flags.payments)?)?;
     }
     if wanted(Part::Latency) {
         let each = Duration::from_secs(flags.seconds);
-        println!("{}", latency::measure(&stack, each)?);
+        tell_line!("{}", latency::measure(&stack, each)?)?;
     }
     if wanted(Part::Swap) {
-        println!(
+        tell_line!(
             "{}",
             swap::measure(&stack, &checkout()?.join("models/fraud.onnx"))?
-        );
+        )?;
     }
     if wanted(Part::Kills) {
-        println!("{}", kills::measure(&stack)?);
+        tell_line!("{}", kills::measure(&stack)?)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tidemill_core::remark_line;
 
 use super::plain::Wait;
 use super::{PARTITIONS, bare, payments, plain};
@@ -70,7 +71,7 @@ pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
 
 /// Says what was found while the rest is still being measured.
 fn told(what: &str, found: Measured) -> Measured {
-    eprintln!("{what}: {:.0}/s", found.per_second());
+    remark_line!("{what}: {:.0}/s", found.per_second());
     found
 }
 
