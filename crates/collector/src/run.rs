@@ -6,6 +6,7 @@ use crate::bounded::sample::{self, SAMPLE};
 use crate::bounded::stretch::{self, Range};
 use crate::dataset::starts::Starts;
 use crate::dataset::store::{Location, Store};
+use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
 use crate::features::{self, History};
 use crate::pipeline::Sink;
@@ -19,7 +20,7 @@ use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, Consumer, TopicId, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -53,8 +54,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         return Ok(());
     };
     start.unready("opening the data set");
-    let topic_id = cluster.topic_id(&shared.topic).map_err(unreachable)?;
-    let sink = open_sink(&config, store, topic_id, health.clone()).await;
+    let topic = Topic {
+        name: shared.topic.as_str().into(),
+        id: cluster.topic_id(&shared.topic).map_err(unreachable)?,
+    };
+    let sink = open_sink(&config, store, topic, health.clone()).await;
     let sink = sink.map_err(|error| unusable(&config.out, error))?;
     pulse::watch(shared, &health, shutdown.clone())?;
     let surroundings = surroundings(&config, &cluster, &sink, &shutdown).await?;
@@ -161,14 +165,14 @@ async fn surroundings(
         entered.map_err(unreachable)?;
     }
     let surroundings = Surroundings::default();
-    surroundings.watch(outside, sink.topic_id, writes_to, shutdown.clone())?;
+    surroundings.watch(outside, sink.topic.id, writes_to, shutdown.clone())?;
     Ok(surroundings)
 }
 
 async fn open_sink(
     config: &Config,
     store: Store,
-    topic_id: Option<TopicId>,
+    topic: Topic,
     health: Arc<Health>,
 ) -> anyhow::Result<Sink> {
     let wanted = Wanted {
@@ -181,8 +185,7 @@ async fn open_sink(
     let store_part = health.part("store");
     store_part.ready();
     Ok(Sink {
-        topic: config.shared.topic.as_str().into(),
-        topic_id,
+        topic,
         store,
         headers: config.headers,
         // The last files are made after the end is asked for.

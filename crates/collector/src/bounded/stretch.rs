@@ -110,8 +110,8 @@ async fn begin_empty(sink: &Sink, range: &Range) -> anyhow::Result<()> {
         return Ok(());
     };
     let begin = Begin {
-        topic: sink.topic.to_string(),
-        topic_id: sink.topic_id,
+        topic: sink.topic.name.to_string(),
+        topic_id: sink.topic.id,
         partition: range.partition,
         first: range.begin,
         from: sink.from,
@@ -148,14 +148,15 @@ fn unread(
         last: None,
     });
     let log = Log {
-        topic: sink.topic_id,
+        topic: sink.topic.id,
         oldest: range.oldest,
         // A data set may reach beyond --to; this run then has nothing to do there.
         end: range.log_end,
         last: None,
     };
     let found = start(position, log);
-    let found = found.map_err(|fit| another_log(&sink.topic, partition, position.next, fit))?;
+    let found =
+        found.map_err(|fit| another_log(&sink.topic.name, partition, position.next, fit))?;
     Ok(found.position)
 }
 

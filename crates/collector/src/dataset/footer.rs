@@ -19,7 +19,7 @@ pub(super) const FORMAT: &str = "2";
 pub struct Footer {
     /// The topic.
     pub topic: String,
-    /// The topic's id; `None` where the brokers have none.
+    /// The topic's id; `None` where the brokers have none, or an older version wrote the file.
     pub topic_id: Option<TopicId>,
     /// The partition.
     pub partition: i32,

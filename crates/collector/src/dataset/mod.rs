@@ -13,6 +13,7 @@ pub(crate) mod seal;
 pub(crate) mod start;
 pub(crate) mod starts;
 pub(crate) mod store;
+pub(crate) mod topic;
 pub mod verify;
 
 pub use footer::Footer;

@@ -32,7 +32,7 @@ pub(crate) async fn positions(
     sink: &Sink,
     partitions: &[i32],
 ) -> anyhow::Result<Vec<(i32, Option<StoredPosition<u64>>)>> {
-    let newest = sink.store.newest(&sink.topic, partitions).await?;
+    let newest = sink.store.newest(&sink.topic.name, partitions).await?;
     let looks = partitions.iter().zip(newest);
     let looks = looks.map(|(partition, newest)| look(sink, *partition, newest));
     let looks = looks.collect::<Vec<_>>();
@@ -40,7 +40,7 @@ pub(crate) async fn positions(
     let starts = partitions.iter().zip(&found);
     let starts = starts.map(|(partition, found)| (*partition, found.first()));
     let starts: Vec<(i32, i64)> = starts.collect();
-    let rejects = sink.store.rejects_from(&sink.topic, &starts).await?;
+    let rejects = sink.store.rejects_from(&sink.topic.name, &starts).await?;
     let mut positions = Vec::with_capacity(partitions.len());
     for ((partition, found), rejects) in partitions.iter().zip(found).zip(rejects) {
         let position = found.position();
@@ -49,8 +49,8 @@ pub(crate) async fn positions(
             tracing::info!(path, "deleting rejects that no data file stands for");
             sink.store.delete(&path).await?;
         }
-        sink.starts
-            .started(*partition, position.is_some(), leftovers);
+        let begun = position.is_some();
+        sink.starts.started(*partition, begun, leftovers);
         positions.push((*partition, position));
     }
     Ok(positions)
@@ -60,7 +60,7 @@ async fn look(sink: &Sink, partition: i32, newest: Option<String>) -> anyhow::Re
     if let Some(name) = newest {
         return Ok(Found::File(end(&sink.store, &name).await?));
     }
-    let begin = Begin::find(&sink.store, &sink.topic, partition).await?;
+    let begin = Begin::find(&sink.store, &sink.topic.name, partition).await?;
     Ok(begin.map_or(Found::Nothing, Found::Begin))
 }
 

@@ -6,7 +6,7 @@ mod change;
 use crate::dataset::{names, reader, rejects};
 use crate::encode::frozen::Frozen;
 use crate::encode::schema::{Sample, Schema};
-use crate::encode::{Codec, Origin, encode};
+use crate::encode::{Codec, encode};
 use crate::pipeline::batch::Batch;
 use bytes::Bytes;
 use change::{Change, cases, change};
@@ -56,7 +56,7 @@ proptest! {
             changes.iter().map(|(which, change)| change.of(RECORDS[*which].as_bytes())).collect();
         values.push(bytes);
         let count = values.len() as u64;
-        let files = encode(Origin::of(0), batch(&values), &frozen(), Codec::None, None).unwrap();
+        let files = encode(&"t".into(), 0, batch(&values), &frozen(), Codec::None, None).unwrap();
         prop_assert_eq!(files.footer.rows + files.footer.rejected, count);
         let (footer, _) = reader::rows(files.data.bytes).unwrap();
         prop_assert_eq!(&footer, &files.footer);
@@ -71,14 +71,14 @@ proptest! {
         if let Ok(schema) = Schema::from_json(&text) {
             let fingerprint = schema.fingerprint().unwrap();
             let frozen = Frozen { schema, fingerprint };
-            encode(Origin::of(0), batch(&values), &frozen, Codec::None, None).unwrap();
+            encode(&"t".into(), 0, batch(&values), &frozen, Codec::None, None).unwrap();
         }
     }
 
     #[test]
     fn footers(change in change(), tail in prop::collection::vec(any::<u8>(), 0..40)) {
         let values = [RECORDS[0].as_bytes().to_vec(), b"oops".to_vec()];
-        let whole = encode(Origin::of(0), batch(&values), &frozen(), Codec::None, None).unwrap().data.bytes;
+        let whole = encode(&"t".into(), 0, batch(&values), &frozen(), Codec::None, None).unwrap().data.bytes;
         // Changes of the whole file, of its footer alone, and no file at all.
         let footer = whole.len() - whole.len().min(700);
         let near = [&whole[..footer], &change.of(&whole[footer..])].concat();

@@ -9,6 +9,7 @@ pub(crate) mod schema;
 mod table;
 
 use crate::dataset::footer::Footer;
+use crate::dataset::topic::Topic;
 use crate::dataset::{names, rejects, seal};
 use crate::encode::columns::Coordinates;
 use crate::encode::frozen::Frozen;
@@ -18,7 +19,6 @@ use bytes::Bytes;
 use parquet::basic::{Compression, ZstdLevel};
 use std::collections::BTreeMap;
 use table::Table;
-use tidemill_core::kafka::TopicId;
 use tidemill_core::record::Reason;
 
 /// How the columns of a file are compressed.
@@ -61,42 +61,15 @@ pub(crate) struct File {
     pub(crate) bytes: Bytes,
 }
 
-/// Where records come from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin<'a> {
-    /// The topic.
-    pub(crate) topic: &'a str,
-    /// The topic's id; `None` where the brokers have none.
-    pub(crate) topic_id: Option<TopicId>,
-    /// The partition.
-    pub(crate) partition: i32,
-}
-
-#[cfg(test)]
-impl Origin<'static> {
-    /// A partition of the topic that tests are of.
-    pub(crate) fn of(partition: i32) -> Self {
-        Self {
-            topic: "t",
-            topic_id: None,
-            partition,
-        }
-    }
-}
-
 /// Encodes the records of one partition.
 pub(crate) fn encode(
-    origin: Origin<'_>,
+    topic: &Topic,
+    partition: i32,
     batch: Batch,
     frozen: &Frozen,
     codec: Codec,
     history: Option<&History>,
 ) -> anyhow::Result<Encoded> {
-    let Origin {
-        topic,
-        topic_id,
-        partition,
-    } = origin;
     let open = || Table::open(frozen, partition, codec, history);
     let mut table = open()?;
     let mut rejected = Vec::new();
@@ -112,8 +85,8 @@ pub(crate) fn encode(
     }
     let digest = (!rejected.is_empty()).then(|| seal::hex(&rejected));
     let footer = |first, next, last, rows, rejected, rejects, gap| Footer {
-        topic: topic.to_owned(),
-        topic_id,
+        topic: topic.name.to_string(),
+        topic_id: topic.id,
         partition,
         first,
         next,
@@ -127,7 +100,7 @@ pub(crate) fn encode(
     };
     let data = |footer: &Footer, table: Table<'_>| -> anyhow::Result<File> {
         Ok(File {
-            path: names::data(topic, partition, footer.first),
+            path: names::data(&topic.name, partition, footer.first),
             bytes: table.finish(footer)?,
         })
     };
@@ -145,7 +118,7 @@ pub(crate) fn encode(
     let rejects = reasons.values().sum();
     let footer = footer(first, next, last, table.rows(), rejects, digest, false);
     let rejects = (!rejected.is_empty()).then(|| File {
-        path: names::rejected(topic, partition, first, next),
+        path: names::rejected(&topic.name, partition, first, next),
         bytes: rejected.into(),
     });
     Ok(Encoded {

@@ -10,8 +10,9 @@ pub(crate) mod retry;
 use crate::dataset::footer::Footer;
 use crate::dataset::starts::Starts;
 use crate::dataset::store::Store;
+use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Frozen};
-use crate::encode::{Codec, Encoded, Origin, encode};
+use crate::encode::{Codec, Encoded, encode};
 use crate::features::History;
 use anyhow::Context;
 use batch::Batch;
@@ -23,7 +24,6 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 use tidemill_core::claim::Resolver;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::TopicId;
 use tidemill_core::metric::stage;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -33,9 +33,7 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub(crate) struct Sink {
     /// The topic.
-    pub(crate) topic: Arc<str>,
-    /// The topic's id as the run began; `None` where the brokers have none.
-    pub(crate) topic_id: Option<TopicId>,
+    pub(crate) topic: Topic,
     /// The data set.
     pub(crate) store: Store,
     /// Headers are kept.
@@ -222,16 +220,8 @@ async fn encode_one(
     batch: Batch,
     frozen: Arc<Frozen>,
 ) -> anyhow::Result<Encoded> {
-    let (topic, topic_id) = (sink.topic.clone(), sink.topic_id);
-    let (codec, history) = (sink.codec, sink.history.clone());
-    let work = move || {
-        let origin = Origin {
-            topic: &topic,
-            topic_id,
-            partition,
-        };
-        encode(origin, batch, &frozen, codec, history.as_deref())
-    };
+    let (topic, codec, history) = (sink.topic.clone(), sink.codec, sink.history.clone());
+    let work = move || encode(&topic, partition, batch, &frozen, codec, history.as_deref());
     let started = Instant::now();
     let encoded = tokio::task::spawn_blocking(work).await;
     stage("encode", started.elapsed());

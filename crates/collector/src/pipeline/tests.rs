@@ -5,9 +5,10 @@ use crate::dataset::starts::Starts;
 use crate::dataset::store::stub::Faults;
 use crate::dataset::store::tests::stubbed;
 use crate::dataset::store::{Location, Store};
+use crate::dataset::topic::Topic;
 use crate::dataset::{names, reader, resume, verify};
 use crate::encode::frozen::{Freezer, Wanted};
-use crate::encode::{Codec, Origin, encode};
+use crate::encode::{Codec, encode};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::retry::Outages;
 use std::sync::Arc;
@@ -40,8 +41,7 @@ pub(crate) async fn sink(store: Store) -> Sink {
     let store_part = health.part("store");
     store_part.ready();
     Sink {
-        topic: "t".into(),
-        topic_id: None,
+        topic: Topic::from("t"),
         store,
         headers: false,
         resolver: resolver(None),
@@ -153,7 +153,7 @@ async fn the_same_records_again_are_the_same_file() {
     let again = send(&rig.sink, vec![batch(0, 20), batch(20, 21)]);
     assert_eq!(published(&again), [(0, 20), (20, 21)]);
     let frozen = rig.sink.freezer.get().unwrap();
-    let encoded = encode(Origin::of(0), batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
+    let encoded = encode(&"t".into(), 0, batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
     assert_eq!(
         rig.sink.store.read(&encoded.data.path).await.unwrap(),
         encoded.data.bytes
@@ -214,7 +214,7 @@ async fn rejects_that_are_there_already_are_not_believed() {
             let none = std::iter::empty();
             assert!(other.push(offset, None, None, Some(value.as_bytes()), none));
         }
-        let theirs = encode(Origin::of(0), other, &frozen, Codec::Zstd, None).unwrap();
+        let theirs = encode(&"t".into(), 0, other, &frozen, Codec::Zstd, None).unwrap();
         let rejects = theirs.rejects.unwrap();
         let store = &rig.sink.store;
         store.create(&rejects.path, rejects.bytes).await.unwrap();
@@ -255,7 +255,7 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
         let rig = Rig::new().await;
         send(&rig.sink, vec![batch(0, 20)]);
         let frozen = rig.sink.freezer.get().unwrap();
-        let files = encode(Origin::of(0), batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
+        let files = encode(&"t".into(), 0, batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
         let rejects = files.rejects.unwrap();
         // As on a file system without nameless files.
         let staged = rig.folder.path().join(names::STAGING);
@@ -364,11 +364,11 @@ async fn a_store_that_overwrites_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_tell_their_log_from_others() {
     let mut rig = Rig::new().await;
-    rig.sink.topic_id = "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok();
+    rig.sink.topic.id = "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok();
     send(&rig.sink, vec![batch(0, 20), batch(20, 40)]);
     let found = resume::positions(&rig.sink, &[0, 1]).await.unwrap();
     let expected = StoredPosition {
-        topic: rig.sink.topic_id,
+        topic: rig.sink.topic.id,
         next: 40,
         last: batch(20, 40).last(),
     };

@@ -230,14 +230,14 @@ impl Worker {
     fn fit(&self, partition: i32, position: StoredPosition<u64>) -> anyhow::Result<Start> {
         let (oldest, end) = self.consumer.log_range(partition)?;
         let log = Log {
-            topic: self.sink.topic_id,
+            topic: self.sink.topic.id,
             oldest,
             end,
             last: None,
         };
         let found = start(position, log);
-        let found =
-            found.map_err(|fit| another_log(&self.sink.topic, partition, position.next, fit))?;
+        let found = found
+            .map_err(|fit| another_log(&self.sink.topic.name, partition, position.next, fit))?;
         if let Some((from, to)) = found.gap {
             tracing::warn!(
                 partition,

@@ -4,9 +4,10 @@ use super::verify;
 use crate::dataset::begin::Begin;
 use crate::dataset::names;
 use crate::dataset::store::{Location, Store};
+use crate::dataset::topic::Topic;
 use crate::encode::frozen::Frozen;
 use crate::encode::schema::{Sample, Schema};
-use crate::encode::{Codec, Encoded, Origin, encode};
+use crate::encode::{Codec, Encoded, encode};
 use crate::pipeline::batch::Batch;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ fn ours() -> Frozen {
 }
 
 /// Records of [first, next); each tenth cannot become a row.
-fn files_of(origin: Origin<'_>, first: i64, next: i64, frozen: &Frozen) -> Encoded {
+fn files_of(topic: &Topic, partition: i32, first: i64, next: i64, frozen: &Frozen) -> Encoded {
     let mut batch = Batch::at(first);
     for offset in first..next {
         let value = if offset % 10 == 9 {
@@ -48,11 +49,11 @@ fn files_of(origin: Origin<'_>, first: i64, next: i64, frozen: &Frozen) -> Encod
     if first == 40 {
         batch.gap = Some((0, 40));
     }
-    encode(origin, batch, frozen, Codec::Zstd, None).unwrap()
+    encode(topic, partition, batch, frozen, Codec::Zstd, None).unwrap()
 }
 
 fn files(partition: i32, first: i64, next: i64) -> Encoded {
-    files_of(Origin::of(partition), first, next, &ours())
+    files_of(&"t".into(), partition, first, next, &ours())
 }
 
 fn begin(partition: i32, first: i64) -> Begin {
@@ -332,7 +333,7 @@ const DAMAGES: [Damage; 43] = [
         "a file of another schema",
         "another schema than the data set",
         |set| {
-            set.write(&files_of(Origin::of(0), 47, 60, &frozen(b"{\"m\":1.5}")));
+            set.write(&files_of(&"t".into(), 0, 47, 60, &frozen(b"{\"m\":1.5}")));
         },
     ),
     (
@@ -361,11 +362,7 @@ const DAMAGES: [Damage; 43] = [
         "files of another topic",
         "u 0: there are files of it, in a data set of t",
         |set| {
-            let other = Origin {
-                topic: "u",
-                ..Origin::of(0)
-            };
-            set.write(&files_of(other, 0, 5, &ours()));
+            set.write(&files_of(&"u".into(), 0, 0, 5, &ours()));
         },
     ),
     (
@@ -423,12 +420,11 @@ async fn files_of_a_topic_made_anew_are_told_from_those_before() {
         })
         .await;
     assert_eq!(data_set.faults().await, Vec::<String>::new());
-    let topic_id = new;
-    let origin = Origin {
-        topic_id,
-        ..Origin::of(0)
+    let topic = Topic {
+        id: new,
+        ..Topic::from("t")
     };
-    data_set.write(&files_of(origin, 60, 70, &ours()));
+    data_set.write(&files_of(&topic, 0, 60, 70, &ours()));
     let faults = data_set.faults().await;
     assert!(
         faults[0].contains("deleted and created again"),

@@ -119,7 +119,7 @@ impl Intake {
             let found = || fingerprint(record.timestamp(), key, value);
             let (partition, offset) = (record.partition(), record.offset());
             let compared = held.compare(offset, found);
-            let topic = &self.sink.topic;
+            let topic = &self.sink.topic.name;
             compared.map_err(|fit| another_log(topic, partition, offset + 1, fit))?;
             return Ok(false);
         }
@@ -188,7 +188,7 @@ impl Intake {
     pub(crate) fn stored_position(&self, partition: i32) -> Option<StoredPosition<u64>> {
         let held = self.partitions.get(partition as usize)?.as_ref()?;
         Some(StoredPosition {
-            topic: self.sink.topic_id,
+            topic: self.sink.topic.id,
             next: held.batch.next,
             last: held.last(),
         })
