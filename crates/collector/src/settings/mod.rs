@@ -256,15 +256,24 @@ mod tests {
 
     #[test]
     fn less_memory_than_the_workers_get_by_with_is_refused_with_the_number() {
-        let validate = |more: &[&str]| {
-            let flags = [&["collector", "--out", "out", "--workers", "2"], more].concat();
+        let validate = |workers: &str, more: &[&str]| {
+            let flags = [
+                "collector",
+                "--group",
+                "g",
+                "--topic",
+                "t",
+                "--admin-addr",
+                "none",
+            ];
+            let flags = [&flags, &["--workers", workers][..], more].concat();
             Flags::try_parse_from(flags).unwrap().validate()
         };
         let claims = ["--claims", ".", "--max-claim-mb", "10"];
         for (least, more) in [(240, &[][..]), (270, &claims[..])] {
             let with = |megabytes: usize| {
                 let text = megabytes.to_string();
-                validate(&[&["--memory-mb", text.as_str()], more].concat())
+                validate("2", &[&["--memory-mb", text.as_str()], more].concat())
             };
             assert_eq!(with(least).unwrap().memory, least << 20);
             let error = with(least - 1).unwrap_err().to_string();
@@ -274,14 +283,7 @@ mod tests {
                 "{error}"
             );
         }
-        let unasked = |workers: &'static str| {
-            let flags = ["collector", "--out", "out", "--workers", workers];
-            Flags::try_parse_from(flags)
-                .unwrap()
-                .validate()
-                .unwrap()
-                .memory
-        };
+        let unasked = |workers| validate(workers, &[]).unwrap().memory;
         assert_eq!((unasked("1"), unasked("8")), (512 << 20, 768 << 20));
     }
 }
