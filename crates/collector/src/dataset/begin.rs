@@ -52,8 +52,7 @@ impl Begin {
         let Some(file) = store.find(&path).await? else {
             return Ok(None);
         };
-        let begin = Self::from_file(&file).with_context(|| format!("{path} in {store}"))?;
-        Ok(Some(begin))
+        Self::from_file(&file).map(Some)
     }
 
     /// Reads the file, which is held against its digest.

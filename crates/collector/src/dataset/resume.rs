@@ -7,7 +7,7 @@ use crate::dataset::names;
 use crate::dataset::reader::read_footer;
 use crate::dataset::store::Store;
 use crate::pipeline::Sink;
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemill_core::kafka::StoredPosition;
 
@@ -60,7 +60,9 @@ async fn look(sink: &Sink, partition: i32, newest: Option<String>) -> anyhow::Re
     if let Some(name) = newest {
         return Ok(Found::File(end(&sink.store, &name).await?));
     }
-    let begin = Begin::find(&sink.store, &sink.topic.name, partition).await?;
+    let begin = Begin::find(&sink.store, &sink.topic.name, partition).await;
+    let path = || names::begin(&sink.topic.name, partition);
+    let begin = begin.with_context(|| format!("{} in {}", path(), sink.store))?;
     Ok(begin.map_or(Found::Nothing, Found::Begin))
 }
 

@@ -249,3 +249,41 @@ impl Flags {
         Some(bounded.then_some(Stretch { from, to }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_memory_than_the_workers_get_by_with_is_refused_with_the_number() {
+        let validate = |workers: &str, more: &[&str]| {
+            let flags = [
+                "collector",
+                "--group",
+                "g",
+                "--topic",
+                "t",
+                "--admin-addr",
+                "none",
+            ];
+            let flags = [&flags, &["--workers", workers][..], more].concat();
+            Flags::try_parse_from(flags).unwrap().validate()
+        };
+        let claims = ["--claims", ".", "--max-claim-mb", "10"];
+        for (least, more) in [(240, &[][..]), (270, &claims[..])] {
+            let with = |megabytes: usize| {
+                let text = megabytes.to_string();
+                validate("2", &[&["--memory-mb", text.as_str()], more].concat())
+            };
+            assert_eq!(with(least).unwrap().memory, least << 20);
+            let error = with(least - 1).unwrap_err().to_string();
+            let told = format!("use at least {least} for 2 workers");
+            assert!(
+                error.contains("--memory-mb") && error.contains(&told),
+                "{error}"
+            );
+        }
+        let unasked = |workers| validate(workers, &[]).unwrap().memory;
+        assert_eq!((unasked("1"), unasked("8")), (512 << 20, 768 << 20));
+    }
+}
