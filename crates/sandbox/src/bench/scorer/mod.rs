@@ -72,7 +72,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
         tell_line!("{}", rates::measure(&stack, flags.payments)?)?;
     }
     if wanted(Part::Partitions) {
-        say_line!("{}", shapes::measure(&stack, flags.payments.min(SHAPED))?);
+        tell_line!("{}", shapes::measure(&stack, flags.payments.min(SHAPED))?)?;
     }
     if wanted(Part::Latency) {
         let each = Duration::from_secs(flags.seconds);
