@@ -10,6 +10,7 @@ use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
 use crate::features::{self, History};
 use crate::pipeline::Sink;
+use crate::pipeline::encoders::Encoders;
 use crate::pipeline::retry::{Kind, Outages, kind};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
 use crate::worker::Worker;
@@ -23,7 +24,6 @@ use tidemill_core::health::Health;
 use tidemill_core::kafka::{Cluster, Consumer, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
@@ -198,9 +198,7 @@ async fn open_sink(
             Extent::Live { .. } => None,
             Extent::Stretch(stretch) => stretch.from,
         },
-        encoders: Arc::new(Semaphore::new(
-            config.budget(config.shared.workers).encoders,
-        )),
+        encoders: Encoders::start(config.budget(config.shared.workers).encoders)?,
         health,
         outages: Outages::of(store_part),
         runtime: Handle::current(),
@@ -225,7 +223,7 @@ async fn run_stretch(
     if count > 0 {
         let shares = Arc::new(Mutex::new(deal(left, count)));
         let budget = config.budget(count);
-        sink.encoders = Arc::new(Semaphore::new(budget.encoders));
+        sink.encoders = Encoders::start(budget.encoders)?;
         let shown = progress.clone();
         workers::run(count, shutdown, move |number, shutdown| {
             let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);

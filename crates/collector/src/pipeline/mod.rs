@@ -4,6 +4,7 @@
 //! publishing are two tasks, so that the next file is encoded while the store still works on this one.
 
 pub(crate) mod batch;
+pub(crate) mod encoders;
 mod publish;
 pub(crate) mod retry;
 
@@ -14,8 +15,8 @@ use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Frozen};
 use crate::encode::{Codec, Encoded, encode};
 use crate::features::History;
-use anyhow::Context;
 use batch::Batch;
+use encoders::Encoders;
 use publish::publish_all;
 use retry::Outages;
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use tidemill_core::claim::Resolver;
 use tidemill_core::health::Health;
 use tidemill_core::metric::stage;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// What all lanes of a process share.
@@ -46,8 +47,8 @@ pub(crate) struct Sink {
     pub(crate) codec: Codec,
     /// The history that point-in-time features are computed from.
     pub(crate) history: Option<Arc<History>>,
-    /// Bounds how many files are encoded at a time.
-    pub(crate) encoders: Arc<Semaphore>,
+    /// Encode the files.
+    pub(crate) encoders: Encoders,
     /// Takes in the workers' states.
     pub(crate) health: Arc<Health>,
     /// What was seen of the partitions as they were started.
@@ -196,7 +197,6 @@ async fn encode_all(
 
 async fn prepare(sink: &Sink, partition: i32, mut batch: Batch) -> anyhow::Result<Encoded> {
     resolve(sink, &mut batch).await?;
-    let _permit = sink.encoders.acquire().await?;
     let freeze = || sink.freezer.get_or_infer(&batch);
     let frozen = sink.persist("freezing the schema", freeze).await?;
     encode_one(sink, partition, batch, frozen).await
@@ -221,11 +221,13 @@ async fn encode_one(
     frozen: Arc<Frozen>,
 ) -> anyhow::Result<Encoded> {
     let (topic, codec, history) = (sink.topic.clone(), sink.codec, sink.history.clone());
-    let work = move || encode(&topic, partition, batch, &frozen, codec, history.as_deref());
-    let started = Instant::now();
-    let encoded = tokio::task::spawn_blocking(work).await;
-    stage("encode", started.elapsed());
-    encoded.context("encoding a file")?
+    let work = move || {
+        let started = Instant::now();
+        let encoded = encode(&topic, partition, batch, &frozen, codec, history.as_deref());
+        stage("encode", started.elapsed());
+        encoded
+    };
+    sink.encoders.run(work).await?
 }
 
 #[cfg(test)]

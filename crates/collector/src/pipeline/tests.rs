@@ -10,6 +10,7 @@ use crate::dataset::{names, reader, resume, verify};
 use crate::encode::frozen::{Freezer, Wanted};
 use crate::encode::{Codec, encode};
 use crate::pipeline::batch::Batch;
+use crate::pipeline::encoders::Encoders;
 use crate::pipeline::retry::Outages;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -20,7 +21,6 @@ use tidemill_core::exit::{Code, Failure};
 use tidemill_core::health::Health;
 use tidemill_core::kafka::StoredPosition;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 struct Rig {
@@ -50,7 +50,7 @@ pub(crate) async fn sink(store: Store) -> Sink {
         history: None,
         starts: Starts::default(),
         from: None,
-        encoders: Arc::new(Semaphore::new(2)),
+        encoders: Encoders::start(2).unwrap(),
         health,
         outages: Outages::of(store_part),
         runtime: Handle::current(),
