@@ -8,40 +8,22 @@
 //! Layout, in the way of a record:
 //!
 //! - [`settings`], [`run`]: flags, and a run from its start to its end
-//! - `worker`: the loop of a live run; `stretch`, `sample`, `replay`, `ends`, `progress`: a bounded run
-//! - `memory`, `pauses`: which partitions are read while memory is short
-//! - `intake`, `buffer`: records since the last file, and where a file ends
-//! - `lane`: a partition's batches on their way, in order
-//! - `encode`, `json`, `columns`, `schema`, `frozen`: from a batch to the bytes of its files
+//! - `worker`: the loop of every run; what it collects, what waits, records since the last file, and memory
+//! - `bounded`: what bounded runs add
+//! - `pipeline`: a partition's batches on their way into the data set, in order; outages, and what errors mean
+//! - `encode`: from a batch to the bytes of its files, and the schema that they share
 //! - `features`: columns of what the featurizer would have served at the record's time
 //! - [`dataset`]: the files themselves: their names, footers and store, where to go on, and `verify` and `inspect`
-//! - [`metrics`](mod@metrics): what `/metrics` tells
-//! - [`infer`](mod@infer), [`doctor`]: the other commands
+//! - [`commands`]: the other commands
 
-#[cfg(test)]
-mod any_bytes;
-mod buffer;
-mod columns;
+mod bounded;
+pub mod commands;
 pub mod dataset;
-pub mod doctor;
 mod encode;
-mod ends;
 mod features;
-mod frozen;
-pub mod infer;
-mod intake;
-mod json;
-mod lane;
-mod memory;
-pub mod metrics;
-mod pauses;
-mod progress;
-mod replay;
+mod pipeline;
 pub mod run;
-mod sample;
-mod schema;
 pub mod settings;
-mod stretch;
 mod worker;
 
 pub use dataset::{Footer, Location};

@@ -1,11 +1,14 @@
 //! The collector's executable: one command, from its flags to its exit code.
 
+use clap::CommandFactory;
+use collector::commands::{doctor, infer};
 use collector::dataset::{Location, inspect, verify};
+use collector::run;
 use collector::settings::{BINARY, Command, Flags};
-use collector::{doctor, infer, run};
 use std::process::ExitCode;
 use tidemill_core::entry;
 use tidemill_core::exit::Failure;
+use tidemill_core::printing::tell;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -27,12 +30,13 @@ async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<Ex
             return doctor::run(&flags.validate()?, *json, shutdown).await;
         }
         Some(Command::Verify { dir }) => {
-            let report = verify::verify(&location(dir)?).await?;
-            println!("{report}");
+            let group = flags.group_given(&Flags::command().get_matches())?;
+            let report = verify::verify(&location(dir)?, group.as_ref()).await?;
+            tell(&format!("{report}\n"))?;
             return Ok(ExitCode::from(u8::from(!report.faults.is_empty())));
         }
-        Some(Command::Inspect { dir }) => print!("{}", inspect::inspect(&location(dir)?).await?),
-        Some(Command::Infer) => print!("{}", infer::infer(&flags.validate()?, &shutdown).await?),
+        Some(Command::Inspect { dir }) => tell(&inspect::inspect(&location(dir)?).await?)?,
+        Some(Command::Infer) => tell(&infer::infer(&flags.validate()?, &shutdown).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,19 +1,24 @@
 //! A run of the collector: opens what it needs, starts the workers, waits for them.
 
-use crate::dataset::store::Store;
+use crate::bounded::ends::Ends;
+use crate::bounded::progress::Progress;
+use crate::bounded::sample::{self, SAMPLE};
+use crate::bounded::stretch::{self, Range};
+use crate::dataset::starts::Starts;
+use crate::dataset::store::{Location, Store};
+use crate::dataset::topic::Topic;
+use crate::encode::frozen::{Freezer, Wanted};
 use crate::features::{self, History};
-use crate::frozen::{Freezer, Wanted};
-use crate::lane::Sink;
-use crate::memory::Share;
-use crate::progress::Progress;
-use crate::replay::Replay;
-use crate::sample::{self, SAMPLE};
+use crate::pipeline::Sink;
+use crate::pipeline::retry::{Kind, Outages, kind};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
-use crate::stretch::{self, Range};
 use crate::worker::Worker;
-use std::sync::{Arc, Mutex};
+use crate::worker::goal::Goal;
+use crate::worker::surroundings::{self, Surroundings};
+use std::sync::{Arc, Mutex, PoisonError};
 use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
+use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
 use tidemill_core::kafka::{Cluster, Consumer, lag, pulse};
 use tidemill_core::workers;
@@ -24,10 +29,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Collects until told to stop, or to the end of the stretch that is asked for. Needs the multi-threaded runtime.
 ///
-/// Errors: what the configuration asks for cannot be had, brokers do not answer at the start, or a fault that a
+/// Errors: what the configuration asks for cannot be had, brokers or store do not answer at the start, or a fault that a
 /// restart has to heal. After the start, brokers and store may go away and come back.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let shared = &config.shared;
+    let store = open_store(&config.out)?;
     for doubt in config
         .features
         .iter()
@@ -44,51 +50,159 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     ));
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
     start.unready(format!("waiting for topic {}", shared.topic));
-    let Some(partitions) = cluster.wait_for(&shared.topic, &shutdown).await? else {
+    let Some(partitions) = partitions(&cluster, &config, &shared.topic, &shutdown).await? else {
         return Ok(());
     };
-    drop(cluster);
     start.unready("opening the data set");
-    let sink = open_sink(&config, health.clone()).await?;
+    let topic = Topic {
+        name: shared.topic.as_str().into(),
+        id: cluster.topic_id(&shared.topic).map_err(unreachable)?,
+    };
+    let sink = open_sink(&config, store, topic, health.clone()).await;
+    let sink = sink.map_err(|error| unusable(&config.out, error))?;
     pulse::watch(shared, &health, shutdown.clone())?;
+    let surroundings = surroundings(&config, &cluster, &sink, &shutdown).await?;
+    drop(cluster);
     start.ready();
     tracing::info!(topic = shared.topic, out = %sink.store, workers = shared.workers, "collecting");
     match config.extent {
         Extent::Live { max_age } => {
-            let stop = shutdown.clone();
             lag::watch(shared, shutdown.clone())?;
-            workers::run(shared.workers, &stop, move |number, shutdown| {
-                Worker::open(number, &config, &sink, max_age)?.run(&shutdown)
+            let (count, stop) = (shared.workers, shutdown.clone());
+            let budget = config.budget(count);
+            workers::run(count, &stop, move |number, shutdown| {
+                let kafka = config.shared.kafka.with_prefetch(budget.fetch);
+                let (group, topic) = (&config.shared.group, &config.shared.topic);
+                let consumer = Consumer::open(&kafka, group, topic, &config.writes_to())?;
+                let goal = Goal::Live { max_age };
+                Worker::new(
+                    number,
+                    consumer,
+                    &config,
+                    &sink,
+                    goal,
+                    budget,
+                    surroundings.clone(),
+                )
+                .run(&shutdown)
             })
             .await
         }
-        Extent::Stretch(stretch) => run_stretch(config, sink, stretch, partitions, &shutdown).await,
+        Extent::Stretch(stretch) => {
+            run_stretch(config, sink, stretch, partitions, surroundings, &shutdown).await
+        }
     }
 }
 
-async fn open_sink(config: &Config, health: Arc<Health>) -> anyhow::Result<Sink> {
-    let store = Store::open(&config.out, true)?;
-    store.sweep_staging()?;
+/// How many partitions a topic has; `None` when told to stop before that is known. A live run waits for a topic that does
+/// not exist.
+///
+/// Errors: a bounded run has nothing to wait for.
+async fn partitions(
+    cluster: &Cluster,
+    config: &Config,
+    topic: &str,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<usize>> {
+    match config.extent {
+        Extent::Live { .. } => cluster.wait_for(topic, shutdown).await,
+        Extent::Stretch(_) => {
+            let found = cluster.partitions(topic).map_err(unreachable)?;
+            let missing = || {
+                Failure::usage(format!(
+                    "there is no topic {topic}, and a bounded run does not wait for one: check --topic and --events-topic"
+                ))
+            };
+            found.ok_or_else(missing).map(Some)
+        }
+    }
+}
+
+/// Opens the place of the data set, before anything is waited for.
+///
+/// Errors: files cannot be written there.
+fn open_store(out: &Location) -> anyhow::Result<Store> {
+    let open = || {
+        let store = Store::open(out, true)?;
+        store.prove_writable()?;
+        store.sweep_staging()?;
+        Ok(store)
+    };
+    open().map_err(|error| unusable(out, error))
+}
+
+/// A folder that cannot be used at the start is none that will be later.
+fn unusable(out: &Location, error: anyhow::Error) -> anyhow::Error {
+    match out {
+        Location::Folder(_) if kind(&error) == Kind::Retry => {
+            Failure::usage(format!("--out cannot be used: {error:#}"))
+        }
+        _ => unreachable(error),
+    }
+}
+
+/// At the start what is away is not waited for.
+fn unreachable(error: anyhow::Error) -> anyhow::Error {
+    match kind(&error) {
+        Kind::Retry => Failure::unreachable(format!("{error:#}")),
+        Kind::Usage | Kind::Fault => error,
+    }
+}
+
+/// Watches the topic, and in a live run the group, once nobody else in that collects into another data set.
+async fn surroundings(
+    config: &Config,
+    cluster: &Cluster,
+    sink: &Sink,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Surroundings> {
+    let shared = &config.shared;
+    let outside = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
+    let live = matches!(config.extent, Extent::Live { .. });
+    let writes_to = live.then(|| config.writes_to());
+    if let Some(own) = &writes_to {
+        let entered = block_in_place(|| surroundings::enter(cluster, &outside, shared, own));
+        entered.map_err(unreachable)?;
+    }
+    let surroundings = Surroundings::default();
+    surroundings.watch(outside, sink.topic.id, writes_to, shutdown.clone())?;
+    Ok(surroundings)
+}
+
+async fn open_sink(
+    config: &Config,
+    store: Store,
+    topic: Topic,
+    health: Arc<Health>,
+) -> anyhow::Result<Sink> {
     let wanted = Wanted {
+        topic: config.shared.topic.clone(),
         schema: config.schema.clone(),
         headers: config.headers,
         features: config.features.as_ref().map(Features::columns),
     };
     let freezer = Freezer::open(store.clone(), wanted).await?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let store_part = health.part("store");
     store_part.ready();
     Ok(Sink {
-        topic: config.shared.topic.as_str().into(),
+        topic,
         store,
+        headers: config.headers,
         // The last files are made after the end is asked for.
         resolver: Resolver::open(&config.shared.claims, &CancellationToken::new())?,
         freezer: Arc::new(freezer),
         codec: config.codec,
         history: None,
-        encoders: Arc::new(Semaphore::new(cores)),
+        starts: Starts::default(),
+        from: match config.extent {
+            Extent::Live { .. } => None,
+            Extent::Stretch(stretch) => stretch.from,
+        },
+        encoders: Arc::new(Semaphore::new(
+            config.budget(config.shared.workers).encoders,
+        )),
         health,
-        store_part,
+        outages: Outages::of(store_part),
         runtime: Handle::current(),
     })
 }
@@ -98,47 +212,40 @@ async fn run_stretch(
     mut sink: Sink,
     stretch: Stretch,
     partitions: usize,
+    surroundings: Surroundings,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let shared = &config.shared;
-    let partitions: Vec<i32> = (0..).take(partitions).collect();
-    let whole = block_in_place(|| {
-        let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
-        stretch::log_ranges(&consumer, &partitions, stretch)
-    })?;
-    if sink.freezer.get().is_none() {
-        let first = |sample: &crate::schema::Sample| sample.records() > 0;
-        let sample = block_in_place(|| {
-            sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown)
-        })?;
-        if shutdown.is_cancelled() {
-            return Ok(());
-        }
-        sink.freezer.freeze(&sample).await?;
-    }
-    if let Some(features) = &config.features {
-        let history = load_history(&config, &sink.resolver, features, stretch, shutdown).await?;
-        let Some(history) = history else {
-            return Ok(());
-        };
-        sink.history = Some(Arc::new(history));
-    }
-    let mut left = stretch::left(&sink, whole, stretch).await?;
-    left.retain(|range| range.len() > 0);
+    let Some(left) = prepare(&config, &mut sink, stretch, partitions, shutdown).await? else {
+        return Ok(());
+    };
     let total = left.iter().map(Range::len).sum();
     tracing::info!(partitions = left.len(), offsets = total, "bounded run");
     let progress = Arc::new(Progress::new(total));
-    let count = shared.workers.min(left.len());
+    let count = config.shared.workers.min(left.len());
     if count > 0 {
         let shares = Arc::new(Mutex::new(deal(left, count)));
-        let memory = Share::of(config.memory, count);
+        let budget = config.budget(count);
+        sink.encoders = Arc::new(Semaphore::new(budget.encoders));
         let shown = progress.clone();
         workers::run(count, shutdown, move |number, shutdown| {
-            let share = shares
-                .lock()
-                .map(|mut shares| std::mem::take(&mut shares[number]));
-            let share = share.unwrap_or_default();
-            Replay::open(number, &config, &sink, share, memory)?.run(&shown, &shutdown)
+            let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
+            let ends = Ends::of(std::mem::take(&mut shares[number]));
+            drop(shares);
+            let kafka = config.shared.kafka.with_prefetch(budget.fetch);
+            let (group, topic) = (&config.shared.group, &config.shared.topic);
+            let consumer = Consumer::outside(&kafka, group, topic)?;
+            let progress = shown.clone();
+            let goal = Goal::Bounded { ends, progress };
+            Worker::new(
+                number,
+                consumer,
+                &config,
+                &sink,
+                goal,
+                budget,
+                surroundings.clone(),
+            )
+            .run(&shutdown)
         })
         .await?;
     }
@@ -148,9 +255,58 @@ async fn run_stretch(
     Ok(())
 }
 
+/// What a bounded run has to know before its first record: the ranges to read, which it returns, the schema, and the
+/// users' events. `None` when told to stop before that is known. What is away is waited for.
+async fn prepare(
+    config: &Config,
+    sink: &mut Sink,
+    stretch: Stretch,
+    partitions: usize,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<Vec<Range>>> {
+    let shared = &config.shared;
+    let partitions: Vec<i32> = (0..).take(partitions).collect();
+    let start = Outages::of(sink.health.part("start"));
+    let read_ranges = || async {
+        block_in_place(|| {
+            let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
+            stretch::log_ranges(&consumer, &partitions, stretch)
+        })
+    };
+    let what = "looking up the stretch";
+    let Some(whole) = start.retry_until(shutdown, what, read_ranges).await? else {
+        return Ok(None);
+    };
+    if sink.freezer.get().is_none() {
+        let first = |sample: &crate::encode::schema::Sample| sample.records() > 0;
+        let read = || async {
+            block_in_place(|| sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown))
+        };
+        let what = "reading records for the schema";
+        let sample = start.retry_until(shutdown, what, read).await?;
+        let Some(sample) = sample.filter(|_| !shutdown.is_cancelled()) else {
+            return Ok(None);
+        };
+        let freeze = || sink.freezer.freeze(&sample);
+        let what = "freezing the schema";
+        if start.retry_until(shutdown, what, freeze).await?.is_none() {
+            return Ok(None);
+        }
+    }
+    if let Some(features) = &config.features {
+        let Some(history) = load_history(config, sink, features, stretch, shutdown).await? else {
+            return Ok(None);
+        };
+        sink.history = Some(Arc::new(history));
+    }
+    let look_up = || stretch::left(sink, &whole, stretch);
+    let what = "looking up what is collected";
+    start.retry_until(shutdown, what, look_up).await
+}
+
 async fn load_history(
     config: &Config,
-    resolver: &Resolver,
+    sink: &Sink,
     features: &Features,
     stretch: Stretch,
     shutdown: &CancellationToken,
@@ -158,21 +314,26 @@ async fn load_history(
     let shared = &config.shared;
     let topic = &features.events_topic;
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
-    let Some(partitions) = cluster.wait_for(topic, shutdown).await? else {
+    let Some(count) = partitions(&cluster, config, topic, shutdown).await? else {
         return Ok(None);
     };
-    let partitions: Vec<i32> = (0..).take(partitions).collect();
-    block_in_place(|| {
-        features::load(
-            shared,
-            resolver,
-            topic,
-            &partitions,
-            &features.question,
-            stretch.to,
-            shutdown,
-        )
-    })
+    let partitions: Vec<i32> = (0..).take(count).collect();
+    let load = || async {
+        block_in_place(|| {
+            features::load(
+                shared,
+                &sink.resolver,
+                topic,
+                &partitions,
+                &features.question,
+                stretch.to,
+                shutdown,
+            )
+        })
+    };
+    let start = Outages::of(sink.health.part("start"));
+    let loaded = start.retry_until(shutdown, "reading the users' events", load);
+    Ok(loaded.await?.flatten())
 }
 
 /// Shares ranges out, the longest first, each to the worker that has the least so far.
@@ -197,12 +358,7 @@ mod tests {
         let ranges: Vec<Range> = [10, 70, 20, 50, 40]
             .into_iter()
             .zip(0..)
-            .map(|(end, partition)| Range {
-                partition,
-                first: 0,
-                end,
-                gap: None,
-            })
+            .map(|(end, partition)| stretch::tests::range(partition, end))
             .collect();
         let shares = deal(ranges, 2);
         let loads: Vec<u64> = shares

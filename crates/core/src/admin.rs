@@ -1,4 +1,4 @@
-//! What a process tells over HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for supervisors.
+//! The admin pages over HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for supervisors.
 
 use crate::exit::Failure;
 use crate::health::Health;
@@ -25,8 +25,8 @@ const SECONDS: [f64; 16] = [
 /// Upper bounds of the histogram of batch sizes.
 const RECORDS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 
-/// Serves the admin pages of `binary` until the process ends and returns where; without an address it only collects
-/// metrics.
+/// Serves the admin pages of `binary` until the process ends, and returns their address; without an address it only
+/// collects metrics.
 ///
 /// A default port that is in use is replaced by a free one, which is logged; a given one in use is an error.
 pub async fn serve(
@@ -110,7 +110,7 @@ fn recorder() -> anyhow::Result<&'static PrometheusHandle> {
         .context("histogram buckets")?
         .build_recorder();
     let handle = RECORDER.get_or_init(|| recorder.handle());
-    // Another thread may have installed its own between the two looks; its metrics are then the ones served.
+    // Another thread may have installed its own meanwhile: then its metrics are the ones served.
     if metrics::set_global_recorder(recorder).is_ok() {
         let upkeep = handle.clone();
         tokio::spawn(async move {

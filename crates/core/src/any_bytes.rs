@@ -1,5 +1,5 @@
-//! Whatever bytes come from outside, reading them ends with a value or a reason: no panic, and no memory that a
-//! length in them asks for.
+//! Any bytes from outside are read into a value or a reason: no panic, and no allocation that a length in them asks
+//! for.
 
 mod change;
 
@@ -152,7 +152,7 @@ proptest! {
         let window = window(&definitions, &events, exact);
         let mut valid = Vec::new();
         window.encode(&definitions, &mut valid);
-        // By its bytes: tiles in memory hold sums that no feature asks for, and that are not stored.
+        // Compared as bytes: tiles in memory hold sums that no feature needs, and that are not stored.
         let mut again = Vec::new();
         Window::decode(&definitions, &valid).unwrap().encode(&definitions, &mut again);
         prop_assert_eq!(&again, &valid);
@@ -160,7 +160,7 @@ proptest! {
             let Some(mut other) = Window::decode(&definitions, &bytes) else {
                 continue;
             };
-            // What was read takes no more than a small multiple of what it was read from.
+            // A decoded window takes no more than a small multiple of its bytes.
             prop_assert!(other.heap_bytes() <= 4096 + 64 * bytes.len(), "{} bytes", other.heap_bytes());
             let mut evaluation = Evaluation::default();
             other.evaluate(&definitions, at, &mut evaluation);

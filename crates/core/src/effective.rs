@@ -1,18 +1,18 @@
-//! The configuration in effect: every flag with its value, where that came from, and no secret.
+//! The configuration in effect: every flag with its value and source, and without secrets.
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use std::fmt;
 use std::path::Path;
 
-/// What stands in the place of a secret.
+/// The text shown in place of a secret.
 pub(crate) const HIDDEN: &str = "***";
 
-/// Names of settings with these in them hold secrets.
+/// Parts of the names of settings that hold secrets.
 const SECRETS: [&str; 6] = ["password", "secret", "token", "jaas", ".pem", "credential"];
 
-/// What of the Kafka client's properties is shown, beside numbers and names of files. Not the reverse, a list of what
-/// is hidden: a password under a misspelt name is a password.
+/// Properties of the Kafka client that are shown, besides numbers and file names. It is no list of what is hidden,
+/// because a password under a misspelt name is still a password.
 const SHOWN: [&str; 8] = [
     "security.protocol",
     "sasl.mechanism",
@@ -29,9 +29,9 @@ const SHOWN: [&str; 8] = [
 pub(crate) struct Setting {
     /// The flag without its dashes, or a property of the Kafka client.
     name: String,
-    /// Its value; what the default is where there is none.
+    /// The value in effect, the default included.
     value: String,
-    /// Where it came from.
+    /// The source of the value.
     source: &'static str,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Setting {
 pub(crate) struct Settings(Vec<Setting>);
 
 impl Settings {
-    /// Those of a parsed command line.
+    /// The settings of a parsed command line.
     pub(crate) fn new(command: &Command, matches: &ArgMatches) -> Self {
         let mut settings = Vec::new();
         for arg in command.get_arguments() {
@@ -71,7 +71,7 @@ impl Settings {
                 source,
             });
             if let Some(path) = given.filter(|_| name == "kafka-config") {
-                // What cannot be read is told by the validation.
+                // Validation reports what cannot be read.
                 let (properties, _) = crate::kafka::read_properties(Path::new(&path));
                 settings.extend(properties.into_iter().map(|(name, value)| Setting {
                     value: hidden_property(&name, &value),
@@ -83,7 +83,7 @@ impl Settings {
         Self(settings)
     }
 
-    /// All in one line.
+    /// All settings in one line.
     pub(crate) fn line(&self) -> String {
         let pairs = self.0.iter().map(|Setting { name, value, .. }| {
             if value.contains(char::is_whitespace) {
@@ -97,7 +97,7 @@ impl Settings {
 }
 
 impl fmt::Display for Settings {
-    /// A line for each.
+    /// One line per setting.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.0.iter().map(|one| one.name.len()).max();
         let width = width.unwrap_or_default();
@@ -116,7 +116,7 @@ impl fmt::Display for Settings {
 /// The value, unless it is a secret or holds one.
 fn hidden(name: &str, value: &str) -> String {
     let name = name.to_lowercase();
-    // Names of files that hold secrets are none.
+    // The name of a file that holds a secret is not secret.
     let is_file = ["file", "location"].iter().any(|end| name.ends_with(end));
     if !is_file && SECRETS.iter().any(|secret| name.contains(secret)) {
         return HIDDEN.to_owned();
@@ -124,7 +124,7 @@ fn hidden(name: &str, value: &str) -> String {
     if !value.contains('@') {
         return value.to_owned();
     }
-    // Before an @ stands a password, also in a URL that is written wrongly.
+    // The part before an @ may be a password, even in a malformed URL.
     let url = url::Url::parse(value).ok();
     let Some(mut url) = url.filter(|url| url.has_host()) else {
         return HIDDEN.to_owned();
@@ -149,7 +149,7 @@ pub(crate) fn hidden_property(name: &str, value: &str) -> String {
     }
 }
 
-/// What a flag's help says in `[default: ...]`.
+/// The text of a flag's help in `[default: ...]`.
 fn default_in(help: &str) -> String {
     let after = help.split_once("[default: ").map(|(_, after)| after);
     let text = after.and_then(|after| after.rsplit_once(']'));

@@ -1,23 +1,26 @@
-//! Start and end of a process: flags, logs, signals, the exit code.
+//! Start and end of a process: flags, logs, signals and the exit code.
 
 use crate::effective::Settings;
 use crate::exit::{Code, Failure};
+use crate::printing::tell;
+use crate::remark_line;
 use crate::settings::{Binary, SharedFlags};
 use crate::telemetry::{self, LogFormat};
 use clap::{CommandFactory, FromArgMatches};
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A process that was told to stop ends after this time whatever still holds it up: it promises 10 s.
+/// A process ends this long after a signal, whatever delays it: the promise is 10 s.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(9);
 
 /// Runs a binary: parses its flags, starts logging, and drives `command` until it ends or a signal stops it.
 ///
-/// `command` is given the flags and a token that SIGTERM or SIGINT cancels; the exit code is its own, or that of
-/// its error. A second signal, or [`STOP_LIMIT`] after the first, ends the process at once and with 0 too: positions lie
-/// with the output, so that the next start goes on where this one has written.
+/// `command` gets the flags and a token that SIGTERM or SIGINT cancels; the exit code is its own, or that of its error.
+/// A second signal, or [`STOP_LIMIT`] after the first, ends the process at once, also with 0: positions are stored with
+/// the output, so the next start resumes where this one has written.
 pub fn start<Flags, Command, Running>(binary: &Binary, command: Command) -> ExitCode
 where
     Flags: CommandFactory + FromArgMatches + AsRef<SharedFlags>,
@@ -33,21 +36,19 @@ where
     });
     let (flags, settings, runs) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => {
-            let told = error.print().is_ok();
-            // Help and version are answers, everything else is a mistake in the call.
-            let answered = !error.use_stderr() && told;
-            return ExitCode::from(if answered { 0 } else { Code::Usage as u8 });
-        }
+        Err(error) => return answer(&error),
     };
-    // A format that cannot be used is among the problems that the command reports.
+    // The command reports an unusable format among its problems.
     let format = flags.as_ref().log_format.parse().unwrap_or_default();
     if let Err(problem) = telemetry::init(format) {
         report(&Failure::usage(problem), format);
         return ExitCode::from(Code::Usage as u8);
     }
     if flags.as_ref().print_config {
-        print!("{settings}");
+        if let Err(error) = tell(&settings.to_string()) {
+            report(&error, format);
+            return ExitCode::from(Failure::code(&error) as u8);
+        }
     } else if runs {
         tracing::info!(settings = settings.line(), "configuration");
     }
@@ -72,9 +73,25 @@ where
     }
 }
 
+/// Prints what clap says of a command line. Help and version are answers, everything else is a mistake in the call.
+pub fn answer(error: &clap::Error) -> ExitCode {
+    let printed = match error.print() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::unwritable(&error)),
+        _ => Ok(()),
+    };
+    match printed {
+        _ if error.use_stderr() => ExitCode::from(Code::Usage as u8),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error, LogFormat::Text);
+            ExitCode::from(Failure::code(&error) as u8)
+        }
+    }
+}
+
 fn report(error: &anyhow::Error, format: LogFormat) {
     match format {
-        LogFormat::Text => eprintln!("error: {error:#}"),
+        LogFormat::Text => remark_line!("error: {error:#}"),
         LogFormat::Json => tracing::error!("{error:#}"),
     }
 }
@@ -96,7 +113,7 @@ fn stop_on_signals(shutdown: CancellationToken) -> anyhow::Result<()> {
             stopping = true;
             tracing::info!(signal = name, "stopping");
             shutdown.cancel();
-            // A thread of its own: it must work even when every task of the runtime is stuck.
+            // On a thread of its own, which works even if every task of the runtime is stuck.
             std::thread::spawn(|| {
                 std::thread::sleep(STOP_LIMIT);
                 tracing::warn!(limit = ?STOP_LIMIT, "did not stop in time, ending at once");

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-/// The code an error carries to the end of the process; an error without one ends it with [`Code::Internal`].
+/// The exit code that an error carries; an error without one ends the process with [`Code::Internal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
+    /// 1: standard output cannot be written.
+    Unwritable = 1,
     /// 64: a flag, a file of settings or a model cannot be used as given.
     Usage = 64,
     /// 69: brokers or Redis did not answer within the connect timeout, or refuse.
@@ -21,14 +23,22 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The configuration cannot be used; `message` names what and the remedy.
+    /// The configuration cannot be used; `message` names the fault and the remedy.
     pub fn usage(message: impl Into<String>) -> anyhow::Error {
         Self::with(Code::Usage, message)
     }
 
-    /// Something the process needs did not answer in time, or refuses; `message` names it and the remedy.
+    /// A server did not answer in time, or refuses; `message` names it and the remedy.
     pub fn unreachable(message: impl Into<String>) -> anyhow::Error {
         Self::with(Code::Unreachable, message)
+    }
+
+    /// Standard output cannot be written.
+    pub fn unwritable(error: &std::io::Error) -> anyhow::Error {
+        Self::with(
+            Code::Unwritable,
+            format!("standard output cannot be written: {error}"),
+        )
     }
 
     fn with(code: Code, message: impl Into<String>) -> anyhow::Error {
@@ -36,7 +46,7 @@ impl Failure {
         Self { code, message }.into()
     }
 
-    /// The exit code that an error stands for.
+    /// The exit code of an error.
     pub fn code(error: &anyhow::Error) -> Code {
         error
             .chain()

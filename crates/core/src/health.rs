@@ -1,24 +1,24 @@
-//! Readiness of a process, derived in one place from what its parts have reported and from the time.
+//! Readiness of a process, derived in one place from the reports of its parts and from the time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Age from which on the work of a part counts as held up: an outage shows within 5 s.
+/// Time after which the work of a part counts as stalled: an outage shows within 5 s.
 const STALLED: Duration = Duration::from_secs(4);
 
 /// The parts of a process by name. The process is ready when every part is.
 #[derive(Debug)]
 pub struct Health(Mutex<BTreeMap<String, State>>);
 
-/// A part that says itself how it is. Clones report for the same part.
+/// A part that reports its own state. Clones report for the same part.
 #[derive(Clone, Debug)]
 pub struct Part {
     health: Arc<Health>,
     name: String,
 }
 
-/// Work of a part that is under way, until it is dropped.
+/// Work of a part that is under way until this is dropped.
 #[derive(Debug)]
 pub struct Busy<'p>(&'p Part);
 
@@ -34,18 +34,18 @@ pub struct Pulse {
 enum State {
     /// Reports of a [`Part`].
     Reported {
-        /// Reason for not working yet, or not now.
+        /// Reason for not working yet, or at present.
         waiting: Option<String>,
-        /// Failure of the last work; only work that succeeds takes it back.
+        /// Failure of the last work; only later work that succeeds clears it.
         failure: Option<String>,
-        /// Beginning of the work that is under way.
+        /// Start of the work that is under way.
         busy: Option<Instant>,
     },
     /// Reports of a [`Pulse`].
     Beating {
         /// Name of a beat, such as "answer from the brokers".
         beat: &'static str,
-        /// Age of the last beat from which on the part is unready.
+        /// Age of the last beat at which the part becomes unready.
         limit: Duration,
         /// Time of the last beat.
         last: Instant,
@@ -62,7 +62,7 @@ impl Health {
         health
     }
 
-    /// Adds a part, unready until its first report; the handle of the same part where the name is known.
+    /// Adds a part, unready until its first report; returns a handle of the existing part if the name is known.
     pub fn part(self: &Arc<Self>, name: impl Into<String>) -> Part {
         let name = name.into();
         let state = State::Reported {
@@ -75,7 +75,7 @@ impl Health {
         Part { health, name }
     }
 
-    /// Adds a part that has to beat at least every `limit`, from now on.
+    /// Adds a part that has to beat at least every `limit` from now on.
     pub fn pulse(
         self: &Arc<Self>,
         name: impl Into<String>,
@@ -94,7 +94,7 @@ impl Health {
         Pulse { health, name }
     }
 
-    /// The reasons against being ready now, one line each; empty when ready.
+    /// The reasons for not being ready now, one line each; empty if ready.
     pub fn reasons(&self) -> String {
         let (now, parts) = (Instant::now(), self.lock());
         let lines = parts.iter().filter_map(|(part, state)| {
@@ -110,12 +110,12 @@ impl Health {
 }
 
 impl Part {
-    /// The part's name.
+    /// The part's name in [`Health::reasons`].
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The part waits for nothing; a failure stands until work succeeds.
+    /// The part waits for nothing. An earlier failure stays until work succeeds.
     pub fn ready(&self) {
         self.report(|waiting, _, _| *waiting = None);
     }
@@ -125,18 +125,18 @@ impl Part {
         self.report(|waiting, _, _| *waiting = Some(reason.into()));
     }
 
-    /// Work failed. The part is unready until [`Part::succeeded`], however often it is tried again.
+    /// Work failed. The part is unready until [`Part::succeeded`], however often the work is repeated.
     pub fn failed(&self, reason: impl Into<String>) {
         self.report(|_, failure, _| *failure = Some(reason.into()));
     }
 
-    /// Work succeeded, or what had failed is no longer this part's.
+    /// Work succeeded, or the failed work is no longer this part's.
     pub fn succeeded(&self) {
         self.report(|_, failure, _| *failure = None);
     }
 
-    /// Work begins that takes milliseconds as a rule. The part is unready when it takes [`STALLED`] or longer: what it
-    /// waits for is away.
+    /// Work begins that usually takes milliseconds. The part is unready while it takes [`STALLED`] or longer: the
+    /// server that it waits for is away.
     pub fn busy(&self) -> Busy<'_> {
         self.report(|_, _, busy| *busy = Some(Instant::now()));
         Busy(self)
@@ -164,7 +164,7 @@ impl Drop for Busy<'_> {
 }
 
 impl Pulse {
-    /// The part is well.
+    /// Notes that the server answered.
     pub fn beat(&self) {
         self.report(|last, error| {
             *last = Instant::now();
@@ -172,17 +172,17 @@ impl Pulse {
         });
     }
 
-    /// The part tried to beat and could not; `error` says why.
+    /// Notes that the server did not answer; `error` is the reason.
     pub fn missed(&self, error: impl Into<String>) {
         self.report(|_, last_error| *last_error = Some(error.into()));
     }
 
-    /// The part's name.
+    /// The part's name in [`Health::reasons`].
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The reason against being ready now.
+    /// The reason for not being ready now.
     pub fn reason(&self) -> Option<String> {
         self.health.lock().get(&self.name)?.reason(Instant::now())
     }
@@ -195,7 +195,7 @@ impl Pulse {
 }
 
 impl State {
-    /// The reason against being ready at `now`.
+    /// The reason for not being ready at `now`.
     fn reason(&self, now: Instant) -> Option<String> {
         match self {
             Self::Reported {

@@ -1,19 +1,19 @@
-//! What the three tidemill binaries share: record contracts, feature logic, Kafka and process plumbing.
+//! The code that the three tidemill binaries share: record contracts, feature logic, Kafka and process plumbing.
 //!
-//! Layout, in the order a record meets it:
+//! Layout, in the order in which a record meets it:
 //!
 //! - [`settings`], `effective`, [`entry`], [`telemetry`]: flags, start and end of a process, logs
-//! - [`redis_access`], [`redis_verdict`], [`redis_server`]: address, password and certificates of a Redis, what its
-//!   errors mean, and whether it can keep features
+//! - [`redis_access`], [`redis_verdict`], [`redis_server`]: address, password and certificates of a Redis, the meaning
+//!   of its errors, and its fitness for features
 //! - [`kafka`]: connecting, topics, the consumer of a worker, producers and dead letters
-//! - [`claim`], [`location`]: values that stand for larger objects, and where those lie
+//! - [`claim`], [`location`]: values that refer to larger objects, and the places of those
 //! - [`record`]: decoding of values, timestamps, and the reasons for rejecting a record
 //! - [`features`]: feature definitions, and the windows they are evaluated over
 //! - [`workers`], [`clock`]: the threads of a process, and their time
-//! - [`health`], [`pulse`], [`metric`], [`admin`]: what the process tells about them over HTTP
-//! - [`doctor`], [`stdout`]: what is wrong with a set-up, and the remedy; how reports are printed
+//! - [`health`], [`pulse`], [`metric`], [`admin`]: readiness and metrics, served over HTTP
+//! - [`doctor`], [`printing`]: problems of a set-up, with remedies; reports and remarks of commands
 //!
-//! Errors are [`anyhow::Error`] with context, because nobody branches on them; [`record::Reject`] and
+//! Errors are [`anyhow::Error`] with context, because no caller branches on them; [`record::Reject`] and
 //! [`exit::Failure`] are types of their own because there the kind decides what happens next.
 
 pub mod admin;
@@ -30,12 +30,12 @@ pub mod health;
 pub mod kafka;
 pub mod location;
 pub mod metric;
+pub mod printing;
 pub mod pulse;
 pub mod record;
 pub mod redis_access;
 pub mod redis_server;
 pub mod redis_verdict;
 pub mod settings;
-pub mod stdout;
 pub mod telemetry;
 pub mod workers;

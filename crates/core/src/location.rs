@@ -1,44 +1,67 @@
-//! Where files lie: a local folder, or a bucket of an S3-compatible store.
+//! Places of files: a local folder, or a bucket of an S3-compatible store.
 
 use object_store::RetryConfig;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
-use url::Url;
 
-/// How long one request may be repeated before its error is told; the callers try again for as long as it takes.
+/// Time limit for repeating one request before its error is reported; the callers retry for as long as it takes.
 const REPEAT: Duration = Duration::from_secs(10);
 
-/// A place that files are read from or written to.
+/// A place of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// A folder.
+    /// A local folder.
     Folder(PathBuf),
     /// `s3://bucket/prefix`.
-    Bucket(Url),
+    Bucket(Bucket),
+}
+
+/// The objects of a bucket whose keys begin with a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    name: String,
+    /// As it stands in the keys, without a slash at either end: a space, `#`, `?` or `%20` means itself.
+    prefix: Path,
 }
 
 impl Location {
-    /// A folder's path, or `s3://bucket/prefix`.
+    /// Parses a folder's path, or `s3://bucket/prefix`.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.split_once("://") {
             None if text.is_empty() => Err("give a folder or s3://bucket/prefix".into()),
-            // Taken as a folder, a misspelt URL would be written to for days before anybody misses it.
+            // A misspelt URL, taken for a folder, would be written to for days before anyone noticed.
             None if has_scheme(text) => Err(format!(
                 "use s3://bucket/prefix with two slashes, or ./{text} for a folder of this name"
             )),
             None => Ok(Self::Folder(text.into())),
-            Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => Url::parse(text)
-                .map(Self::Bucket)
-                .map_err(|error| error.to_string()),
+            Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => {
+                let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+                Ok(Self::Bucket(Bucket {
+                    name: bucket_name(name)?,
+                    prefix: Path::parse(prefix).map_err(|error| error.to_string())?,
+                }))
+            }
             Some(_) => Err("use a folder or s3://bucket/prefix".into()),
         }
     }
 }
 
-/// Whether a text begins as URLs do: `s3:`, `file:`; one letter is a drive.
+/// A bucket's name, if it can be one: it becomes part of a host or a path.
+fn bucket_name(name: &str) -> Result<String, String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    match name.bytes().all(good) {
+        true => Ok(name.to_owned()),
+        false => Err(format!(
+            "{name:?} is no name of a bucket: use letters, digits, dots and hyphens"
+        )),
+    }
+}
+
+/// True if a text begins as URLs do: `s3:`, `file:`; one letter is a drive.
 fn has_scheme(text: &str) -> bool {
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
     scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -48,26 +71,32 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => path.display().fmt(f),
-            Self::Bucket(url) => url.fmt(f),
+            Self::Bucket(bucket) => bucket.fmt(f),
         }
     }
 }
 
-/// The objects below the URL of a bucket. `builder` brings credentials, region and endpoint, as
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.name, self.prefix)
+    }
+}
+
+/// The objects of a bucket below its prefix. `builder` brings credentials, region and endpoint, as
 /// [`AmazonS3Builder::from_env`] takes them from the usual `AWS_...` variables.
-pub fn bucket(url: &Url, builder: AmazonS3Builder) -> anyhow::Result<PrefixStore<AmazonS3>> {
+pub fn bucket(place: &Bucket, builder: AmazonS3Builder) -> anyhow::Result<PrefixStore<AmazonS3>> {
     let retry = RetryConfig {
         max_retries: 5,
         retry_timeout: REPEAT,
         ..RetryConfig::default()
     };
-    // We delete one file at a time, which every provider can.
+    // We delete one file at a time, which every provider supports.
     let bucket = builder
-        .with_url(url.as_str())
+        .with_bucket_name(&place.name)
         .with_retry(retry)
         .with_disable_bulk_delete(true)
         .build()?;
-    Ok(PrefixStore::new(bucket, url.path()))
+    Ok(PrefixStore::new(bucket, place.prefix.clone()))
 }
 
 #[cfg(test)]
@@ -85,6 +114,9 @@ mod tests {
             "gs://bucket",
             "s3:///x",
             "s3://",
+            "s3://a b/x",
+            "s3://a#b",
+            "s3://bucket/a/../b",
         ] {
             assert!(Location::parse(bad).is_err(), "{bad}");
         }

@@ -1,34 +1,34 @@
-//! The metrics that a binary exposes: one table of names, labels and meanings, which `/metrics` and the README repeat.
+//! The metrics that a binary exposes: one table of names, labels and meanings, repeated by `/metrics` and the README.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use std::time::Duration;
 
-/// What kind of number a metric is.
+/// The kind of a metric, as in Prometheus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows while the process lives.
+    /// Only grows while the process runs.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// How values are distributed.
+    /// The distribution of values.
     Histogram,
 }
 
 /// One metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// Its name, which stays.
+    /// Name; stable, since dashboards use it.
     pub name: &'static str,
-    /// Its kind.
+    /// Kind.
     pub kind: Kind,
-    /// The names of its labels.
+    /// Names of the labels.
     pub labels: &'static [&'static str],
-    /// What it says, with its unit.
+    /// Meaning, with the unit.
     pub help: &'static str,
 }
 
 impl Metric {
-    /// A counter.
+    /// A counter, which only grows.
     pub const fn counter(
         name: &'static str,
         labels: &'static [&'static str],
@@ -37,7 +37,7 @@ impl Metric {
         Self::new(Kind::Counter, name, labels, help)
     }
 
-    /// A gauge.
+    /// A gauge, which goes up and down.
     pub const fn gauge(
         name: &'static str,
         labels: &'static [&'static str],
@@ -46,7 +46,7 @@ impl Metric {
         Self::new(Kind::Gauge, name, labels, help)
     }
 
-    /// A histogram.
+    /// A histogram of values.
     pub const fn histogram(
         name: &'static str,
         labels: &'static [&'static str],
@@ -69,8 +69,8 @@ impl Metric {
         }
     }
 
-    /// Has the recorder tell what the metric is; a counter without labels is exposed as 0 from now on, so that its
-    /// first increment is seen as one.
+    /// Describes the metric to the recorder; exposes a counter without labels as 0 from now on, so that its first
+    /// increment is visible.
     fn register(&self) {
         match self.kind {
             Kind::Counter => describe_counter!(self.name, self.help),
@@ -124,7 +124,7 @@ pub const SHARED: &[Metric] = &[
     ),
 ];
 
-/// Notes how long a stage of a batch took.
+/// Records the time that a stage took for a batch.
 pub fn stage(name: &'static str, took: Duration) {
     histogram!("tidemill_stage_seconds", "stage" => name).record(took);
 }

@@ -1,16 +1,16 @@
-//! A thread that asks a server again and again whether it is there, for the health of the process.
+//! A thread that asks a server at intervals if it is up, for the health of the process.
 
 use crate::health::Pulse;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Age of the last answer from which on the process is unready: an outage shows within 5 s.
+/// Age of the last answer at which the process becomes unready: an outage shows within 5 s.
 pub const LIMIT: Duration = Duration::from_secs(4);
 
-/// Longest wait for one answer: two questions fit into [`LIMIT`], so that one lost answer is no outage.
+/// Time limit for one answer: two requests fit into [`LIMIT`], so that one lost answer is no outage.
 pub const ANSWER: Duration = Duration::from_millis(1_500);
 
-/// Time between the beginnings of two questions.
+/// Time between the starts of two requests.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Asks until `shutdown`, on a thread of its own, and logs when the server goes away and when it is back. `ask` must

@@ -1,4 +1,4 @@
-//! How to reach a Redis: address, user and password, and whom to trust; secrets come from files or the environment.
+//! The way to a Redis: address, user, password and trusted authorities; secrets come from files or the environment.
 
 use crate::settings::Problems;
 use std::fmt;
@@ -53,14 +53,14 @@ pub struct RedisFlags {
     pub redis_key: Option<PathBuf>,
 }
 
-/// The way to a Redis, validated. Its URL may hold a password and is for the client alone.
+/// The validated way to a Redis. Its URL may hold a password: only the client may see it.
 #[derive(Clone)]
 pub struct RedisAccess {
     /// `redis://` or `rediss://`, with user and password.
     pub url: Url,
-    /// The authorities that are trusted instead of the system's, PEM.
+    /// Trusted authorities instead of the system's, as PEM.
     pub authorities: Option<Vec<u8>>,
-    /// Our own certificate and its key, PEM.
+    /// Our own certificate and its key, as PEM.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -99,7 +99,7 @@ impl RedisFlags {
         })
     }
 
-    /// The URL with the password in it. Problems never quote it, since it may have had one before.
+    /// The URL with the password in it. Problems never quote the URL, since it may already hold a password.
     fn url(&self, password: Option<Vec<u8>>, problems: &mut Problems) -> Option<Url> {
         let expected = "use redis://host:6379, or rediss:// for TLS";
         let mut url = match Url::parse(&self.redis_url) {
@@ -118,7 +118,7 @@ impl RedisFlags {
                 problems.add("--redis-password-file is not UTF-8");
                 return None;
             };
-            // Editors end files with a line break; what looks like an escape is none.
+            // Editors end files with a line break; a text that looks like an escape is not one.
             let password = password.trim_end_matches(['\r', '\n']).replace('%', "%25");
             let set = url.set_password(Some(&password));
             if set.is_err() {
@@ -131,14 +131,14 @@ impl RedisFlags {
 }
 
 impl RedisAccess {
-    /// Whether it is by TLS.
+    /// True if the connection uses TLS.
     pub fn is_tls(&self) -> bool {
         self.url.scheme() == "rediss"
     }
 }
 
 impl fmt::Display for RedisAccess {
-    /// Host and port alone.
+    /// Writes host and port only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.url.host_str().unwrap_or_default();
         write!(f, "{host}:{}", self.url.port().unwrap_or(6379))

@@ -1,18 +1,18 @@
-//! A Redis as it describes itself (`INFO`, `TIME`), and whether it can keep features.
+//! A Redis as it describes itself (`INFO`, `TIME`), and its fitness for features.
 
-/// A gap between the clocks of Redis and this machine that is worth a warning: leases and expiries come to differ.
+/// Gap between the clocks of Redis and this machine that deserves a warning: TTLs and expiries would differ.
 const CLOCK_GAP_MS: i64 = 60_000;
 
-/// The reason against keeping features in a Redis, and the remedy.
+/// The reason why a Redis cannot keep features, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit {
-    /// The reason.
+    /// The reason, as the end of a sentence about the server.
     pub reason: String,
-    /// The remedy.
+    /// The remedy, as an instruction.
     pub remedy: &'static str,
 }
 
-/// A field of the text that `INFO` answers.
+/// A field of the answer to `INFO`.
 pub fn field<'i>(info: &'i str, name: &str) -> Option<&'i str> {
     let mut lines = info.lines().filter_map(|line| line.trim().split_once(':'));
     lines.find(|(key, _)| *key == name).map(|(_, value)| value)
@@ -29,7 +29,7 @@ pub fn name(info: &str) -> String {
     }
 }
 
-/// The reason why the server that answers `INFO` like this cannot keep features, if there is one.
+/// The reason why the server with this answer to `INFO` cannot keep features, if there is one.
 pub fn unfit(info: &str) -> Option<Unfit> {
     let version = field(info, "redis_version").and_then(version);
     if version.is_some_and(|version| version < (6, 2)) {
@@ -44,7 +44,7 @@ pub fn unfit(info: &str) -> Option<Unfit> {
     })
 }
 
-/// A server before the first that can do all that is asked for.
+/// The verdict on a server of a version that lacks a needed command.
 pub fn too_old(name: &str) -> Unfit {
     Unfit {
         reason: format!("{name} is too old: features need SET with PXAT"),
@@ -52,8 +52,8 @@ pub fn too_old(name: &str) -> Unfit {
     }
 }
 
-/// How far this machine's clock is from that of Redis, in words, where that is more than a minute. Redis had the time
-/// `redis_ms` when this machine had one from `asked_ms` to `answered_ms` (epoch ms).
+/// The gap between this machine's clock and that of Redis, in words, if it is more than a minute. Redis had the time
+/// `redis_ms` at some moment between `asked_ms` and `answered_ms` of this machine (epoch ms).
 pub fn clock_gap(redis_ms: i64, asked_ms: i64, answered_ms: i64) -> Option<String> {
     let (ahead, behind) = (asked_ms - redis_ms, redis_ms - answered_ms);
     let gap = ahead.max(behind);
@@ -116,7 +116,7 @@ mod tests {
             (1_000_000, 1_060_000, 1_060_010, None),
             (1_000_000, 1_061_000, 1_062_000, Some("61 s ahead of")),
             (1_000_000, 938_000, 939_000, Some("61 s behind")),
-            // An answer that took long says nothing by itself.
+            // A slow answer alone is no gap.
             (1_000_000, 935_000, 1_065_000, None),
         ];
         for (redis, asked, answered, expected) in table {

@@ -1,4 +1,4 @@
-//! The meaning of an error of Redis for a start: worth waiting for, a refusal, or the user's mistake; and the remedy.
+//! The meaning of a Redis error for a start: worth a retry, a refusal, or the user's mistake; and the remedy.
 
 use crate::exit::Failure;
 use crate::redis_access::RedisAccess;
@@ -6,20 +6,20 @@ use crate::redis_access::RedisAccess;
 /// The kind of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// Redis is away, or not ready yet: trying again may help.
+    /// Redis is away, or not ready yet: a retry may help.
     Passing,
-    /// Redis is there and refuses.
+    /// Redis answers, and refuses.
     Refused,
-    /// The user's flags do not fit what Redis holds.
+    /// The user's flags do not fit the data in Redis.
     Misused,
 }
 
-/// An error judged.
+/// The verdict on an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The kind of error.
     pub meaning: Meaning,
-    /// The remedy.
+    /// The remedy, as an instruction.
     pub remedy: &'static str,
 }
 
@@ -31,7 +31,7 @@ const REPLICA: &str =
     "it is a replica, which takes no writes: give the primary's address in --redis-url";
 const CLUSTER: &str = "it runs in cluster mode, which is not supported: use a Redis or Valkey with cluster-enabled no";
 
-/// Codes that an error of Redis begins with, and what each means.
+/// Codes at the beginning of Redis errors, each with its meaning and remedy.
 const CODES: &[(&str, Meaning, &str)] = &[
     (
         "LOADING",
@@ -106,7 +106,7 @@ const CODES: &[(&str, Meaning, &str)] = &[
 ];
 
 impl RedisAccess {
-    /// The meaning of an error when Redis is used by this way: of its answer, code first, or of the connection.
+    /// Judges an error of this Redis: an error reply, which begins with a code, or an error of the connection.
     pub fn verdict(&self, error: &str) -> Verdict {
         let code = CODES.iter().find(|(code, ..)| {
             let rest = error.strip_prefix(code);
@@ -142,7 +142,7 @@ impl RedisAccess {
         Verdict { meaning, remedy }
     }
 
-    /// The failure that an error ends a program with.
+    /// The failure with which an error ends a program.
     pub fn failure(&self, error: &str) -> anyhow::Error {
         let Verdict { meaning, remedy } = self.verdict(error);
         let text = format!("Redis at {self}: {error}; {remedy}");
@@ -153,7 +153,7 @@ impl RedisAccess {
     }
 }
 
-/// An answer of Redis begins with a code in capitals; an error of the connection does not.
+/// True for an error reply: it begins with a code in capitals; an error of the connection does not.
 fn is_answer(error: &str) -> bool {
     let code = error.split(' ').next().unwrap_or_default();
     code.len() > 2 && code.bytes().all(|byte| byte.is_ascii_uppercase())

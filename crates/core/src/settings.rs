@@ -1,7 +1,7 @@
-//! The flags that all three binaries share, and how what the user wrote becomes what the program needs.
+//! The flags that all three binaries share, and their validation into a configuration.
 //!
-//! Values are taken as text and validated together by [`Problems`], so that a start tells every problem at once,
-//! each naming flag, value and remedy.
+//! Flags are taken as text and validated together by [`Problems`], so that a start reports every problem at once, each
+//! with flag, value and remedy.
 
 mod problems;
 mod time;
@@ -17,12 +17,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What tells one binary from another.
+/// The properties in which the binaries differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Binary {
-    /// Its name.
+    /// Its name, as in logs and metrics.
     pub name: &'static str,
-    /// Its version.
+    /// Its version, as in `--version`.
     pub version: &'static str,
     /// Default of `--group`.
     pub group: &'static str,
@@ -30,7 +30,7 @@ pub struct Binary {
     pub topic: &'static str,
     /// Default of `--admin-addr`.
     pub admin_addr: &'static str,
-    /// The metrics that it has beside those of every binary.
+    /// Its metrics, on top of those that every binary has.
     pub metrics: &'static [Metric],
 }
 
@@ -104,7 +104,7 @@ pub struct SharedFlags {
 /// The shared flags, validated.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// How to reach the brokers.
+    /// The way to the brokers.
     pub kafka: KafkaConfig,
     /// Consumer group.
     pub group: String,
@@ -112,20 +112,20 @@ pub struct Shared {
     pub topic: String,
     /// Worker threads, at least 1.
     pub workers: usize,
-    /// Where the admin pages are served; `None` is nowhere.
+    /// Address of the admin pages; `None` for no pages.
     pub admin: Option<AdminAddr>,
-    /// How long to try to reach brokers and Redis at start.
+    /// Time limit for reaching brokers and Redis at start.
     pub connect_timeout: Duration,
-    /// Where the objects lie that claims stand for.
+    /// The store of claimed objects.
     pub claims: Claims,
 }
 
-/// Where the admin pages are served.
+/// The address of the admin pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminAddr {
-    /// The address.
+    /// Address and port to bind.
     pub addr: SocketAddr,
-    /// It is the binary's default, so that a free port will do where it is in use.
+    /// True for the binary's default: if it is in use, a free port will do.
     pub default: bool,
 }
 
@@ -154,7 +154,7 @@ impl SharedFlags {
         problems.take("--dead-letter-topic", topic, parse_topic)
     }
 
-    /// How to reach the brokers, and what is wrong with that.
+    /// The way to the brokers, and its problems.
     fn kafka(&self) -> (KafkaConfig, Vec<String>) {
         let file = self.kafka_config.as_ref();
         let (properties, mut problems) =
@@ -168,12 +168,12 @@ impl SharedFlags {
         (kafka, problems)
     }
 
-    /// Adds to `problems` what speaks against the Kafka properties in a producer of transactions alone.
+    /// Adds to `problems` those that the Kafka properties have only in a transactional producer.
     pub fn check_transactions(&self, problems: &mut Problems) {
         problems.0.extend(self.kafka().0.transactional_problems());
     }
 
-    /// Validates the shared flags, adding to `problems`; `None` where any was found.
+    /// Validates the shared flags, adding to `problems`; `None` if any was found.
     pub fn validate(&self, binary: &Binary, problems: &mut Problems) -> Option<Shared> {
         let before = problems.0.len();
         let (kafka, found) = self.kafka();
@@ -215,7 +215,7 @@ impl SharedFlags {
     }
 }
 
-/// A topic name as Kafka allows it.
+/// Parses a topic name, with Kafka's rules.
 pub fn parse_topic(text: &str) -> Result<String, String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if (1..=249).contains(&text.len()) && text.chars().all(legal) && text != "." && text != ".." {

@@ -1,11 +1,11 @@
-//! Logs on standard error, as text or JSON lines; standard output belongs to what a command prints.
+//! Logs on standard error, as text or JSON lines; standard output is for the output of commands.
 
 use std::io::{IsTerminal, stderr};
 use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people: time, level, text, fields; coloured on a terminal.
@@ -27,8 +27,8 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Starts logging for the whole process. `RUST_LOG` selects levels, `info` without it and where it is wrong; the error
-/// says what is wrong with it.
+/// Starts logging for the whole process. `RUST_LOG` selects levels; without it, or if it is invalid, the level is
+/// `info`. The error says what is invalid.
 pub fn init(format: LogFormat) -> Result<(), String> {
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();
     let (filter, outcome) = match levels(&wanted) {
@@ -40,7 +40,7 @@ pub fn init(format: LogFormat) -> Result<(), String> {
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal())
         .with_target(false);
-    // Failing means that a subscriber is set already, as in tests that start several binaries in one process.
+    // It fails if a subscriber is set already, as in tests that start several binaries in one process.
     let started = match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
@@ -51,8 +51,8 @@ pub fn init(format: LogFormat) -> Result<(), String> {
     outcome
 }
 
-/// The levels in the text of `RUST_LOG`. A bare word is a level: the name of a target would switch everything else off,
-/// and a misspelt level is one.
+/// Parses the levels in `RUST_LOG`. A bare word must be a level: as a target it would switch everything else off, and a
+/// misspelt level would be taken for a target.
 fn levels(text: &str) -> Result<EnvFilter, String> {
     let remedy = "use error, warn, info, debug or trace, or target=level, separated by commas";
     let words = text

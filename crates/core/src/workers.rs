@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Time after a stop until the workers that still work are named: just before the process ends without them.
+/// Time after a stop until the workers still running are logged: just before the process ends without them.
 const LATE: Duration = STOP_LIMIT.saturating_sub(Duration::from_secs(1));
 
 /// Runs `work` on `count` threads, numbered from 0, until all have ended.
@@ -30,7 +30,7 @@ where
                 let outcome = catch_unwind(AssertUnwindSafe(|| work(worker, shutdown)))
                     .unwrap_or_else(|panic| Err(anyhow!("worker panicked: {}", text(&*panic))))
                     .with_context(|| format!("worker {worker}"));
-                // Nobody listens any more only when the process is ending anyway.
+                // The receiver is gone only if the process is ending anyway.
                 ended.send((worker, outcome)).ok();
             })
             .context("starting a worker thread")?;

@@ -1,4 +1,4 @@
-//! Whatever Redis holds, reading it ends with a value or with none.
+//! Redis may hold any bytes: reading them yields a value or none, and never panics.
 
 #[path = "../../core/src/any_bytes/change.rs"]
 mod change;

@@ -1,4 +1,4 @@
-//! A batch: the users that were read of, each with its changes, and how far it has got in each partition.
+//! A batch: the users that its records name, each with its changes, and the progress in each partition.
 
 use crate::store::fingerprint;
 use crate::users::Place;
@@ -6,40 +6,39 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Users in one transaction: Redis answers nobody else while it executes one, which takes about 5 us for each. Few in
-/// tests, so that batches take several.
+/// Users in one transaction: Redis answers no other client while it executes one, about 5 us per user. Few in tests, so
+/// that batches take several.
 pub(crate) const TRANSACTION_USERS: usize = if cfg!(test) { 3 } else { 400 };
-/// Bytes of one transaction, and of the windows in a batch that is written in one, as far as known.
+/// Bytes of one transaction, and of the windows in a one-transaction batch, as far as known.
 pub(crate) const TRANSACTION_BYTES: usize = 1 << 20;
-/// Records in a batch that is written in one transaction.
+/// Records in a one-transaction batch.
 const SHORT: usize = 8192;
-/// Records in a batch that takes all that has arrived, written in many transactions: the more there are of a user, the
-/// fewer writes it takes to apply them. More would be more memory, and more to be done again after a crash.
+/// Records in a batch that takes all that has arrived and is written in many transactions: the more records per user,
+/// the fewer writes. A larger one would take more memory, and repeat more work after a crash.
 const LONG: usize = 131_072;
 /// Bytes of the windows in such a batch, as far as known.
 const LONG_BYTES: usize = 64 << 20;
-/// The time for which records are taken into a batch, so that decay and polling go on whatever a record costs.
+/// Time limit for filling a batch, so that decay and polling continue whatever a record costs.
 pub(crate) const LONGEST_TAKE: Duration = Duration::from_millis(250);
-/// The time that writing a batch should take at most, for the same reason.
+/// Target time for writing a batch, for the same reason.
 const LONGEST_WRITE: Duration = Duration::from_millis(500);
 
-/// How a batch may be written.
+/// The number of transactions that a batch may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Span {
-    /// In one transaction.
     One,
-    /// In as many as it takes: no user is ahead of its partition.
+    /// As many as it takes: no user is ahead of its partition.
     Many,
 }
 
 /// A change of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// An event; its entry begins here in the batch's entries.
+    /// An event; its entry begins at this byte of the batch's entries.
     Event(u32),
-    /// Everything known of the user goes.
+    /// The erasure of the user's whole state.
     Erasure,
-    /// The sweep looks at the user.
+    /// A visit of the sweep.
     Check,
 }
 
@@ -51,19 +50,17 @@ pub(crate) struct UserChange {
     next: Option<u32>,
 }
 
-/// A user in a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchUser {
     slot: u32,
     partition: i32,
-    /// Its place in the order of a batch of many transactions; 0 in others.
+    /// Its share, by which a batch of many transactions is sorted; 0 in others.
     share: u32,
-    /// The first and the last of its changes.
+    /// Indexes of the first and the last of its changes.
     changes: Option<(u32, u32)>,
 }
 
 impl BatchUser {
-    /// The user's slot.
     pub(crate) fn slot(&self) -> u32 {
         self.slot
     }
@@ -73,13 +70,12 @@ impl BatchUser {
         self.partition
     }
 
-    /// The user's share.
     pub(crate) fn share(&self) -> u32 {
         self.share
     }
 }
 
-/// How far a batch has got in a partition.
+/// Progress of a batch in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// The offset after its last record.
@@ -88,12 +84,12 @@ pub(crate) struct Progress {
     pub(crate) last: u64,
 }
 
-/// What was read and is to be applied.
+/// Records that were read and are to be applied.
 #[derive(Debug)]
 pub(crate) struct Batch {
     users: Vec<BatchUser>,
     changes: Vec<UserChange>,
-    /// The entries of events, one after the other.
+    /// The encoded events, one after the other.
     entries: Vec<u8>,
     progress: BTreeMap<i32, Progress>,
     records: usize,
@@ -102,7 +98,7 @@ pub(crate) struct Batch {
     /// The oldest Kafka timestamp in it.
     oldest: Option<i64>,
     span: Span,
-    /// Records that a batch of many transactions may take, by how long the last ones took.
+    /// Limit of records in a batch of many transactions, learnt from the time the last ones took.
     most: usize,
 }
 
@@ -123,7 +119,7 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Notes a record, and that its partition has got so far.
+    /// Notes a record, and the progress of its partition.
     pub(crate) fn record(
         &mut self,
         place: Place,
@@ -140,7 +136,7 @@ impl Batch {
         self.progress.insert(place.partition, progress);
     }
 
-    /// Takes in a user with what its window takes, and returns its place.
+    /// Adds a user whose window takes `bytes`, and returns its place.
     pub(crate) fn touch(&mut self, slot: u32, partition: i32, bytes: usize) -> u32 {
         let (share, changes) = (0, None);
         self.bytes += bytes;
@@ -172,12 +168,12 @@ impl Batch {
         }
     }
 
-    /// The bytes that new entries are appended to.
+    /// The buffer to which new entries are appended.
     pub(crate) fn entries(&mut self) -> &mut Vec<u8> {
         &mut self.entries
     }
 
-    /// The entry that begins at a place, and is this long.
+    /// The entry at byte `begin`, `bytes` long.
     pub(crate) fn entry(&self, begin: u32, bytes: usize) -> &[u8] {
         let begin = begin as usize;
         &self.entries[begin..begin + bytes]
@@ -190,32 +186,30 @@ impl Batch {
         std::iter::successors(first, move |own| own.next.map(change))
     }
 
-    /// The users.
     pub(crate) fn users(&self) -> &[BatchUser] {
         &self.users
     }
 
-    /// How far it has got in each partition.
+    /// Progress in each partition.
     pub(crate) fn progress(&self) -> &BTreeMap<i32, Progress> {
         &self.progress
     }
 
-    /// The number of records, the rejected among them.
+    /// The number of records, rejected ones included.
     pub(crate) fn records(&self) -> usize {
         self.records
     }
 
-    /// The oldest Kafka timestamp.
+    /// The oldest Kafka timestamp (epoch ms).
     pub(crate) fn oldest(&self) -> Option<i64> {
         self.oldest
     }
 
-    /// How it may be written.
     pub(crate) fn span(&self) -> Span {
         self.span
     }
 
-    /// Tells if it should be applied before more is read.
+    /// True if it should be applied before more is read.
     pub(crate) fn is_full(&self) -> bool {
         match self.span {
             Span::Many => self.records >= self.most || self.bytes >= LONG_BYTES,
@@ -227,12 +221,12 @@ impl Batch {
         }
     }
 
-    /// Tells if there is nothing to apply, not even a position to be moved.
+    /// True if there is nothing to apply, not even a position to move.
     pub(crate) fn is_empty(&self) -> bool {
         self.records == 0 && self.users.is_empty()
     }
 
-    /// Puts the users in the order of their shares.
+    /// Sorts the users by their shares.
     pub(crate) fn sort(&mut self, mut share: impl FnMut(u32) -> u32) {
         for user in &mut self.users {
             user.share = share(user.slot);
@@ -240,7 +234,7 @@ impl Batch {
         self.users.sort_unstable_by_key(|user| user.share);
     }
 
-    /// The users of the transaction that begins with the one at `begin`: users of one share go together.
+    /// The users of the transaction that begins with the one at `begin`: users of one share stay together.
     pub(crate) fn transaction(&self, begin: usize) -> Range<usize> {
         let mut end = self.users.len().min(begin + TRANSACTION_USERS);
         let share = |index: usize| self.users.get(index).map(|user| user.share);
@@ -250,7 +244,7 @@ impl Batch {
         begin..end
     }
 
-    /// Learns from how long the batch took to be written how many records the next ones may take.
+    /// Adjusts the record limit of the next batches to the time that writing this one took.
     pub(crate) fn written(&mut self, took: Duration) {
         if self.span == Span::One || self.records < SHORT {
             return;
@@ -260,7 +254,7 @@ impl Batch {
         self.most = most.clamp(self.most / 2, self.most * 2).clamp(SHORT, LONG);
     }
 
-    /// Makes room for the next.
+    /// Empties the batch for the next use; the learnt limit stays.
     pub(crate) fn clear(&mut self) {
         self.users.clear();
         self.changes.clear();
@@ -272,7 +266,7 @@ impl Batch {
         self.span = Span::One;
     }
 
-    /// Lets an empty batch be written in this way.
+    /// Sets the span, if the batch is empty.
     pub(crate) fn begin(&mut self, span: Span) {
         if self.is_empty() {
             self.span = span;

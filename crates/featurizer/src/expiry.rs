@@ -1,4 +1,4 @@
-//! Features of users that are silent: evaluated again when an event leaves a window, and swept after a rebuild.
+//! Features of silent users: evaluated again when an event leaves a window, and swept after a rebuild.
 
 use crate::assignment::{Assignment, OwnedPartition, Sweep};
 use crate::batch::{Batch, Change, TRANSACTION_USERS};
@@ -9,17 +9,16 @@ use crate::users::Place;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// The pause between two turns: short enough that a hash is rewritten within a second.
+/// Pause between two turns: short enough that a hash is rewritten within a second.
 const EVERY: Duration = Duration::from_millis(200);
-/// The pause when more users are due than one transaction takes, in which new events go first: 10,000 users a second.
+/// Pause when more users are due than one transaction takes; new events go first meanwhile. 10,000 users a second.
 const BUSY: Duration = Duration::from_millis(40);
-/// Missed turns that are caught up at once.
+/// Missed turns caught up per call.
 const TURNS: u128 = 25;
-/// The pause between two counts of the backlog, and between two looks of a worker without records if its positions are
-/// still its own.
+/// Pause between two counts of the backlog, and between two checks of the positions for a worker without records.
 const COUNT: Duration = Duration::from_secs(1);
 
-/// The next turn, and what the last one left.
+/// The time of the next turn, and the backlog of the last one.
 #[derive(Debug, Default)]
 pub(crate) struct Expiry {
     next: Option<Instant>,
@@ -30,23 +29,23 @@ pub(crate) struct Expiry {
 }
 
 impl Expiry {
-    /// Tells if more users are due than the last turn took.
+    /// True if more users are due than the last turn took.
     pub(crate) fn is_pressing(&self) -> bool {
         !self.pressing.is_empty()
     }
 
-    /// The users that were due when they were counted last.
+    /// The number of users that were due at the last count.
     pub(crate) fn backlog(&self) -> u64 {
         self.backlog
     }
 
-    /// Forgets what the last turn left.
+    /// Forgets the last turn's backlog.
     pub(crate) fn go_back(&mut self) {
         self.pressing.clear();
         self.backlog = 0;
     }
 
-    /// The turns that are due now; `idle` says that there is nothing else to do.
+    /// The number of turns that are due now; `idle` says that nothing else is to be done.
     fn turns(&self, now: Instant, idle: bool) -> u128 {
         let Some(next) = self.next else {
             return 1;
@@ -59,21 +58,21 @@ impl Expiry {
         1 + missed.min(TURNS)
     }
 
-    /// The users to be asked for in each partition: those that pressed last share what one transaction takes.
+    /// The number of users to ask for in each partition: those that pressed last share the room of one transaction.
     fn limits(&self, partitions: &[i32]) -> Vec<(i32, usize)> {
         let pressing = partitions.iter().filter(|id| self.pressing.contains(id));
         let pressing = pressing.count();
         let others = (partitions.len() - pressing).max(1);
         let limit = |id: &i32| match self.pressing.contains(id) {
             true => TRANSACTION_USERS.div_ceil(pressing),
-            // They have few, but may have more from now on.
+            // The others have few due users now, but may get more.
             false if pressing > 0 => TRANSACTION_USERS.div_ceil(8 * others),
             false => TRANSACTION_USERS.div_ceil(others),
         };
         partitions.iter().map(|id| (*id, limit(id))).collect()
     }
 
-    /// Evaluates users that are due, if it is time to. The batch must be empty.
+    /// Evaluates users that are due, if a turn is due. The batch must be empty.
     pub(crate) fn run<D: Door>(
         &mut self,
         now: Instant,
@@ -99,7 +98,7 @@ impl Expiry {
         Ok(())
     }
 
-    /// Takes users that are due into the batch, and behind them those that the sweep looks at.
+    /// Adds users that are due to the batch, and then those that the sweep visits.
     fn turn<D: Door>(
         &mut self,
         now: Instant,
@@ -134,7 +133,7 @@ impl Expiry {
     }
 }
 
-/// Takes the next page of a partition's sweep into the batch, and returns what follows; `None` when all are done.
+/// Adds the next page of a partition's sweep to the batch, and returns the state after it; `None` if all are done.
 fn sweep<D: Door>(
     id: i32,
     own: &mut OwnedPartition,

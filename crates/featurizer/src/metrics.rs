@@ -1,8 +1,8 @@
-//! What the featurizer's metrics are called and mean.
+//! Names and meanings of the featurizer's metrics.
 
 use tidemill_core::metric::Metric;
 
-/// The metrics beside those of every binary.
+/// The featurizer's metrics, on top of those that every binary has.
 pub const METRICS: &[Metric] = &[
     Metric::histogram(
         "tidemill_freshness_seconds",

@@ -1,4 +1,4 @@
-//! Redis before and beside the work: waited for, examined, made ours, and watched from then on.
+//! Redis at the start and afterwards: waits for it, examines it, claims the key prefix, and watches it from then on.
 
 use crate::settings::Config;
 use crate::store::{Door, Keys, Lost, Ownership, Redis, own};
@@ -13,13 +13,13 @@ use tidemill_core::redis_server::{self, Unfit};
 use tidemill_core::redis_verdict::Meaning;
 use tokio_util::sync::CancellationToken;
 
-/// Time between two tries to reach Redis.
+/// Pause between two attempts to reach Redis.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Age of a wait from which on the log says what is waited for.
+/// Time after which a wait is logged.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// Connects to a Redis that can keep features, waiting for it for the connect timeout; `None` when told to stop before.
+/// Connects to a Redis that can keep features; waits for it up to the connect timeout. `None` if `shutdown` came first.
 pub(crate) fn open(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<Option<Redis>> {
     let (access, timeout) = (&config.redis, config.shared.connect_timeout);
     let mut redis = Redis::new(access)?;
@@ -54,14 +54,14 @@ pub(crate) fn open(config: &Config, shutdown: &CancellationToken) -> anyhow::Res
     Ok(Some(redis))
 }
 
-/// Connects, and reads the one key that every use of the prefix needs.
+/// Connects, and reads the key that every use of the prefix needs.
 fn greet(redis: &mut Redis, config: &Config) -> Result<(), Lost> {
     let owner = keys(config).owner();
     redis.connect()?;
     redis.command(&["GET", &owner]).map(drop)
 }
 
-/// The reason why this Redis cannot keep features, if there is one. It is tried out where it may not be asked.
+/// The reason why this Redis cannot keep features, if any. Tries it out if the user may not call INFO.
 pub(crate) fn examine(redis: &mut Redis, config: &Config) -> Result<Option<Unfit>, Lost> {
     match redis.command(&["INFO"]) {
         Ok(info) => Ok(redis_server::unfit(&String::from_utf8_lossy(
@@ -75,8 +75,8 @@ pub(crate) fn examine(redis: &mut Redis, config: &Config) -> Result<Option<Unfit
     }
 }
 
-/// Does on keys of our own what every step does: two writes with a time to live in one transaction. In cluster mode the
-/// keys lie in two slots, which Redis refuses.
+/// Does on two keys of our own what every transaction does: two writes with a TTL in one MULTI/EXEC. In cluster mode
+/// the keys are in two slots, which Redis refuses.
 pub(crate) fn try_out(redis: &mut Redis, config: &Config) -> Result<Option<Unfit>, Lost> {
     let [one, two] = ["probe:1", "probe:2"].map(|name| format!("{}{name}", config.key_prefix));
     let in_an_hour = (now_ms() + 3_600_000).to_string();
@@ -90,7 +90,7 @@ pub(crate) fn try_out(redis: &mut Redis, config: &Config) -> Result<Option<Unfit
     Ok((done < 2).then(|| redis_server::too_old("it")))
 }
 
-/// How far this machine's clock is from that of Redis, where that is too far. It is unknown where it may not be asked.
+/// The gap between this machine's clock and Redis's, if it is too large; `None` also if the user may not call TIME.
 pub(crate) fn clock_gap(redis: &mut Redis) -> Result<Option<String>, Lost> {
     let asked = now_ms();
     let time = match redis.command(&["TIME"]) {
@@ -102,7 +102,7 @@ pub(crate) fn clock_gap(redis: &mut Redis) -> Result<Option<String>, Lost> {
     Ok(seconds.and_then(|seconds| redis_server::clock_gap(seconds * 1000, asked, now_ms())))
 }
 
-/// Waits for Redis, and makes the key prefix ours; breaks when told to stop before.
+/// Waits for Redis and claims the key prefix; breaks if `shutdown` came first.
 pub(crate) fn claim_prefix(
     config: &Config,
     shutdown: &CancellationToken,
@@ -119,7 +119,7 @@ pub(crate) fn claim_prefix(
     Ok(ControlFlow::Continue(()))
 }
 
-/// The prefix belongs to somebody else.
+/// The error for a prefix that belongs to another owner.
 pub(crate) fn foreign(owner: &str, own: &str) -> anyhow::Error {
     Failure::usage(format!(
         "the key prefix belongs to {owner}, and this is {own}: use another --key-prefix, or --takeover to take this \

@@ -1,13 +1,13 @@
-//! Rejected records, told in one line for each reason instead of one for each record.
+//! Rejected records, logged in one line per reason instead of one per record.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidemill_core::record::Reject;
 
-/// The pause between two tellings.
+/// Pause between two reports.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// What was rejected since it was told last.
+/// The records rejected since the last report.
 #[derive(Debug, Default)]
 pub(crate) struct Rejections {
     read: usize,
@@ -15,22 +15,21 @@ pub(crate) struct Rejections {
     told: Option<Instant>,
 }
 
-/// The rejects of one reason.
+/// The rejected records of one reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
-    /// How many records.
     pub(crate) records: usize,
-    /// What was wrong with the first of them.
+    /// The error of the first of them.
     pub(crate) example: String,
 }
 
 impl Rejections {
-    /// A record was read.
+    /// Counts a record that was read.
     pub(crate) fn read(&mut self) {
         self.read += 1;
     }
 
-    /// A record was rejected, and its dead letter written.
+    /// Counts a rejected record, after its dead letter was written.
     pub(crate) fn add(&mut self, reject: Reject) {
         let own = self.by_reason.entry(reject.reason.code());
         let own = own.or_insert(Rejection {
@@ -40,8 +39,8 @@ impl Rejections {
         own.records += 1;
     }
 
-    /// What is to be told now: the first rejects at once, the others together, with the number of records read; nothing
-    /// where nothing was rejected.
+    /// The rejected records to log now, and the number of records read: the first at once, later ones together after a
+    /// pause; empty if nothing was rejected.
     pub(crate) fn due(&mut self, now: Instant) -> (usize, BTreeMap<&'static str, Rejection>) {
         if self.told.is_some_and(|told| now - told < PAUSE) {
             return Default::default();

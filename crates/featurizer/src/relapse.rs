@@ -5,17 +5,17 @@
 pub(crate) enum Relapse {
     /// A partition is rebuilt without those it shares users with.
     RebuiltAlone,
-    /// The end of a log is believed for a partition that is blocked.
+    /// A blocked partition accepts the end of its log.
     WarmWhileBlocked,
     /// Erasures cover nothing in other partitions.
     ErasureForgotten,
-    /// A window that cannot be read is a reason to rebuild even when the log has just been read.
+    /// A rebuild leaves the unreadable window in Redis, so the next read of it causes another rebuild.
     RebuiltForever,
     /// The stored positions are not compared with those written last.
     MissedFence,
 }
 
-/// Tells if a test has brought a fault back.
+/// True if a test has brought a fault back.
 #[cfg(not(test))]
 #[inline(always)]
 pub(crate) const fn relapsed(_: Relapse) -> bool {
@@ -39,7 +39,7 @@ mod in_tests {
         PRESENT.set(fault);
     }
 
-    /// Tells if a test has brought a fault back.
+    /// True if a test has brought a fault back.
     pub(crate) fn relapsed(fault: Relapse) -> bool {
         PRESENT.get() == Some(fault)
     }

@@ -1,4 +1,4 @@
-//! What a worker says about itself: metrics, readiness, warnings, and how far a warm-up is.
+//! The reports of a worker about itself: metrics, readiness, warnings, and warm-up progress.
 
 use crate::assignment::Assignment;
 use crate::engine::{Engine, Tally};
@@ -6,22 +6,21 @@ use crate::expiry::Expiry;
 use crate::rejections::{Rejection, Rejections};
 use crate::setback::Setback;
 use crate::store::Redis;
-use crate::surroundings::Surroundings;
 use crate::warm_up::WarmUp;
 use metrics::{counter, gauge, histogram};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::health::{Health, Part};
-use tidemill_core::kafka::Consumer;
+use tidemill_core::kafka::{Consumer, Surroundings};
 use tidemill_core::metric::stage;
 
-/// The pause between two reports to the group and the admin pages.
+/// Pause between two reports to the group and the admin pages.
 const REPORT: Duration = Duration::from_secs(1);
-/// The pause between two warnings of one kind.
+/// Pause between two warnings of one kind.
 const WARNINGS: Duration = Duration::from_secs(10);
 
-/// Brings metrics and readiness up to date.
+/// Updates metrics and readiness.
 pub(crate) struct Report {
     number: usize,
     part: Part,
@@ -49,7 +48,7 @@ impl Report {
         }
     }
 
-    /// The worker goes back.
+    /// Logs and counts a setback.
     pub(crate) fn setback(&mut self, setback: &Setback, assignment: &Assignment) {
         let reason = setback.reason();
         if setback.is_normal() {
@@ -62,12 +61,12 @@ impl Report {
         self.readiness(assignment);
     }
 
-    /// Retention has deleted records that were never applied.
+    /// Counts records that retention deleted before they were applied.
     pub(crate) fn lost(&self, records: i64) {
         counter!("tidemill_lost_records_total").increment(records.unsigned_abs());
     }
 
-    /// The group has given the worker partitions that the topic does not have. Tells if it is time to say so.
+    /// Warns about assigned partitions that the topic does not have. True if it has warned now.
     pub(crate) fn absent(&mut self, partitions: &BTreeSet<i32>) -> bool {
         self.warn("absent", || {
             tracing::warn!(
@@ -77,7 +76,7 @@ impl Report {
         })
     }
 
-    /// The engine has done this.
+    /// Adds the engine's counts to the metrics, and warns about moved users and refused commands.
     pub(crate) fn tally(&mut self, tally: Tally) {
         counter!("tidemill_records_total").increment(tally.records as u64);
         counter!("tidemill_user_writes_total").increment(tally.users as u64);
@@ -113,7 +112,7 @@ impl Report {
         }
     }
 
-    /// The intake has rejected records, each with a dead letter.
+    /// Logs the records that the intake has rejected, each with a dead letter.
     pub(crate) fn rejected(&self, rejections: &mut Rejections) {
         let (all, told) = rejections.due(Instant::now());
         for (reason, Rejection { records, example }) in told {
@@ -128,8 +127,8 @@ impl Report {
         }
     }
 
-    /// Tells metrics, admin pages and the group how far the worker is, once a second; and looks at what others do to the
-    /// topic and the group.
+    /// Once a second, reports the worker's progress to metrics, admin pages and the group, and checks what others did
+    /// to the topic and the group.
     pub(crate) fn tell(
         &mut self,
         (consumer, assignment, engine): (&Consumer, &Assignment, &Engine<Redis>),
@@ -149,10 +148,12 @@ impl Report {
         gauge("tidemill_decay_backlog", expiry.backlog() as f64);
         self.readiness(assignment);
         consumer.commit_hint(&assignment.positions());
-        self.surroundings.look()
+        self.surroundings
+            .look()
+            .map_or(Ok(()), |change| Err(change.into()))
     }
 
-    /// Brings readiness up to date with the state of the partitions.
+    /// Updates readiness from the state of the partitions.
     pub(crate) fn readiness(&mut self, assignment: &Assignment) {
         if !assignment.is_failing() {
             self.part.succeeded();
@@ -170,7 +171,7 @@ impl Report {
         }
     }
 
-    /// Warns, unless it has warned of the same a moment ago. Tells if it has warned now.
+    /// Warns, unless it has just warned of the same. True if it has warned now.
     fn warn(&mut self, kind: &'static str, warning: impl FnOnce()) -> bool {
         let now = Instant::now();
         let last = self.warned.get(kind);
@@ -183,14 +184,14 @@ impl Report {
     }
 }
 
-/// What keeps a worker from being ready beside a failure, if anything does.
+/// The reason, other than a failure, why a worker is not ready.
 fn obstacle(assignment: &Assignment) -> Option<String> {
     if !assignment.has_joined() {
         return Some("joining the group".into());
     }
     match assignment.waiting() {
         none if none.is_empty() => {}
-        // Attached are those that the topic has.
+        // Those that the topic has are attached.
         absent if assignment.owned().next().is_some() => {
             return Some(format!("the topic does not have the partitions {absent:?}"));
         }
@@ -207,7 +208,7 @@ fn obstacle(assignment: &Assignment) -> Option<String> {
     })
 }
 
-/// Offsets that warm-ups have applied, of how many.
+/// Offsets that warm-ups have applied, and their total.
 fn warm_up(assignment: &Assignment) -> (i64, i64) {
     let warm_ups = assignment.owned().filter_map(|(_, own)| own.warm_up());
     warm_ups.fold((0, 0), |(done, all), own| (done + own.0, all + own.1))

@@ -1,12 +1,12 @@
-//! Opens what the workers need, starts them, and waits for their end.
+//! Opens the workers' resources, starts the workers, and waits until they end.
 
 use crate::engine::{Engine, Rules};
 use crate::intake::Intake;
 use crate::opening;
 use crate::report::Report;
+use crate::setback::other_destination;
 use crate::settings::{BINARY, Config};
 use crate::store::{Keys, Lease, Redis};
-use crate::surroundings::{Surroundings, elsewhere, other_destination};
 use crate::warm_up::WarmUp;
 use crate::worker::Worker;
 use std::hash::{BuildHasher, RandomState};
@@ -16,7 +16,7 @@ use tidemill_core::claim::{Held, Resolver};
 use tidemill_core::clock::now_ms;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, Consumer, DeadLetters, Producer, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, DeadLetters, Producer, Surroundings, lag, pulse};
 use tidemill_core::workers;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +61,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     drop(cluster);
     let outside = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
     if !config.takeover {
-        let found = block_in_place(|| elsewhere(&outside, &config.writes_to()));
+        let found = block_in_place(|| outside.elsewhere(&config.writes_to()));
         let found = found.map_err(|error| {
             Failure::unreachable(format!(
                 "the brokers do not tell what members of --group {} write to: {error:#}",
@@ -109,7 +109,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     outcome
 }
 
-/// What all workers of a process begin with.
+/// The resources that all workers of a process start with.
 struct Staff {
     config: Config,
     letters: DeadLetters,

@@ -3,18 +3,20 @@
 use crate::assignment::Cause;
 use crate::store::Lost;
 use std::time::Duration;
+use tidemill_core::exit::Failure;
+use tidemill_core::kafka::Change;
 
 /// A reason for going back.
 #[derive(Debug)]
 pub(crate) enum Setback {
-    /// Another worker has written, or Redis lost what was.
+    /// Another worker wrote the stored positions, or Redis lost the last writes.
     Superseded,
-    /// The connection to Redis failed; nobody knows what became of the last transaction.
+    /// The connection to Redis failed; the outcome of the last transaction is unknown.
     StoreLost(String),
-    /// Redis refused a part of a transaction that moved these partitions.
+    /// Redis refused a command of a transaction that moved these partitions.
     Torn { partitions: Vec<i32>, error: String },
-    /// A stored window cannot be read. `home` is its partition, unless that cannot be read either; a record of
-    /// `met_in` named the user.
+    /// A stored window cannot be read. `home` is its partition, unless that cannot be read either; `met_in` is the
+    /// partition of the record that named the user.
     Unreadable {
         user: String,
         home: Option<i32>,
@@ -24,15 +26,15 @@ pub(crate) enum Setback {
     OtherLog(i32),
     /// The position of some partition is outside its log.
     OutOfRange,
-    /// Kafka's id of the topic has changed.
+    /// The topic was re-created: Kafka's id of it has changed.
     TopicMadeAnew,
     /// Dead letters were not acknowledged.
     DeadLetters(String),
     /// The brokers did not answer.
     Brokers(String),
-    /// The group gave partitions to others before this worker could let them go.
+    /// The group gave partitions to others before this worker could commit and release them.
     PartitionsLost,
-    /// A batch took longer to be written than the group may wait for a poll.
+    /// Writing a batch took too long: the group expels a worker that does not poll in time.
     Slow(Duration),
     /// The worker cannot go on at all.
     Fatal(anyhow::Error),
@@ -44,8 +46,25 @@ impl From<Lost> for Setback {
     }
 }
 
+impl From<Change> for Setback {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::TopicMadeAnew => Self::TopicMadeAnew,
+            Change::OtherDestination(elsewhere) => Self::Fatal(other_destination(&elsewhere)),
+        }
+    }
+}
+
+/// A member that writes elsewhere takes a part of the partitions, which our destination then lacks.
+pub(crate) fn other_destination(elsewhere: &str) -> anyhow::Error {
+    Failure::usage(format!(
+        "a member of --group writes to another place ({elsewhere}), and each place would get only a part of the \
+         partitions: use another --group, or --takeover if that member is gone for good"
+    ))
+}
+
 impl Setback {
-    /// The partitions that have to be rebuilt, and why.
+    /// The partitions that have to be rebuilt, with the reasons.
     pub(crate) fn causes(&self) -> Vec<(i32, Cause)> {
         match self {
             Self::Torn { partitions, .. } => {
@@ -61,7 +80,7 @@ impl Setback {
         }
     }
 
-    /// The reason in one sentence for log and readiness, with the remedy where there is one.
+    /// The reason in one sentence for log and readiness, with the remedy if there is one.
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Superseded => {
@@ -100,7 +119,7 @@ impl Setback {
         }
     }
 
-    /// It is a part of normal operation, such as a rebalance, and no sign of something wrong.
+    /// True if it is part of normal operation, such as a rebalance, and no sign of a fault.
     pub(crate) fn is_normal(&self) -> bool {
         matches!(self, Self::Superseded | Self::PartitionsLost)
     }

@@ -110,36 +110,36 @@ impl AsRef<SharedFlags> for Flags {
     }
 }
 
-/// What the featurizer needs to run.
+/// The featurizer's validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What every binary needs.
+    /// Configuration that all binaries share.
     pub shared: Shared,
     /// The Redis that features are kept in.
     pub redis: RedisAccess,
-    /// What the names of all keys begin with.
+    /// Prefix of all key names.
     pub key_prefix: String,
-    /// The features.
+    /// Feature definitions.
     pub definitions: Definitions,
     /// Topic for records that cannot be used.
     pub dead_letter_topic: String,
-    /// How much of its events a window keeps.
+    /// Limits on the events that a window keeps.
     pub limits: Limits,
     /// Bytes of users kept in memory, over all workers.
     pub cache_bytes: usize,
-    /// Whether the key prefix may be taken over.
+    /// True if the key prefix may be taken over.
     pub takeover: bool,
 }
 
 impl Config {
-    /// What the group's commits say that its members write to: the prefix and the definitions, which members of one
+    /// The destination that the group's offset commits name: the prefix and the definitions, which all members of the
     /// group must agree on.
     pub fn writes_to(&self) -> String {
         let fingerprint = self.definitions.fingerprint();
         format!("key prefix {:?}, features {fingerprint}", self.key_prefix)
     }
 
-    /// Who owns the key prefix while this featurizer runs on it.
+    /// The owner of the key prefix while this featurizer runs on it.
     pub fn owner(&self) -> String {
         let Shared { group, topic, .. } = &self.shared;
         format!(
@@ -149,7 +149,7 @@ impl Config {
     }
 }
 
-/// What a command line asks for.
+/// The task that a command line names.
 #[derive(Clone, Debug)]
 pub enum Task {
     /// Run until stopped.
@@ -158,12 +158,12 @@ pub enum Task {
     Explain {
         /// The user's id.
         user: String,
-        /// The time to evaluate at.
+        /// Time of the evaluation (epoch ms); `None` for the stored hash's own.
         at: Option<i64>,
     },
     /// See [`Command::Rebuild`].
     Rebuild {
-        /// Only this partition.
+        /// Only this partition; `None` for all.
         partition: Option<i32>,
     },
     /// See [`Command::Doctor`].

@@ -1,10 +1,10 @@
-//! Rules of the house that a compiler does not know: decisions ask no clock, no Kafka, no Redis; and words have one
+//! Checks rules that the compiler does not know: decisions use no clock, no Kafka, no Redis; and each word has one
 //! meaning.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files that only decide: what was found out comes in as arguments.
+/// Files that only decide: callers pass in what they found.
 const PURE: [&str; 14] = [
     "assignment/mod.rs",
     "assignment/partition.rs",
@@ -21,7 +21,7 @@ const PURE: [&str; 14] = [
     "users/codec.rs",
     "users/erasure.rs",
 ];
-/// What a decision must not import or ask.
+/// Names that such a file must not use.
 const OUTSIDE: [&str; 8] = [
     "rdkafka",
     "redis::",
@@ -32,7 +32,7 @@ const OUTSIDE: [&str; 8] = [
     "SystemTime",
     "RandomState",
 ];
-/// Words that once meant several things, and what stands for them now.
+/// Words that once had several meanings, and their replacements.
 const GONE: [(&str, &str); 7] = [
     ("Fenced", "Lease"),
     ("Step::new", "StoreTransaction"),
@@ -47,7 +47,7 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// The code of a file: neither its tests nor its comments.
+/// The code of a file, without its tests and comments.
 fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
     let code = text.split("#[cfg(test)]\nmod").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How far the building of windows is: a bar with rate and time left on a terminal, a log line now and then elsewhere.
+//! Progress of building windows: on a terminal a bar with rate and time left, elsewhere a log line every few seconds.
 
 use indicatif::{
     HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Between two log lines.
+/// Pause between two log lines.
 const LINES: Duration = Duration::from_secs(5);
 
 /// The warm-up of all workers of a process, in offsets.
@@ -23,7 +23,7 @@ struct State {
     bar: ProgressBar,
     begun: Instant,
     line: Instant,
-    /// What each worker has done, of how much.
+    /// For each worker, the offsets done and their total.
     workers: BTreeMap<usize, (u64, u64)>,
 }
 
@@ -37,7 +37,7 @@ impl Default for WarmUp {
 }
 
 impl WarmUp {
-    /// A worker has applied `done` of `all` records that its windows are built from.
+    /// Notes that a worker has applied `done` of the `all` offsets that its windows are built from.
     pub(crate) fn report(&self, worker: usize, done: u64, all: u64) {
         let Ok(mut state) = self.state.lock() else {
             return;
@@ -61,7 +61,7 @@ impl WarmUp {
         }
     }
 
-    /// A worker builds no windows, or no more.
+    /// Notes that a worker builds no windows, or has finished.
     pub(crate) fn done(&self, worker: usize) {
         let Ok(mut state) = self.state.lock() else {
             return;
@@ -112,6 +112,6 @@ impl State {
 
 /// Records a second, without a fraction.
 fn whole_rate(state: &ProgressState, out: &mut dyn Write) {
-    // The bar writes to a string, which takes everything.
+    // The bar writes to a string, which never fails.
     write!(out, "{}", HumanCount(state.per_sec() as u64)).ok();
 }

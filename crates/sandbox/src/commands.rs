@@ -1,9 +1,11 @@
-//! The command line: one variant per tool, each with its flags beside its code.
+//! The command line: one variant per tool, each with its flags next to its code.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use tidemill_core::entry::answer;
+use tidemill_core::{remark_line, tell_line};
 use tokio_util::sync::CancellationToken;
 
 use crate::{bench, consume, dead_letters, demo, produce, simulate, stack};
@@ -52,20 +54,16 @@ enum StackAction {
     Status,
 }
 
-/// Parses the command line and does what it says; the exit code is 0, 1 on failure, 64 for a mistake in the call.
+/// Parses the command line and runs the tool; the exit code is 0, 1 on failure, 64 for a mistake in the call.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let told = error.print().is_ok();
-            let answered = !error.use_stderr() && told;
-            return ExitCode::from(if answered { 0 } else { 64 });
-        }
+        Err(error) => return answer(&error),
     };
     match run(arguments.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            remark_line!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -116,7 +114,7 @@ fn foreground_stack() -> Result<()> {
     let spinner = crate::progress::spinner("starting Redis and Kafka");
     let stack = stack::Stack::start(&options)?;
     spinner.done("the stack is up; Ctrl-C ends it and removes its data");
-    println!("{}", stack.describe());
+    tell_line!("{}", stack.describe())?;
     let stop = cancelled_by_ctrl_c()?;
     while !stop.is_cancelled() {
         std::thread::sleep(std::time::Duration::from_millis(100));

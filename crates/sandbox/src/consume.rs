@@ -1,4 +1,4 @@
-//! `sandbox consume`: prints what arrives on a topic.
+//! `sandbox consume`: prints the records of a topic as they arrive.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tidemill_core::remark_line;
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{self, Stored};
@@ -47,7 +48,7 @@ enum From {
     Latest,
 }
 
-/// Prints records until told to stop.
+/// Prints records until `shutdown`, or until the flags say to stop.
 pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
     let consumer = open(flags)?;
     let partitions = kafka::partitions(&consumer, &flags.topic)?;
@@ -77,7 +78,7 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
                 }
             }
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) => {
-                eprintln!("no broker answers at {}; waiting", flags.brokers);
+                remark_line!("no broker answers at {}; waiting", flags.brokers);
             }
             Some(Err(error)) => {
                 return Err(error).with_context(|| format!("reading topic {}", flags.topic));
@@ -131,7 +132,7 @@ fn everything(flags: &Flags, partitions: i32) -> Result<TopicPartitionList> {
     Ok(assignment)
 }
 
-/// One record, one line.
+/// Prints one record as one line.
 fn print(record: &Stored) -> Result<()> {
     let text = |bytes: &Option<Vec<u8>>| match bytes {
         Some(bytes) => visible(bytes),
@@ -146,7 +147,7 @@ fn print(record: &Stored) -> Result<()> {
     for (name, value) in &record.headers {
         line.push_str(&format!(" {}={}", visible(name), visible(value)));
     }
-    // Whoever reads us may have seen enough: that is an end, not a failure.
+    // A closed pipe means that the reader has seen enough: an end, not a failure.
     match writeln!(std::io::stdout(), "{line} {}", text(&record.value)) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         outcome => outcome.context("cannot write to standard output"),

@@ -6,14 +6,14 @@
 //! - [`stack`]: a local Kafka and Redis, found or started, without Docker
 //! - [`simulate`]: customers, merchants and fraudsters with known truth
 //! - [`produce`], [`consume`]: put a record on a topic, see what arrives
-//! - [`dead_letters`]: what was set aside and why, and back with it
+//! - [`dead_letters`]: list rejected records with reasons, and send them back
 //! - [`demo`]: the whole path on live traffic, ending in a checked report
-//! - [`bench`]: how fast, beside the limit and a plain loop
+//! - [`bench`]: the speed of each binary, next to the limit and a plain loop
 //! - [`harness`]: real executables as child processes, for tests and the demo
-//! - [`kafka`], [`oracle`]: topics read, and outputs computed again from the log, apart from core's code
+//! - [`kafka`], [`oracle`]: read topics, and recompute outputs from the log, without core's code
 //! - [`process`], [`progress`], `visible`: child processes; spinners and bars; bytes as text
 //!
-//! What checks a binary here shares no code with it: a mistake must not be able to confirm itself.
+//! A check of a binary shares no code with it: a mistake must not be able to confirm itself.
 
 pub mod bench;
 pub mod commands;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// The text of the bytes. Control characters, characters without a glyph and bytes that are no UTF-8 are escaped;
-/// everything else stays as it is.
+/// The text of the bytes. Control characters, characters without a glyph and invalid UTF-8 are escaped; everything else
+/// stays.
 pub(crate) fn visible(bytes: &[u8]) -> String {
     let mut line = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -15,14 +15,14 @@ pub(crate) fn visible(bytes: &[u8]) -> String {
             }
         }
         for byte in chunk.invalid() {
-            // A string takes everything.
+            // Writing to a string never fails.
             write!(line, "\\x{byte:02x}").ok();
         }
     }
     line
 }
 
-/// Blanks that look like others or like nothing, joiners, marks of direction, the byte order mark.
+/// True for blanks that look like others or like nothing, joiners, direction marks and the byte order mark.
 fn has_no_glyph(letter: char) -> bool {
     matches!(
         letter,

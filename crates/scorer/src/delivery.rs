@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemill_core::kafka::{Consumer, Producer};
+use tidemill_core::kafka::{Consumer, Producer, StoredPosition};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{Config, Guarantee};
@@ -53,7 +53,7 @@ impl Delivery {
     pub fn publish(
         &mut self,
         consumer: &Consumer,
-        positions: &[(i32, i64)],
+        positions: &[(i32, StoredPosition<u64>)],
         shutdown: &CancellationToken,
         send: impl FnOnce(&Producer) -> anyhow::Result<()>,
     ) -> anyhow::Result<Outcome> {

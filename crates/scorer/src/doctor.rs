@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use tidemill_core::claim::is_claim;
 use tidemill_core::doctor::{Patient, Report, Seen, examine, redis};
-use tidemill_core::kafka::Record;
+use tidemill_core::kafka::{Cluster, Record};
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::decode::{Decoder, Rows};
 use crate::features::survey;
 use crate::model::{Loaded, Manifest, Source, load};
+use crate::neighbours;
 use crate::settings::{Config, Start};
+
+/// Time that the brokers have to answer about other groups.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Prints the findings; the exit code is 1 where there is a problem.
 ///
@@ -61,6 +66,7 @@ pub async fn run(
         again: "--reset --start earliest, with the scorers stopped, has all of it read again",
     };
     examine(&patient, see, &shutdown, &mut report).await;
+    company(config, &shutdown, &mut report).await;
     if let Some(model) = &model {
         judge(model, &mut report);
     }
@@ -68,6 +74,33 @@ pub async fn run(
         store(config, &mut report).await;
     }
     report.print(json)
+}
+
+/// Looks for other groups that write to the same place. Where no broker answers, others have said so.
+async fn company(config: &Config, shutdown: &CancellationToken, report: &mut Report) {
+    let kafka = &config.shared.kafka;
+    let Ok(cluster) = Cluster::connect(kafka, PATIENCE, shutdown).await else {
+        return;
+    };
+    match block_in_place(|| neighbours::find(config, &cluster)) {
+        Ok(groups) => {
+            for group in groups {
+                report.warning(
+                    "output",
+                    format!(
+                        "group {group} writes predictions of the same transactions to {} too",
+                        config.output_topic
+                    ),
+                    "give one of the groups another --output-topic, or stop it",
+                );
+            }
+        }
+        Err(error) => report.warning(
+            "output",
+            format!("{error:#}"),
+            "check the right to describe groups",
+        ),
+    }
 }
 
 fn judge(model: &Loaded, report: &mut Report) {

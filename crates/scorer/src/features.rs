@@ -11,7 +11,9 @@ use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Pipeline, RedisError, RedisResult,
     TlsCertificates,
 };
+use tidemill_core::health::Part;
 use tidemill_core::redis_access::RedisAccess;
+use tidemill_core::redis_verdict::Meaning;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -33,6 +35,9 @@ pub struct Features {
     access: RedisAccess,
     prefix: String,
     runtime: Handle,
+    part: Part,
+    /// The error of the last read that Redis refused in part.
+    refusal: Option<String>,
     connection: Connection,
 }
 
@@ -43,15 +48,22 @@ enum Connection {
 }
 
 impl Features {
-    /// Starts to connect; keys start with `prefix`. Waits a second for a connection, so that
+    /// Starts to connect; keys start with `prefix`. `part` is unready while Redis refuses: what is away or slow costs
+    /// freshness, but a wrong password or another program's key stays wrong. Waits a second for a connection, so that
     /// the first batch has features where Redis is well, and goes on without one where it is not.
     ///
     /// # Errors
     ///
     /// A URL or certificates that cannot be used.
-    pub fn open(access: &RedisAccess, prefix: &str, runtime: Handle) -> anyhow::Result<Self> {
+    pub fn open(
+        access: &RedisAccess,
+        prefix: &str,
+        runtime: Handle,
+        part: Part,
+    ) -> anyhow::Result<Self> {
+        part.ready();
         let client = client(access)?;
-        let mut opening = runtime.spawn(connect(client.clone(), access.clone()));
+        let mut opening = runtime.spawn(connect(client.clone(), access.clone(), part.clone()));
         let connection = match runtime.block_on(async { timeout(CONNECT, &mut opening).await }) {
             Ok(Ok(connection)) => Connection::Open(connection),
             _ => {
@@ -66,6 +78,8 @@ impl Features {
             access: access.clone(),
             prefix: prefix.to_owned(),
             runtime,
+            part,
+            refusal: None,
             connection,
         })
     }
@@ -96,15 +110,34 @@ impl Features {
             .await
         });
         match answer {
-            Ok(Ok(values)) => return Some(values.into_iter().map(RedisResult::ok).collect()),
+            Ok(Ok(values)) => {
+                let refusal = values.iter().find_map(|value| value.as_ref().err());
+                self.tell(refusal.map(said));
+                return Some(values.into_iter().map(RedisResult::ok).collect());
+            }
             Ok(Err(error)) => tracing::warn!(%error, "feature store failed, using defaults"),
             Err(_) => tracing::warn!(?limit, "feature store too slow, using defaults"),
         }
-        self.connection = Connection::Opening(
-            self.runtime
-                .spawn(connect(self.client.clone(), self.access.clone())),
-        );
+        self.connect_again();
         None
+    }
+
+    /// Says on the readiness page, and once in the log, that Redis refuses to read some key.
+    fn tell(&mut self, refusal: Option<String>) {
+        match &refusal {
+            Some(error) => {
+                if refuses(&self.access, error, &self.part) && self.refusal != refusal {
+                    tracing::warn!(redis = %self.access, "feature store refuses to read: {error}");
+                }
+            }
+            None => self.part.succeeded(),
+        }
+        self.refusal = refusal;
+    }
+
+    fn connect_again(&mut self) {
+        let (client, access, part) = (self.client.clone(), self.access.clone(), self.part.clone());
+        self.connection = Connection::Opening(self.runtime.spawn(connect(client, access, part)));
     }
 
     /// Takes up the connection that was opened in the background, if there is one by now.
@@ -119,10 +152,7 @@ impl Features {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "connecting to the feature store stopped, starting anew");
-                    let again = self
-                        .runtime
-                        .spawn(connect(self.client.clone(), self.access.clone()));
-                    self.connection = Connection::Opening(again);
+                    self.connect_again();
                 }
             }
         }
@@ -134,6 +164,7 @@ impl Drop for Features {
         if let Connection::Opening(opening) = &self.connection {
             opening.abort();
         }
+        self.part.succeeded();
     }
 }
 
@@ -159,14 +190,18 @@ pub fn client(access: &RedisAccess) -> RedisResult<Client> {
 
 /// Connects, however often it takes; what stands in the way is told once. The PING tells a Redis that is there from
 /// one that merely accepts connections.
-async fn connect(client: Client, access: RedisAccess) -> MultiplexedConnection {
+async fn connect(client: Client, access: RedisAccess, part: Part) -> MultiplexedConnection {
     let mut told = String::new();
     loop {
         let error = match timeout(CONNECT, greet(&client)).await {
-            Ok(Ok(connection)) => return connection,
+            Ok(Ok(connection)) => {
+                part.succeeded();
+                return connection;
+            }
             Ok(Err(error)) => said(&error),
             Err(_) => "timed out".to_owned(),
         };
+        refuses(&access, &error, &part);
         if error != told {
             let hint = access.verdict(&error).remedy;
             tracing::warn!(redis = %access, "cannot connect to the feature store: {error}; {hint}");
@@ -174,6 +209,16 @@ async fn connect(client: Client, access: RedisAccess) -> MultiplexedConnection {
         }
         sleep(RETRY).await;
     }
+}
+
+/// Makes the part unready where the error is one that stays until somebody does something; tells if it is.
+fn refuses(access: &RedisAccess, error: &str, part: &Part) -> bool {
+    let verdict = access.verdict(error);
+    let stays = verdict.meaning != Meaning::Passing;
+    if stays {
+        part.failed(format!("Redis at {access}: {error}; {}", verdict.remedy));
+    }
+    stays
 }
 
 /// An error as Redis writes it, which is what people look for.
@@ -240,46 +285,63 @@ mod tests {
     use super::*;
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
     use std::time::Instant;
+    use tidemill_core::health::Health;
 
-    /// Listens as a Redis that answers every command with OK until it is frozen; returns its URL.
-    fn server(frozen: Arc<AtomicBool>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("redis://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (mut stream, frozen) = (stream.unwrap(), frozen.clone());
-                std::thread::spawn(move || {
-                    let lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                    for line in lines.map_while(Result::ok) {
+    /// Answers every command as it is told to, nothing where that is empty.
+    #[derive(Clone, Default)]
+    struct Server(Arc<Mutex<&'static str>>);
+
+    impl Server {
+        /// Starts it; returns the way there.
+        fn listen(&self) -> RedisAccess {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("redis://{}", listener.local_addr().unwrap());
+            let server = self.clone();
+            std::thread::spawn(move || {
+                for stream in listener.incoming() {
+                    let (mut stream, server) = (stream.unwrap(), server.clone());
+                    std::thread::spawn(move || {
+                        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
                         // Each command is an array.
-                        if line.starts_with('*') && !frozen.load(Ordering::Relaxed) {
-                            stream.write_all(b"+OK\r\n").unwrap();
+                        let commands = lines.map_while(Result::ok);
+                        for _ in commands.filter(|line| line.starts_with('*')) {
+                            let answer = *server.0.lock().unwrap();
+                            stream.write_all(answer.as_bytes()).unwrap();
                         }
-                    }
-                });
+                    });
+                }
+            });
+            RedisAccess {
+                url: url.parse().unwrap(),
+                authorities: None,
+                identity: None,
             }
-        });
-        url
+        }
+
+        fn answers(&self, answer: &'static str) {
+            *self.0.lock().unwrap() = answer;
+        }
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.enable_all().build().unwrap()
+    }
+
+    fn open(access: &RedisAccess, runtime: &Handle, health: &Arc<Health>) -> Features {
+        health.part("start").ready();
+        Features::open(access, "", runtime.clone(), health.part("features")).unwrap()
     }
 
     #[test]
     fn a_frozen_store_is_waited_for_once_and_for_no_longer_than_the_limit() {
-        let frozen = Arc::new(AtomicBool::new(false));
-        let access = RedisAccess {
-            url: server(frozen.clone()).parse().unwrap(),
-            authorities: None,
-            identity: None,
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let mut features = Features::open(&access, "", runtime.handle().clone()).unwrap();
+        let (server, runtime, health) = (Server::default(), runtime(), Health::starting());
+        server.answers("+OK\r\n");
+        let mut features = open(&server.listen(), runtime.handle(), &health);
         assert!(matches!(features.connection, Connection::Open(_)));
-        frozen.store(true, Ordering::Relaxed);
+        server.answers("");
         let users: Vec<String> = (0..5_000).map(|user| user.to_string()).collect();
         let limit = Duration::from_millis(200);
         let mut wait = || {
@@ -291,5 +353,47 @@ mod tests {
         assert!(first >= limit && first < 2 * limit, "{first:?}");
         let others = (0..5).map(|_| wait()).sum::<Duration>();
         assert!(others < limit, "{others:?}");
+        assert_eq!(health.reasons(), "", "it costs freshness, and no readiness");
+    }
+
+    #[test]
+    fn a_refusal_is_unready_until_redis_answers() {
+        let (server, runtime, health) = (Server::default(), runtime(), Health::starting());
+        server.answers("-NOAUTH Authentication required.\r\n");
+        let mut features = open(&server.listen(), runtime.handle(), &health);
+        let reasons = health.reasons();
+        assert!(
+            reasons.contains("NOAUTH") && reasons.contains("--redis-password-file"),
+            "{reasons}"
+        );
+        server.answers("$1\r\n7\r\n");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !health.reasons().is_empty() {
+            assert!(Instant::now() < deadline, "{}", health.reasons());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let mut read = |answer: &'static str| {
+            server.answers(answer);
+            features.read(&["u".into()], &["a".into()], Duration::from_secs(10))
+        };
+        assert_eq!(
+            read("-WRONGTYPE Operation against a key\r\n"),
+            Some(vec![None])
+        );
+        assert!(
+            health.reasons().contains("WRONGTYPE"),
+            "{}",
+            health.reasons()
+        );
+        assert_eq!(read("-LOADING Redis is loading\r\n"), Some(vec![None]));
+        assert!(
+            health.reasons().contains("WRONGTYPE"),
+            "nothing was read yet"
+        );
+        assert!(read("*1\r\n$1\r\n7\r\n").is_some());
+        assert_eq!(health.reasons(), "");
+        assert!(read("-WRONGTYPE Operation against a key\r\n").is_some());
+        drop(features);
+        assert_eq!(health.reasons(), "", "the next model reads no features");
     }
 }

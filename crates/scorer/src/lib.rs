@@ -9,10 +9,11 @@
 //! - [`join`], [`features`]: the users' features in those rows, from Redis, in time or not at all
 //! - [`scoring`], [`quota`], [`model`], [`swap`]: rows to scores, not too many at once; the model, and its successors
 //! - [`publish`], [`prediction`], [`status`]: scores to predictions with receipts
-//! - [`delivery`], [`transaction`]: everything of a batch is published, or nothing
+//! - [`pace`], [`delivery`], [`transaction`]: everything of a batch is published, or nothing, and not too often
 //!
 //! And beside that way: [`check`] tells what is to be known of a model before it is used, [`replay`]
-//! compares a model with predictions made before, [`reset`] moves the group, [`doctor`] finds what is wrong
+//! compares a model with predictions made before, [`reset`] moves the group, [`neighbours`] are groups that write to the
+//! same place, [`doctor`] finds what is wrong
 //! with a set-up; [`metrics`](mod@metrics) are what `/metrics` tells.
 
 pub mod settings;
@@ -47,6 +48,8 @@ pub mod prediction;
 
 pub mod status;
 
+pub mod pace;
+
 pub mod delivery;
 
 pub mod metrics;
@@ -58,6 +61,8 @@ pub mod check;
 pub mod replay;
 
 pub mod reset;
+
+pub mod neighbours;
 
 pub mod doctor;
 

@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
-/// Most rows of one batch: under overload larger batches are cheaper, up to where a batch alone takes most of the
-/// 100 ms that a prediction may take.
-const MOST: usize = 10_000;
+/// Most rows of one batch.
+const MOST: usize = 40_000;
 
 /// Rows of a model's first batch, of which nobody knows what it takes.
 const FIRST: usize = 64;

@@ -1,24 +1,19 @@
 //! `scorer replay`: scores a stretch of predictions again, from the inputs in their receipts, and
 //! compares. Writes nothing.
 
-mod stretch;
-
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde::Deserialize;
 use tidemill_core::clock::now_ms;
-use tidemill_core::exit::{Code, Failure};
-use tidemill_core::kafka::{Consumer, Polled, Record};
+use tidemill_core::kafka::{Consumer, Record, Stretch};
+use tidemill_core::printing::tell;
 use tidemill_core::record::timestamp::date;
-use tidemill_core::stdout::tell;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Loaded, Session, load};
 use crate::prediction::{RECEIPT_HEADER, round};
 use crate::settings::Config;
-use stretch::Stretch;
 
 /// Predictions scored at once.
 const BATCH: usize = 1_000;
@@ -80,38 +75,32 @@ pub fn replay(
     let consumer = Consumer::outside(&shared.kafka, &shared.group, &config.output_topic)?;
     let mut comparison = Comparing::new(&model)?;
     let to = to.unwrap_or_else(now_ms);
-    let mut stretch = Stretch::find(&consumer, partitions, from, to)?;
-    consumer.start(&stretch.starts())?;
-    while !stretch.is_read() && !shutdown.is_cancelled() {
-        match consumer.poll(Duration::from_millis(100))? {
-            Polled::Record(record) => {
-                let belongs = stretch.take(record.partition(), record.offset());
-                if belongs {
-                    comparison.take(&record);
-                }
-            }
-            Polled::End(partition) => stretch.ended(partition),
-            Polled::OutOfRange => {
-                if let Err(error) = stretch.go_on(&consumer) {
-                    if Failure::code(&error) == Code::Usage {
-                        return Err(error);
-                    }
-                    // It comes again, once the brokers answer.
-                    tracing::warn!("{error:#}");
-                }
-            }
-            _ => {}
-        }
+    let partitions: Vec<i32> = (0..i32::try_from(partitions)?).collect();
+    let first = consumer.positions_at(&partitions, from)?;
+    let last = consumer.positions_at(&partitions, to)?;
+    let mut beyond = true;
+    for (partition, next) in &first {
+        beyond &= *next >= consumer.log_range(*partition)?.1;
     }
+    let spans = first.into_iter().zip(last);
+    let mut stretch =
+        Stretch::new(spans.map(|((partition, next), (_, end))| (partition, next, end)));
+    stretch.read(&consumer, shutdown, |record| {
+        comparison.take(record);
+        Ok(())
+    })?;
     comparison.score();
     let result = &comparison.result;
     let mut text = describe(result, &model, &config.model);
-    if stretch.lost > 0 {
-        text += &format!("deleted by retention meanwhile: {} offsets\n", stretch.lost);
+    if stretch.lost() > 0 {
+        text += &format!(
+            "deleted by retention meanwhile: {} offsets\n",
+            stretch.lost()
+        );
     }
     if !stretch.is_read() {
         text += "stopped before the end: this is a part\n";
-    } else if stretch.beyond {
+    } else if beyond {
         text += &format!(
             "nothing to compare: --from {} lies behind the newest prediction in topic {}\n",
             date(from),

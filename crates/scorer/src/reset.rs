@@ -1,14 +1,15 @@
 //! `--reset`: moves an inactive group to `--start`, after showing from where to where.
 
-use std::io::{IsTerminal, Write, stdin, stdout};
+use std::io::{IsTerminal, stdin};
 use std::time::Duration;
 
 use anyhow::Context;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::Consumer;
+use tidemill_core::kafka::{Cluster, Consumer};
+use tidemill_core::printing::tell;
 
 use crate::settings::Config;
-use crate::start::find;
+use crate::start::{find, of_topic};
 
 /// How long to wait for positions in an open transaction. A killed process may have left one: brokers end it once it is 10 s
 /// old, and look for such every 10 s.
@@ -19,30 +20,45 @@ const OPEN_TRANSACTION: Duration = Duration::from_secs(30);
 /// # Errors
 ///
 /// The group has members, there is nobody to ask, or the brokers refuse.
-pub fn reset(config: &Config, count: usize, agreed: bool) -> anyhow::Result<bool> {
+pub fn reset(
+    config: &Config,
+    cluster: &Cluster,
+    count: usize,
+    agreed: bool,
+) -> anyhow::Result<bool> {
     let shared = &config.shared;
-    let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
+    let (kafka, group, topic) = (&shared.kafka, &shared.group, &shared.topic);
+    let members = cluster.members(group)?.len();
+    if members > 0 {
+        return Err(Failure::usage(format!(
+            "--reset: group {group} cannot be moved while it has members ({members} now): stop them first; one that was \
+             killed counts for 6 s more"
+        )));
+    }
+    let consumer = Consumer::outside_for(kafka, group, topic, &config.writes_to())?;
     let partitions: Vec<i32> = (0..count as i32).collect();
     let from = consumer.committed(&partitions, OPEN_TRANSACTION)?;
     let to = find(&consumer, &partitions, config.start)?;
-    println!("group {} on topic {}:", shared.group, shared.topic);
+    let mut text = format!("group {group} on topic {topic}:\n");
     for ((partition, from), (_, to)) in from.iter().zip(&to) {
-        match from {
-            Some(from) => println!("  partition {partition}: {from} -> {to} ({:+})", to - from),
-            None => println!("  partition {partition}: none -> {to}"),
-        }
+        text += &match from {
+            Some(from) => format!(
+                "  partition {partition}: {from} -> {to} ({:+})\n",
+                to - from
+            ),
+            None => format!("  partition {partition}: none -> {to}\n"),
+        };
     }
+    tell(&text)?;
     if !agreed && !ask()? {
         return Ok(false);
     }
     // The brokers take positions from a client outside the group only while it has no members.
-    consumer.commit(&to).with_context(|| {
-        format!(
-            "group {} cannot be moved while it has members; stop them first",
-            shared.group
-        )
+    let positions = of_topic(consumer.topic_id()?, &to);
+    consumer.commit(&positions).with_context(|| {
+        format!("group {group} cannot be moved while it has members; stop them first")
     })?;
-    tracing::info!(group = shared.group, positions = ?to, "group moved");
+    tracing::info!(group, positions = ?to, "group moved");
     Ok(true)
 }
 
@@ -52,8 +68,7 @@ fn ask() -> anyhow::Result<bool> {
             "--reset has nobody to ask: add --yes to agree beforehand",
         ));
     }
-    print!("move the group? [y/N] ");
-    stdout().flush()?;
+    tell("move the group? [y/N] ")?;
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

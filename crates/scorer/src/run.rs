@@ -8,12 +8,13 @@ use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::{Health, Part};
-use tidemill_core::kafka::{Cluster, DeadLetters, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, DeadLetters, Surroundings, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
+use crate::neighbours;
 use crate::replay;
 use crate::reset::reset;
 use crate::settings::{BINARY, Config, Start};
@@ -49,14 +50,31 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     )
     .await?;
     let start = health.part("start");
-    let Some((partitions, dead_letters)) = topics(&mut config, &start, &shutdown).await? else {
+    let Some((cluster, partitions, dead_letters)) = topics(&mut config, &start, &shutdown).await?
+    else {
         return Ok(());
     };
     if let Some(agreed) = config.reset
-        && !block_in_place(|| reset(&config, partitions, agreed))?
+        && !block_in_place(|| reset(&config, &cluster, partitions, agreed))?
     {
         return Ok(());
     }
+    neighbours::warn(&config, cluster);
+    let outside = Consumer::outside(
+        &config.shared.kafka,
+        &config.shared.group,
+        &config.shared.topic,
+    )?;
+    let writes_to = config.writes_to();
+    // Positions in a transaction that a killed member left open are withheld for some seconds: then the watch tells.
+    let elsewhere = block_in_place(|| outside.elsewhere(&writes_to));
+    if let Ok(Some(elsewhere)) = elsewhere {
+        return Err(other_destination(&elsewhere));
+    }
+    let topic = block_in_place(|| outside.topic_id());
+    let topic = topic.map_err(|error| Failure::unreachable(format!("{error:#}")))?;
+    let surroundings = Surroundings::default();
+    surroundings.watch(outside, Some(writes_to), shutdown.clone())?;
     let models = Arc::new(Models::new(model));
     tokio::spawn(swap::watch(
         models.clone(),
@@ -81,8 +99,10 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         resolver: Resolver::open(&config.shared.claims, &shutdown)?,
         config,
         models,
+        topic,
         partitions,
         dead_letters,
+        surroundings,
         health,
         runtime: Handle::current(),
     };
@@ -92,6 +112,14 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     .await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A member that writes elsewhere takes a part of the partitions, which our output topic then lacks.
+pub(crate) fn other_destination(elsewhere: &str) -> anyhow::Error {
+    Failure::usage(format!(
+        "a member of --group writes to another place ({elsewhere}), and each would get only a part of the predictions: \
+         use another --group, or --reset if that member is gone for good"
+    ))
 }
 
 /// Compares the predictions between two times (epoch ms) with the configured model.
@@ -119,7 +147,7 @@ async fn topics(
     config: &mut Config,
     start: &Part,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Option<(usize, DeadLetters)>> {
+) -> anyhow::Result<Option<(Cluster, usize, DeadLetters)>> {
     let shared = &config.shared;
     start.unready(format!(
         "waiting for the brokers at {}",
@@ -150,5 +178,5 @@ async fn topics(
     if awaited && config.start == Start::Latest {
         config.start = Start::Earliest;
     }
-    Ok(Some((partitions, dead_letters)))
+    Ok(Some((cluster, partitions, dead_letters)))
 }

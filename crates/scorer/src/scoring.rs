@@ -28,6 +28,7 @@ const LATE_WAIT: Duration = Duration::from_secs(1);
 
 /// A worker's model with all that it needs.
 pub struct Scoring {
+    worker: String,
     model: Arc<Loaded>,
     version: u64,
     decoder: Decoder,
@@ -48,18 +49,19 @@ pub struct Scored {
 }
 
 impl Scoring {
-    /// Takes up the current model.
+    /// Takes up the current model, for the worker of this name.
     ///
     /// # Errors
     ///
     /// The model cannot be set up, or the feature store's URL is none.
-    pub fn new(shared: &Shared) -> anyhow::Result<Self> {
+    pub fn new(shared: &Shared, worker: &str) -> anyhow::Result<Self> {
         let (version, model) = shared.models.current();
         let features = match Join::new(&model.manifest) {
-            Some(join) => Some((join, open_features(shared)?)),
+            Some(join) => Some((join, open_features(shared, worker)?)),
             None => None,
         };
         Ok(Scoring {
+            worker: worker.to_owned(),
             decoder: Decoder::new(&model.manifest),
             session: Session::new(&model)?,
             features,
@@ -84,7 +86,7 @@ impl Scoring {
         if let Some(join) = Join::new(&model.manifest) {
             let features = match connection {
                 Some(features) => features,
-                None => open_features(shared)?,
+                None => open_features(shared, &self.worker)?,
             };
             self.features = Some((join, features));
         }
@@ -147,9 +149,11 @@ fn longest_wait(configured: Duration, users: usize, age_ms: i64) -> Duration {
     }
 }
 
-fn open_features(shared: &Shared) -> anyhow::Result<Features> {
+fn open_features(shared: &Shared, worker: &str) -> anyhow::Result<Features> {
     let config = &shared.config;
-    Features::open(&config.redis, &config.key_prefix, shared.runtime.clone()).context("--redis-url")
+    let part = shared.health.part(format!("features of {worker}"));
+    let runtime = shared.runtime.clone();
+    Features::open(&config.redis, &config.key_prefix, runtime, part).context("--redis-url")
 }
 
 /// Reads the features of the batch's users and fills them into the rows.

@@ -12,7 +12,7 @@ use tidemill_core::settings::{
 };
 
 pub use choices::{Guarantee, Start};
-use choices::{parse_guarantee, parse_start};
+use choices::{parse_guarantee, parse_share, parse_start};
 
 /// What tells the scorer from the other binaries.
 pub const BINARY: Binary = Binary {
@@ -87,6 +87,17 @@ pub struct Flags {
         global = true
     )]
     pub delivery: String,
+
+    /// Share of a worker's time that its transactions may take, 0.05 to 1: less makes fewer and larger ones, and leaves the
+    /// brokers more room
+    #[arg(
+        long,
+        env = "TIDEMILL_COMMIT_SHARE",
+        default_value = "0.5",
+        value_name = "SHARE",
+        global = true
+    )]
+    pub commit_share: String,
 
     /// Name of this process, the same at each start and no other process's: a restart then ends
     /// its predecessor's open transaction and takes over its partitions at once [default: random]
@@ -175,6 +186,8 @@ pub struct Config {
     pub key_prefix: String,
     /// What readers of the predictions are promised.
     pub guarantee: Guarantee,
+    /// Share of a worker's time that its transactions may take; 1 where there are none.
+    pub commit_share: f64,
     /// Name of this process in transactional ids.
     pub instance: String,
     /// Whether that name was given, and so is the same at each start.
@@ -185,6 +198,13 @@ pub struct Config {
     pub feature_timeout: Duration,
     /// Whether to move the group to `start` first, and whether that is agreed to.
     pub reset: Option<bool>,
+}
+
+impl Config {
+    /// What the members of the group write to, as their commits say.
+    pub fn writes_to(&self) -> String {
+        format!("output topic {}", self.output_topic)
+    }
 }
 
 impl Flags {
@@ -207,6 +227,11 @@ impl Flags {
             problems.differ(output, ("--dead-letter-topic", topic));
         }
         let guarantee = problems.take("--delivery", &self.delivery, parse_guarantee);
+        let commit_share = problems.take("--commit-share", &self.commit_share, parse_share);
+        let commit_share = match guarantee {
+            Some(Guarantee::AtLeastOnce) => commit_share.and(Some(1.0)),
+            _ => commit_share,
+        };
         if guarantee == Some(Guarantee::ExactlyOnce) {
             self.shared.check_transactions(&mut problems);
         }
@@ -237,6 +262,7 @@ impl Flags {
                 redis: redis?,
                 key_prefix: self.key_prefix,
                 guarantee: guarantee?,
+                commit_share: commit_share?,
                 lasting: self.instance.is_some(),
                 instance: self.instance.unwrap_or_else(unique),
                 start: start?,

@@ -5,9 +5,10 @@
 //! whoever has partition 0 commits the start of all partitions in one request, and the others wait
 //! for it: once partition 0 has a position, a partition without one is new.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidemill_core::kafka::Consumer;
+use tidemill_core::kafka::{Consumer, Log, LogFit, StoredPosition, TopicId};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Start;
@@ -17,36 +18,68 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// How long one look at the committed positions may take. They are looked at again for as long as it takes, but a
 /// partition can be let go, and the process stopped, only between two looks.
-pub const ANSWER: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// What is to be done about assigned partitions.
 #[derive(Debug, PartialEq)]
 enum Step {
     /// Read on at these positions; those without one from the log's start.
-    Go(Vec<(i32, Option<i64>)>),
+    Go(Vec<(i32, Option<StoredPosition<u64>>)>),
     /// The group starts for the first time: commit `--start` for these partitions.
     First(Vec<i32>),
     /// Another member is about to commit the first start.
     Wait,
 }
 
-/// The positions to read `assigned` partitions from; `None` when stopped while waiting for them.
-/// `count` is how many partitions the topic had when the process started. An outage is waited out.
+/// Where a partition is read from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Begin {
+    /// The partition.
+    pub partition: i32,
+    /// Its position, and what is known of the log.
+    pub position: StoredPosition<u64>,
+}
+
+impl Begin {
+    /// The first offset to read: the record before the position tells if the log is still the same.
+    pub fn reads_from(&self) -> i64 {
+        let StoredPosition { next, last, .. } = self.position;
+        next - i64::from(last.is_some() && next > 0)
+    }
+}
+
+/// What a look-up goes by.
+pub struct Question<'q> {
+    /// The partitions.
+    pub assigned: &'q [i32],
+    /// The number of the topic's partitions when the process started.
+    pub count: usize,
+    /// Start of a group without positions.
+    pub start: Start,
+    /// Kafka's id of the topic when the process started.
+    pub topic: Option<TopicId>,
+    /// Fingerprints of records that were found before a position, and are not those that had been read there.
+    pub found: &'q BTreeMap<i32, u64>,
+}
+
+/// Where to read the partitions of `question` from; `None` when stopped before it was found. An outage is waited out.
 pub fn positions(
     consumer: &Consumer,
-    assigned: &[i32],
-    count: usize,
-    start: Start,
+    question: &Question<'_>,
     shutdown: &CancellationToken,
-) -> Option<Vec<(i32, i64)>> {
-    let highest = assigned.iter().max().map_or(0, |highest| highest + 1);
-    let all: Vec<i32> = (0..highest.max(count as i32)).collect();
+) -> Option<Vec<Begin>> {
+    let mut told = String::new();
     while !shutdown.is_cancelled() {
-        match attempt(consumer, assigned, &all, start) {
+        match attempt(consumer, question) {
             Ok(Some(positions)) => return Some(positions),
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!("fixing the start positions of {assigned:?}: {error:#}");
+                let error = format!("{error:#}");
+                if error != told {
+                    let partitions = question.assigned;
+                    tracing::warn!(?partitions, "looking up where to read: {error}");
+                    told = error;
+                }
             }
         }
         std::thread::sleep(WAIT);
@@ -54,41 +87,125 @@ pub fn positions(
     None
 }
 
-fn attempt(
-    consumer: &Consumer,
-    assigned: &[i32],
-    all: &[i32],
-    start: Start,
-) -> anyhow::Result<Option<Vec<(i32, i64)>>> {
+fn attempt(consumer: &Consumer, question: &Question<'_>) -> anyhow::Result<Option<Vec<Begin>>> {
+    let assigned = question.assigned;
+    let highest = assigned.iter().max().map_or(0, |highest| highest + 1);
+    let all: Vec<i32> = (0..highest.max(question.count as i32)).collect();
     // Those of others may be withheld, and matter only to partitions without one.
-    let mut committed = consumer.committed(assigned, ANSWER)?;
+    let mut committed = consumer.committed_positions(assigned, ANSWER)?;
     if committed.iter().any(|(_, position)| position.is_none()) {
-        committed = consumer.committed(all, ANSWER)?;
+        committed = consumer.committed_positions(&all, ANSWER)?;
     }
+    let topic = consumer.topic_id()?;
     match decide(&committed, assigned) {
         Step::Go(committed) => {
-            let (mut positions, mut new) = (Vec::new(), Vec::new());
-            for (partition, position) in committed {
-                match position {
-                    Some(position) => positions.push((partition, position)),
-                    None => new.push((partition, consumer.log_range(partition)?.0)),
-                }
-            }
-            if !new.is_empty() {
-                consumer.commit(&new)?;
-                tracing::info!(positions = ?new, "new partitions, read from their start");
-                positions.extend(new);
-            }
-            Ok(Some(positions))
+            let begins = committed
+                .into_iter()
+                .map(|(partition, position)| begin(consumer, question, topic, partition, position));
+            begins.collect::<anyhow::Result<_>>().map(Some)
         }
         Step::First(partitions) => {
+            let start = first_start(question, topic);
             let positions = find(consumer, &partitions, start)?;
+            let positions = of_topic(topic, &positions);
             consumer.commit(&positions)?;
-            tracing::info!(?start, ?positions, "first start of the group");
+            tracing::info!(?start, positions = ?plain(&positions), "first start of the group");
             Ok(None)
         }
         Step::Wait => Ok(None),
     }
+}
+
+/// Where the group starts. Kafka deletes the positions of a topic that is deleted: one made anew since the process started
+/// has none, and all of its records are new.
+fn first_start(question: &Question<'_>, topic: Option<TopicId>) -> Start {
+    match (question.topic, topic) {
+        (Some(before), Some(now)) if before != now => Start::Earliest,
+        _ => question.start,
+    }
+}
+
+/// Where one partition goes on. A position that is not one of the log that is there now gives way to the log's start,
+/// which is committed at once: so it is told and counted once, whoever looks next.
+fn begin(
+    consumer: &Consumer,
+    question: &Question<'_>,
+    topic: Option<TopicId>,
+    partition: i32,
+    position: Option<StoredPosition<u64>>,
+) -> anyhow::Result<Begin> {
+    let (oldest, end) = consumer.log_range(partition)?;
+    let log = Log {
+        topic,
+        oldest,
+        end,
+        last: question.found.get(&partition).copied(),
+    };
+    let fit = position.map(|position| (position, position.fit(&log)));
+    if let Some((position, LogFit::Same)) = fit {
+        // The record before the log's oldest is gone.
+        let last = position.last.filter(|_| position.next > oldest);
+        let position = StoredPosition {
+            topic,
+            last,
+            ..position
+        };
+        return Ok(Begin {
+            partition,
+            position,
+        });
+    }
+    let position = StoredPosition {
+        topic,
+        ..oldest.into()
+    };
+    consumer.commit(&[(partition, position)])?;
+    match fit {
+        None => tracing::info!(
+            partition,
+            position = oldest,
+            "new partition, read from its start"
+        ),
+        Some((was, fit)) => {
+            let lost = match fit {
+                LogFit::Behind(lost) => lost,
+                _ => 0,
+            };
+            metrics::counter!("tidemill_lost_records_total").increment(lost.unsigned_abs());
+            let was = was.next;
+            tracing::error!(
+                partition,
+                position = was,
+                oldest,
+                end,
+                lost,
+                "{fit}: going on at the log's start"
+            );
+        }
+    }
+    Ok(Begin {
+        partition,
+        position,
+    })
+}
+
+/// Offsets as positions in the topic of that id.
+pub fn of_topic(topic: Option<TopicId>, offsets: &[(i32, i64)]) -> Vec<(i32, StoredPosition<u64>)> {
+    let position = |next: i64| StoredPosition {
+        topic,
+        ..next.into()
+    };
+    let offsets = offsets.iter();
+    offsets
+        .map(|(partition, next)| (*partition, position(*next)))
+        .collect()
+}
+
+fn plain(positions: &[(i32, StoredPosition<u64>)]) -> Vec<(i32, i64)> {
+    let positions = positions.iter();
+    positions
+        .map(|(partition, position)| (*partition, position.next))
+        .collect()
 }
 
 /// Where `start` is in each of the partitions.
@@ -118,7 +235,7 @@ pub fn find(
     positions.collect()
 }
 
-fn decide(committed: &[(i32, Option<i64>)], assigned: &[i32]) -> Step {
+fn decide(committed: &[(i32, Option<StoredPosition<u64>>)], assigned: &[i32]) -> Step {
     let position = |partition: i32| {
         committed
             .iter()
@@ -148,18 +265,59 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_topic_made_anew_is_read_from_its_start_whatever_is_configured() {
+        let id = |text: &str| text.parse::<TopicId>().ok();
+        let [one, other] = ["AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg"].map(id);
+        for (before, now, expected) in [
+            (one, one, Start::Latest),
+            (None, one, Start::Latest),
+            (one, None, Start::Latest),
+            (one, other, Start::Earliest),
+        ] {
+            let question = Question {
+                assigned: &[],
+                count: 1,
+                start: Start::Latest,
+                topic: before,
+                found: &BTreeMap::new(),
+            };
+            assert_eq!(first_start(&question, now), expected);
+        }
+    }
+
+    fn at(next: i64) -> Option<StoredPosition<u64>> {
+        Some(next.into())
+    }
+
+    #[test]
+    fn the_record_before_a_position_is_read_where_it_is_known() {
+        for (last, next, expected) in [(None, 5, 5), (Some(1), 5, 4), (Some(1), 0, 0)] {
+            let position = StoredPosition {
+                last,
+                ..next.into()
+            };
+            let partition = 0;
+            let begin = Begin {
+                partition,
+                position,
+            };
+            assert_eq!(begin.reads_from(), expected);
+        }
+    }
+
+    #[test]
     fn committed_positions_are_read_on_from() {
-        let committed = [(0, Some(5)), (1, Some(7)), (2, None)];
-        assert_eq!(decide(&committed, &[1]), Step::Go(vec![(1, Some(7))]));
+        let committed = [(0, at(5)), (1, at(7)), (2, None)];
+        assert_eq!(decide(&committed, &[1]), Step::Go(vec![(1, at(7))]));
         assert_eq!(
-            decide(&[(0, None), (1, Some(7))], &[1]),
-            Step::Go(vec![(1, Some(7))])
+            decide(&[(0, None), (1, at(7))], &[1]),
+            Step::Go(vec![(1, at(7))])
         );
     }
 
     #[test]
     fn a_partition_without_position_is_new_once_partition_0_has_one() {
-        let committed = [(0, Some(5)), (1, None)];
+        let committed = [(0, at(5)), (1, None)];
         assert_eq!(decide(&committed, &[1]), Step::Go(vec![(1, None)]));
     }
 
@@ -168,7 +326,7 @@ mod tests {
         let none = [(0, None), (1, None), (2, None)];
         assert_eq!(decide(&none, &[0, 2]), Step::First(vec![0, 1, 2]));
         assert_eq!(decide(&none, &[1]), Step::Wait);
-        let some = [(0, None), (1, Some(3)), (2, None)];
+        let some = [(0, None), (1, at(3)), (2, None)];
         assert_eq!(
             decide(&some, &[0]),
             Step::First(vec![0, 2]),

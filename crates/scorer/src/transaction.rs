@@ -19,7 +19,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use rdkafka::util::Timeout;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Consumer, KafkaConfig, Producer};
+use tidemill_core::kafka::{Consumer, KafkaConfig, Producer, StoredPosition};
 use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
 
@@ -103,7 +103,7 @@ impl Transactions {
     pub fn commit(
         &mut self,
         consumer: &Consumer,
-        positions: &[(i32, i64)],
+        positions: &[(i32, StoredPosition<u64>)],
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Outcome> {
         match self.try_commit(consumer, positions) {
@@ -119,7 +119,11 @@ impl Transactions {
         }
     }
 
-    fn try_commit(&self, consumer: &Consumer, positions: &[(i32, i64)]) -> anyhow::Result<()> {
+    fn try_commit(
+        &self,
+        consumer: &Consumer,
+        positions: &[(i32, StoredPosition<u64>)],
+    ) -> anyhow::Result<()> {
         let started = Instant::now();
         let list = consumer.offsets(positions)?;
         // Fetched anew: it holds the group's generation, which fences a member that was cast out.

@@ -1,12 +1,14 @@
 //! The loop of one worker thread: poll a batch, decode it in place, join features, score, publish
 //! predictions and positions together, go on.
 //!
-//! A batch is what has arrived while the previous one was published, which happens beside: the worker never waits for
-//! a batch to fill. A rebalance is answered when everything that was taken is published, so that no batch straddles it.
+//! A batch is what has arrived since the previous one was taken: while that was published, which happens beside, and in
+//! the pause that the pace asks for after it. A full batch waits for nothing. A rebalance is answered when everything that
+//! was taken is published, so that no batch straddles it.
 
 mod assignment;
 mod outlet;
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::thread::{self, Scope};
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tidemill_core::claim::{self, Content, Held, Resolver};
 use tidemill_core::health::{Health, Part};
-use tidemill_core::kafka::{Consumer, DeadLetters, Polled, Record};
+use tidemill_core::kafka::{Change, Consumer, DeadLetters, Polled, Record, Surroundings, TopicId};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +24,15 @@ use self::assignment::Search;
 use self::outlet::{Outlet, Work};
 use crate::batch::Batch;
 use crate::delivery::{Delivery, Outcome};
-use crate::positions::Positions;
+use crate::pace::Pace;
+use crate::positions::{Positions, Turn};
+use crate::run::other_destination;
 use crate::scoring::Scoring;
 use crate::settings::Config;
 use crate::swap::Models;
+
+/// Records of a batch that waits for nothing: its transaction takes most of the 100 ms that a prediction may take.
+const ENOUGH: usize = 10_000;
 
 /// The most bytes of records of one batch.
 const BATCH_BYTES: usize = 32 << 20;
@@ -45,12 +52,16 @@ pub struct Shared {
     pub config: Config,
     /// The model, and its successors.
     pub models: Arc<Models>,
+    /// Kafka's id of the input topic at the start.
+    pub topic: Option<TopicId>,
     /// How many partitions the input topic had at the start.
     pub partitions: usize,
     /// Where rejected records go.
     pub dead_letters: DeadLetters,
     /// Fetches what claims stand for.
     pub resolver: Resolver,
+    /// What others do to the topic and the group.
+    pub surroundings: Surroundings,
     /// What the readiness page says.
     pub health: Arc<Health>,
     /// Runs the feature reads.
@@ -60,8 +71,12 @@ pub struct Shared {
 /// Something other than a record that ended a batch.
 enum Event {
     Assigned(Vec<i32>),
-    Revoked { partitions: Vec<i32>, lost: bool },
-    OutOfRange,
+    Revoked {
+        partitions: Vec<i32>,
+        lost: bool,
+    },
+    /// Some position may not be one of the log that is there now: all are looked up again.
+    Doubtful,
 }
 
 /// One worker's state.
@@ -74,11 +89,15 @@ struct Worker<'w, 's> {
     searches: Vec<Search<'w>>,
     scoring: Scoring,
     outlet: Outlet<'s>,
+    pace: Pace,
     /// A batch for the next records, while the other is published.
     spare: Batch<'s>,
     /// Whether it is still to be gone back to where that one began.
     astray: bool,
     positions: Positions,
+    /// Fingerprints of records that were found before a position instead of those that had been read there.
+    found: BTreeMap<i32, u64>,
+    surroundings: Surroundings,
     /// Partitions whose next record stands for an object that cannot be had now.
     held: Held,
     shutdown: CancellationToken,
@@ -97,7 +116,7 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
         return Ok(());
     };
     let consumer = join(config, number)?;
-    let scoring = Scoring::new(shared)?;
+    let scoring = Scoring::new(shared, part.name())?;
     thread::scope(|scope| {
         let worker = Worker {
             shared,
@@ -108,9 +127,12 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
             searches: Vec::new(),
             scoring,
             outlet: Outlet::open(scope, shared, &consumer, delivery, part, shutdown.clone()),
+            pace: Pace::new(config.commit_share),
             spare: Batch::default(),
             astray: false,
             positions: Positions::default(),
+            found: BTreeMap::new(),
+            surroundings: shared.surroundings.clone(),
             shutdown,
         };
         worker.work()
@@ -120,7 +142,7 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
 fn join(config: &Config, number: usize) -> anyhow::Result<Consumer> {
     let common = &config.shared;
     let (kafka, group, topic) = (&common.kafka, &common.group, &common.topic);
-    let writes_to = format!("output topic {}", config.output_topic);
+    let writes_to = config.writes_to();
     if config.lasting {
         let name = format!("{}-{number}", config.instance);
         return Consumer::open_named(kafka, group, topic, &writes_to, &name);
@@ -140,6 +162,12 @@ impl<'s> Worker<'_, 's> {
             if let Some(Event::Revoked { lost: true, .. }) = event {
                 batch.clear();
             }
+            if self.topic_is_new()? {
+                // Its records may be of the new log, whose first ones are still to be read.
+                batch.clear();
+                self.settle()?;
+                self.astray = true;
+            }
             if !batch.is_empty() {
                 batch = self.publish(batch)?;
             }
@@ -149,15 +177,27 @@ impl<'s> Worker<'_, 's> {
             match event {
                 Some(Event::Assigned(partitions)) => self.assigned(&partitions)?,
                 Some(Event::Revoked { partitions, lost }) => self.revoked(&partitions, lost)?,
-                // Whoever goes back comes to it again.
-                Some(Event::OutOfRange) if !self.astray => self.find_way_back(),
-                _ => {}
+                Some(Event::Doubtful) => self.astray = true,
+                None => {}
             }
             if mem::take(&mut self.astray) {
                 self.go_back()?;
             }
         }
         self.settle()
+    }
+
+    /// Looks at what others have done; true if the topic was made anew.
+    ///
+    /// # Errors
+    ///
+    /// A member of the group writes to another topic.
+    fn topic_is_new(&mut self) -> anyhow::Result<bool> {
+        match self.surroundings.look() {
+            None => Ok(false),
+            Some(Change::TopicMadeAnew) => Ok(true),
+            Some(Change::OtherDestination(elsewhere)) => Err(other_destination(&elsewhere)),
+        }
     }
 
     /// Takes in what has arrived; returns what else the poll brought.
@@ -168,7 +208,7 @@ impl<'s> Worker<'_, 's> {
                 .retry(self.consumer, |partition| positions.get(partition))?;
         }
         let mut fetching = Duration::ZERO;
-        while batch.len() < self.scoring.quota() && batch.bytes < BATCH_BYTES && fetching < CLAIMS {
+        while self.has_room(batch) && fetching < CLAIMS {
             let idle = batch.is_empty() && !self.outlet.is_busy();
             let wait = match (idle, self.searches.is_empty()) {
                 (true, true) => IDLE,
@@ -176,7 +216,10 @@ impl<'s> Worker<'_, 's> {
                 (false, _) => Duration::ZERO,
             };
             match self.consumer.poll(wait)? {
-                Polled::Record(record) => fetching += self.take(batch, record)?,
+                Polled::Record(record) => match self.take(batch, record)? {
+                    Some(fetched) => fetching += fetched,
+                    None => return Ok(Some(Event::Doubtful)),
+                },
                 Polled::End(_) => {}
                 Polled::Idle if self.outlet.is_busy() => {
                     self.settle()?;
@@ -185,39 +228,69 @@ impl<'s> Worker<'_, 's> {
                         break;
                     }
                 }
-                Polled::Idle => break,
+                Polled::Idle => match self.pace.left(Instant::now()) {
+                    Duration::ZERO => break,
+                    _ if batch.is_empty() => break,
+                    // Without polling: each record that comes would wake the worker.
+                    left => thread::sleep(left),
+                },
                 Polled::Assigned(partitions) => return Ok(Some(Event::Assigned(partitions))),
                 Polled::Revoked { partitions, lost } => {
                     return Ok(Some(Event::Revoked { partitions, lost }));
                 }
-                Polled::OutOfRange => return Ok(Some(Event::OutOfRange)),
+                Polled::OutOfRange => return Ok(Some(Event::Doubtful)),
             }
         }
         Ok(None)
     }
 
-    /// Takes a record into the batch; returns how long what it stands for had to be fetched.
-    fn take(&mut self, batch: &mut Batch<'s>, record: Record<'s>) -> anyhow::Result<Duration> {
-        let partition = record.partition();
+    /// Tells if more may be taken into the batch. Beyond [`ENOUGH`] it grows only while it has to wait for the one before it:
+    /// a transaction over many partitions takes long, however few its records are.
+    fn has_room(&mut self, batch: &Batch<'s>) -> bool {
+        batch.len() < self.scoring.quota()
+            && batch.bytes < BATCH_BYTES
+            && (batch.len() < ENOUGH || self.outlet.is_publishing())
+    }
+
+    /// Takes a record into the batch; returns how long what it stands for had to be fetched, `None` if it is not of the
+    /// log that was read before.
+    fn take(
+        &mut self,
+        batch: &mut Batch<'s>,
+        record: Record<'s>,
+    ) -> anyhow::Result<Option<Duration>> {
+        let (partition, offset) = (record.partition(), record.offset());
         if self.held.any() && self.held.contains(partition) {
-            return Ok(Duration::ZERO);
+            return Ok(Some(Duration::ZERO));
         }
-        if !self.positions.advance(partition, record.offset()) {
-            return Ok(Duration::ZERO);
-        }
-        if !claim::is_claim(record.value()) {
-            batch.push(self.scoring.decoder(), record, Content::Own);
-            return Ok(Duration::ZERO);
-        }
-        let started = Instant::now();
-        match self.shared.resolver.resolve(record.value()) {
-            Ok(content) => batch.push(self.scoring.decoder(), record, content),
-            Err(error) => {
-                self.positions.set(partition, record.offset());
-                self.held.hold(self.consumer, partition, &error)?;
+        match self
+            .positions
+            .turn(partition, offset, || record.fingerprint())
+        {
+            Turn::Take => {}
+            Turn::Skip => return Ok(Some(Duration::ZERO)),
+            Turn::OtherRecord => {
+                self.found.insert(partition, record.fingerprint());
+                return Ok(None);
             }
         }
-        Ok(started.elapsed())
+        let started = Instant::now();
+        let content = if claim::is_claim(record.value()) {
+            match self.shared.resolver.resolve(record.value()) {
+                Ok(content) => content,
+                Err(error) => {
+                    self.held.hold(self.consumer, partition, &error)?;
+                    return Ok(Some(started.elapsed()));
+                }
+            }
+        } else {
+            Content::Own
+        };
+        let fetched = started.elapsed();
+        self.positions
+            .advance(partition, offset, record.fingerprint());
+        batch.push(self.scoring.decoder(), record, content);
+        Ok(Some(fetched))
     }
 
     /// Scores a batch, and publishes it once the one before it is; returns an empty one.
@@ -240,9 +313,10 @@ impl<'s> Worker<'_, 's> {
 
     /// Waits for the batch that is being published. If it was undone, what was taken after it is to be dropped.
     fn settle(&mut self) -> anyhow::Result<()> {
-        if let Some((batch, outcome)) = self.outlet.wait()? {
-            self.spare = batch;
-            match outcome {
+        if let Some(done) = self.outlet.wait()? {
+            self.spare = done.batch;
+            self.pace.took(done.began, done.ended);
+            match done.outcome {
                 Outcome::Committed => self.part.succeeded(),
                 Outcome::Undone => {
                     self.part.failed("the last batch could not be written");

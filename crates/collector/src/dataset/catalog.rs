@@ -2,7 +2,7 @@
 
 use crate::dataset::names;
 use crate::dataset::store::{Listed, Store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A topic and one of its partitions.
 pub(crate) type Source = (String, i32);
@@ -12,8 +12,12 @@ pub(crate) type Source = (String, i32);
 pub(crate) struct Catalog {
     /// Data files by topic and partition, in the order of their first offsets.
     pub(crate) chains: BTreeMap<Source, Vec<Listed>>,
-    /// First and next of the reject files, by topic and partition.
-    pub(crate) rejects: BTreeMap<Source, Vec<(i64, i64)>>,
+    /// The paths of reject files, each with its first offset, by topic and partition.
+    pub(crate) rejects: BTreeMap<Source, BTreeMap<String, i64>>,
+    /// The files that say where partitions begin, by topic and partition.
+    pub(crate) begins: BTreeMap<Source, String>,
+    /// There is a schema.
+    pub(crate) has_schema: bool,
     /// Parquet files that are not named as ours are.
     pub(crate) strangers: Vec<Listed>,
 }
@@ -26,16 +30,34 @@ impl Catalog {
             if let Some((topic, partition, _)) = names::parse_data(&file.name) {
                 let chain = catalog.chains.entry((topic.to_owned(), partition));
                 chain.or_default().push(file);
-            } else if file.name.ends_with(".parquet") && file.name != names::SCHEMA {
+            } else if let Some((topic, partition)) = names::parse_begin(&file.name) {
+                let source = (topic.to_owned(), partition);
+                catalog.begins.insert(source, file.name);
+            } else if file.name == names::SCHEMA {
+                catalog.has_schema = true;
+            } else if file.name.ends_with(".parquet") {
                 catalog.strangers.push(file);
             }
         }
         for file in store.list(Some(names::REJECTED)).await? {
-            if let Some((topic, partition, first, next)) = names::parse_rejected(&file.name) {
-                let own = catalog.rejects.entry((topic.to_owned(), partition));
-                own.or_default().push((first, next));
+            if let Some(own) = names::parse_rejected(&file.name) {
+                let source = (own.topic.to_owned(), own.partition);
+                let path = format!("{}/{}", names::REJECTED, file.name);
+                let paths = catalog.rejects.entry(source).or_default();
+                paths.insert(path, own.first);
             }
         }
         Ok(catalog)
+    }
+
+    /// All topics and partitions that any file is of.
+    pub(crate) fn sources(&self) -> BTreeSet<Source> {
+        let data = self.chains.keys().chain(self.rejects.keys());
+        data.chain(self.begins.keys()).cloned().collect()
+    }
+
+    /// There is no file of a data set at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.has_schema && self.sources().is_empty()
     }
 }

@@ -1,28 +1,35 @@
 //! What a data file's footer says of it: the records it stands for, and how they were written.
 
+use crate::dataset::names;
 use anyhow::{Context, ensure};
 use parquet::file::metadata::KeyValue;
 use std::fmt;
 use std::str::FromStr;
 use tidemill_core::exit::Failure;
+use tidemill_core::kafka::{StoredPosition, TopicId};
 
 /// Goes before every key, so that other tools' keys are not mistaken for ours.
-const PREFIX: &str = "tidemill.";
+pub(super) const PREFIX: &str = "tidemill.";
 
 /// What files of this version say of themselves and promise. Those of format 1 had no such key.
-const FORMAT: &str = "2";
+pub(super) const FORMAT: &str = "2";
 
 /// The footer's key-values: functions of the records, the schema and the version alone, nothing of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footer {
     /// The topic.
     pub topic: String,
+    /// The topic's id; `None` where the brokers have none, or an older version wrote the file.
+    pub topic_id: Option<TopicId>,
     /// The partition.
     pub partition: i32,
     /// The position before the first record.
     pub first: i64,
     /// The position after the last: where the next file starts.
     pub next: i64,
+    /// The fingerprint of the last record, which lies before `next`; `None` for a gap, or where an older version wrote
+    /// the file.
+    pub last: Option<u64>,
     /// Rows in the file.
     pub rows: u64,
     /// Records of [`first`, `next`) that could not become rows.
@@ -43,8 +50,14 @@ impl Footer {
         let pair = |key: &str, value: &dyn fmt::Display| {
             KeyValue::new(format!("{PREFIX}{key}"), value.to_string())
         };
-        let rejects = self.rejects.as_ref();
-        let rejects = rejects.map(|digest| pair("rejects", digest));
+        let more = [
+            ("topic_id", self.topic_id.map(|id| id.to_string())),
+            ("last", self.last.map(|last| format!("{last:016x}"))),
+            ("rejects", self.rejects.clone()),
+        ];
+        let more = more
+            .into_iter()
+            .filter_map(|(key, value)| Some(pair(key, &value?)));
         let pairs = [
             pair("format", &FORMAT),
             pair("topic", &self.topic),
@@ -57,7 +70,24 @@ impl Footer {
             pair("schema", &self.schema),
             pair("version", &self.version),
         ];
-        pairs.into_iter().chain(rejects).collect()
+        pairs.into_iter().chain(more).collect()
+    }
+
+    /// Where the partition goes on after this file.
+    pub(crate) fn position(&self) -> StoredPosition<u64> {
+        StoredPosition {
+            topic: self.topic_id,
+            next: self.next,
+            last: self.last,
+        }
+    }
+
+    /// Where the rejects of this file are: usually at the first path, at the second where the first was taken.
+    pub(crate) fn reject_paths(&self) -> Option<[String; 2]> {
+        let digest = self.rejects.as_ref()?;
+        let usual = names::rejected(&self.topic, self.partition, self.first, self.next);
+        let beside = names::rejected_beside(&usual, digest);
+        Some([usual, beside])
     }
 
     /// The footer among a file's key-values.
@@ -71,12 +101,22 @@ impl Footer {
             value.with_context(|| format!("the footer has no {PREFIX}{key}"))
         };
         let topic = text("topic")?.to_owned();
+        // Asked for before the format: the schema's file names its topic too, and is no data file of any version.
+        let first = text("first")?;
         let format = text("format").unwrap_or("1");
         ensure!(format == FORMAT, other_format(format));
+        let id = text("topic_id").ok();
+        let last = text("last").ok();
+        let last = last.map(|digits| {
+            let last = u64::from_str_radix(digits, 16).ok();
+            last.with_context(|| format!("the footer's {PREFIX}last is {digits:?}"))
+        });
         let footer = Self {
             topic,
+            topic_id: id.map(|id| parse("topic_id", id)).transpose()?,
+            last: last.transpose()?,
             partition: parse("partition", text("partition")?)?,
-            first: parse("first", text("first")?)?,
+            first: parse("first", first)?,
             next: parse("next", text("next")?)?,
             rows: parse("rows", text("rows")?)?,
             rejected: parse("rejected", text("rejected")?)?,
@@ -116,6 +156,8 @@ mod tests {
     fn footers_are_read_as_written() {
         let footer = Footer {
             topic: "t".into(),
+            topic_id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok(),
+            last: Some(0xab),
             partition: 7,
             first: 10,
             next: 20,

@@ -4,7 +4,7 @@ use crate::dataset::catalog::Catalog;
 use crate::dataset::names;
 use crate::dataset::reader;
 use crate::dataset::store::{Location, Store};
-use crate::schema::Schema;
+use crate::encode::schema::Schema;
 use std::fmt::Write as _;
 
 /// What there is to see of a data set, as text for people. Only footers are read.
@@ -23,7 +23,7 @@ pub async fn inspect(location: &Location) -> anyhow::Result<String> {
         let (mut rows, mut rejected, mut gap, mut bytes) = (0, 0, 0, 0);
         let (mut first, mut next) = (None, 0);
         for file in files {
-            let footer = reader::read_footer(&store, &file.name, file.size).await?;
+            let footer = reader::read_footer(&store, &file.name).await?;
             first = first.or(Some(footer.first));
             next = footer.next;
             rows += footer.rows;

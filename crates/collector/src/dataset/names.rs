@@ -9,6 +9,9 @@ pub(crate) const STAGING: &str = "_staging";
 /// The frozen schema; it sorts before the data files or is skipped for its underscore, and has no rows.
 pub(crate) const SCHEMA: &str = "_schema.parquet";
 
+/// What the names of the files begin with that say where partitions begin.
+pub(crate) const BEGIN: &str = "_begin+";
+
 /// The name of the data file that starts at `first`.
 pub(crate) fn data(topic: &str, partition: i32, first: i64) -> String {
     format!("{topic}+{partition:05}+{first:020}.parquet")
@@ -17,6 +20,47 @@ pub(crate) fn data(topic: &str, partition: i32, first: i64) -> String {
 /// The path of the rejects among the records of [`first`, `next`).
 pub(crate) fn rejected(topic: &str, partition: i32, first: i64, next: i64) -> String {
     format!("{REJECTED}/{topic}+{partition:05}+{first:020}+{next:020}.ndjson")
+}
+
+/// The name of the file that says where a partition begins. It has no rows and the columns of all others, so that polars
+/// and DuckDB, which read every file of a folder, stumble over nothing.
+pub(crate) fn begin(topic: &str, partition: i32) -> String {
+    format!("{BEGIN}{topic}+{partition:05}.parquet")
+}
+
+/// Topic and partition of such a file's name; `None` for other files.
+pub(crate) fn parse_begin(name: &str) -> Option<(&str, i32)> {
+    let stem = name.strip_prefix(BEGIN)?.strip_suffix(".parquet")?;
+    let (topic, partition) = stem.rsplit_once('+')?;
+    let partition = number(partition, 5)?.try_into().ok()?;
+    (!topic.is_empty()).then_some((topic, partition))
+}
+
+/// What the names of a partition's data files begin with, before their first offsets.
+pub(crate) fn data_prefix(topic: &str, partition: i32) -> String {
+    format!("{topic}+{partition:05}+")
+}
+
+/// A name that stands before those of a partition's reject files from `first` on, and after all others'.
+pub(crate) fn rejects_from(topic: &str, partition: i32, first: i64) -> String {
+    format!("{topic}+{partition:05}+{first:020}")
+}
+
+/// The path of rejects with this digest where other rejects have the path that is theirs: a process that judged the
+/// same records otherwise was there, and may yet publish its data file or have been killed.
+pub(crate) fn rejected_beside(path: &str, digest: &str) -> String {
+    let stem = path.strip_suffix(".ndjson").unwrap_or(path);
+    let short = digest.get(..16).unwrap_or(digest);
+    format!("{stem}+{short}.ndjson")
+}
+
+/// What the name of a reject file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) first: i64,
+    pub(crate) next: i64,
 }
 
 /// Topic, partition and first offset of a data file's name; `None` for other files.
@@ -32,14 +76,23 @@ pub(crate) fn parse_data(name: &str) -> Option<(&str, i32, i64)> {
     (!topic.is_empty()).then_some(found)
 }
 
-/// Topic, partition, first and next of a reject file's name, without its folder; `None` for other files.
-pub(crate) fn parse_rejected(name: &str) -> Option<(&str, i32, i64, i64)> {
-    let stem = name.strip_suffix(".ndjson")?;
+/// Reads a reject file's name, without its folder; `None` for other files.
+pub(crate) fn parse_rejected(name: &str) -> Option<Rejected<'_>> {
+    let mut stem = name.strip_suffix(".ndjson")?;
+    if let Some((rest, digest)) = stem.rsplit_once('+')
+        && digest.len() == 16
+    {
+        stem = rest;
+    }
     let (rest, next) = stem.rsplit_once('+')?;
     let (rest, first) = rest.rsplit_once('+')?;
     let (topic, partition) = rest.rsplit_once('+')?;
-    let partition = number(partition, 5)?.try_into().ok()?;
-    let found = (topic, partition, number(first, 20)?, number(next, 20)?);
+    let found = Rejected {
+        topic,
+        partition: number(partition, 5)?.try_into().ok()?,
+        first: number(first, 20)?,
+        next: number(next, 20)?,
+    };
     (!topic.is_empty()).then_some(found)
 }
 
@@ -87,8 +140,19 @@ mod tests {
             prop_assert_eq!(parse_data(&name), Some((topic.as_str(), partition, first)));
             prop_assert_eq!(name < data(&topic, partition, next), first < next);
             let path = rejected(&topic, partition, first, next);
-            let name = path.strip_prefix("_rejected/").unwrap();
-            prop_assert_eq!(parse_rejected(name), Some((topic.as_str(), partition, first, next)));
+            let expected = Rejected { topic: &topic, partition, first, next };
+            let beside = rejected_beside(&path, &"0123456789abcdef".repeat(4));
+            prop_assert!(beside != path);
+            for path in [path, beside] {
+                let name = path.strip_prefix("_rejected/").unwrap();
+                prop_assert_eq!(parse_rejected(name), Some(expected));
+                prop_assert!(*name > *rejects_from(&topic, partition, first));
+                prop_assert!(*name < *rejects_from(&topic, partition, first + 1));
+            }
+            prop_assert!(data(&topic, partition, first).starts_with(&data_prefix(&topic, partition)));
+            let begin = begin(&topic, partition);
+            prop_assert_eq!(parse_begin(&begin), Some((topic.as_str(), partition)));
+            prop_assert_eq!(parse_data(&begin), None);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What could not become a row, as lines of JSON: the record itself, where it lay, and why.
 
-use crate::buffer::Raw;
+use crate::pipeline::batch::Raw;
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,11 +1,11 @@
 //! The rows of a file on their way into Parquet: gathered as columns, and written as often as those are full.
 
 use super::Codec;
-use crate::columns::{Coordinates, Rows};
 use crate::dataset::footer::Footer;
 use crate::dataset::seal;
+use crate::encode::columns::{Coordinates, Rows};
+use crate::encode::frozen::Frozen;
 use crate::features::{Columns, History};
-use crate::frozen::Frozen;
 use anyhow::Context;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -117,7 +117,7 @@ impl<'a> Table<'a> {
 mod tests {
     use super::*;
     use crate::dataset::reader;
-    use crate::schema::Schema;
+    use crate::encode::schema::Schema;
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::Int64Type;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -152,6 +152,8 @@ mod tests {
             assert_eq!((parts, table.misfits()), (2, 5_000));
             let footer = Footer {
                 topic: "t".into(),
+                topic_id: None,
+                last: None,
                 partition: 0,
                 first: 0,
                 next: 5_000,

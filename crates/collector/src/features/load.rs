@@ -2,8 +2,8 @@
 
 use super::history::{Counts, Place};
 use super::{History, Question};
+use crate::bounded::stretch;
 use crate::settings::Stretch;
-use crate::stretch;
 use anyhow::bail;
 use std::time::{Duration, Instant};
 use tidemill_core::claim::Resolver;

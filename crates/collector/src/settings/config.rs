@@ -3,7 +3,8 @@
 use super::Features;
 use crate::dataset::store::Location;
 use crate::encode::Codec;
-use crate::schema::Schema;
+use crate::encode::schema::Schema;
+use crate::worker::memory::Budget;
 use std::time::Duration;
 use tidemill_core::settings::Shared;
 
@@ -16,7 +17,7 @@ pub struct Config {
     pub out: Location,
     /// Records of a file, at least 1.
     pub rows: usize,
-    /// Bound of what is fetched ahead and buffered, in bytes, for all workers together.
+    /// Bound of the memory for records, in bytes, for all workers together; not less than they get by with.
     pub memory: usize,
     /// The schema that was given.
     pub(crate) schema: Option<Schema>,
@@ -28,6 +29,33 @@ pub struct Config {
     pub extent: Extent,
     /// Point-in-time features.
     pub features: Option<Features>,
+}
+
+impl Config {
+    /// How the memory is divided among so many workers, which are no more than there are to be.
+    pub(crate) fn budget(&self, workers: usize) -> Budget {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Budget::of(self.memory, workers, largest_claim(&self.shared), cores)
+    }
+
+    /// What the members of the group write to, wherever they were started.
+    pub(crate) fn writes_to(&self) -> String {
+        match &self.out {
+            Location::Folder(folder) => {
+                let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+                format!("data set {}", folder.display())
+            }
+            bucket @ Location::Bucket(_) => format!("data set {bucket}"),
+        }
+    }
+}
+
+/// The largest object that a value may stand for, in bytes; 0 where none may.
+pub(super) fn largest_claim(shared: &Shared) -> usize {
+    match shared.claims.location {
+        Some(_) => usize::try_from(shared.claims.max_bytes).unwrap_or(usize::MAX),
+        None => 0,
+    }
 }
 
 /// How much of the topic is collected.

@@ -1,7 +1,7 @@
 //! The flags of point-in-time features.
 
+use crate::encode::schema::FeatureColumns;
 use crate::features::Question;
-use crate::schema::FeatureColumns;
 use clap::Args;
 use std::path::PathBuf;
 use tidemill_core::features::Definitions;

@@ -3,21 +3,21 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// As many cases as `PROPTEST_CASES` says, for a long campaign, or `usual`.
+/// As many cases as `PROPTEST_CASES` says, for a long campaign, else `usual`.
 pub(crate) fn cases(usual: u32) -> ProptestConfig {
     let given = std::env::var("PROPTEST_CASES");
     let given = given.ok().and_then(|text| text.parse().ok());
     ProptestConfig::with_cases(given.unwrap_or(usual))
 }
 
-/// Bytes that are changed in some places, and cut off.
+/// Changes of some bytes, and a cut.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     bytes: Vec<(Index, u8)>,
     cut: Option<Index>,
 }
 
-/// Up to five places changed, to bytes that mean something to a reader more often than others.
+/// Changes up to five bytes, preferably to those with a meaning for a reader.
 pub(crate) fn change() -> impl Strategy<Value = Change> {
     let byte = prop_oneof![
         any::<u8>(),
@@ -29,7 +29,7 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
 }
 
 impl Change {
-    /// What becomes of `valid`.
+    /// Applies the change to `valid`.
     pub(crate) fn of(&self, valid: &[u8]) -> Vec<u8> {
         let mut bytes = valid.to_vec();
         for (place, byte) in self.bytes.iter().filter(|_| !valid.is_empty()) {

@@ -1,27 +1,27 @@
-//! Claims resolved without holding up a worker: an object that takes long is fetched beside it.
+//! Resolves claims without blocking a worker: an object that takes long is fetched in the background.
 
 use super::{Content, Resolver, Unavailable, is_claim};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-/// How long a worker waits for an object: its other partitions, and users whose time has come, wait meanwhile.
+/// Time limit for waiting for an object: the worker's other partitions, and users that are due, wait meanwhile.
 const WAIT: Duration = Duration::from_millis(200);
 
-/// The objects that are fetched for a worker, one for each of its partitions at most.
+/// The objects that are fetched for a worker, at most one for each of its partitions.
 pub struct Fetches {
     resolver: Resolver,
     under_way: BTreeMap<i32, Fetch>,
 }
 
-/// An object under way, with the value that claims it.
+/// An object being fetched, with the value that claims it.
 struct Fetch {
     value: Vec<u8>,
     outcome: Receiver<Result<Content, Unavailable>>,
 }
 
 impl Fetches {
-    /// No object yet.
+    /// No fetches yet.
     pub fn new(resolver: Resolver) -> Self {
         Self {
             resolver,
@@ -29,8 +29,8 @@ impl Fetches {
         }
     }
 
-    /// What is to be decoded for a value of a partition; blocks its thread for 200 ms at most. An object that takes
-    /// longer is still being fetched when the same value is asked for again.
+    /// The content to decode for a value of a partition; blocks its thread for 200 ms at most. An object that takes
+    /// longer is still being fetched when the same value is passed again.
     #[inline]
     pub fn resolve(
         &mut self,

@@ -21,12 +21,12 @@ pub struct ClaimFlags {
     pub max_claim_mb: String,
 }
 
-/// Where claimed objects lie.
+/// The store of claimed objects.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    /// `None`: claims cannot be resolved.
+    /// The place of the objects; `None` if claims cannot be resolved.
     pub location: Option<Location>,
-    /// The largest object that is read, in bytes.
+    /// Limit of an object's size, in bytes.
     pub max_bytes: u64,
 }
 
@@ -49,7 +49,7 @@ impl ClaimFlags {
     }
 }
 
-/// A bucket, or a folder that is there: one that is not is a mistake now, and an outage later.
+/// A bucket, or a folder that exists: a missing folder is a mistake now, and would be an outage later.
 fn existing(text: &str) -> Result<Location, String> {
     match Location::parse(text)? {
         Location::Folder(folder) if !folder.is_dir() => {

@@ -1,4 +1,4 @@
-//! Partitions that stand still until the store of a claimed object answers, while the others go on.
+//! Partitions that are paused until the store of a claimed object answers, while the others go on.
 
 use super::Unavailable;
 use crate::health::{Health, Part};
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Between two tries, at least; longer where a try takes longer, so that the other partitions have half of the time.
+/// Minimum between two attempts; longer if an attempt takes longer, so that the other partitions get half of the time.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The partitions of one worker that are held; the process is not ready while there are any.
@@ -19,14 +19,14 @@ pub struct Held {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    /// Not read until then.
+    /// Not read until this time.
     Paused(Instant),
-    /// Read again since then: not held again for a while, it is well.
+    /// Resumed at this time; forgotten after one quiet pause.
     Tried(Instant),
 }
 
 impl Held {
-    /// None of those of `worker`, which tells a process's workers apart.
+    /// None of `worker`'s partitions yet; the text names the worker within its process.
     pub fn new(health: &Arc<Health>, worker: &str) -> Self {
         let part = health.part(format!("claims of {worker}"));
         part.ready();
@@ -36,17 +36,17 @@ impl Held {
         }
     }
 
-    /// Whether records of this partition are to be passed over: they come again.
+    /// True if records of this partition must be skipped: they will be read again.
     pub fn contains(&self, partition: i32) -> bool {
         matches!(self.partitions.get(&partition), Some(State::Paused(_)))
     }
 
-    /// Whether any partition is held, or was a moment ago.
+    /// True if any partition is paused, or was resumed a moment ago.
     pub fn any(&self) -> bool {
         !self.partitions.is_empty()
     }
 
-    /// Stops reading a partition for a while.
+    /// Pauses a partition for a while.
     pub fn hold(
         &mut self,
         consumer: &Consumer,
@@ -65,7 +65,7 @@ impl Held {
         self.partitions.insert(partition, state);
     }
 
-    /// Reads partitions again whose time has come, from where `next` says. Those that it knows nothing of stay held.
+    /// Resumes partitions whose pause is over, at the offset that `next` returns; with `None` a partition stays paused.
     pub fn retry(
         &mut self,
         consumer: &Consumer,
@@ -96,7 +96,7 @@ impl Held {
         Ok(())
     }
 
-    /// Holds these no longer, because they go, or go on elsewhere.
+    /// Forgets partitions that are revoked, or that resume at another offset.
     pub fn forget(&mut self, consumer: &Consumer, partitions: &[i32]) -> anyhow::Result<()> {
         for partition in partitions {
             if self.contains(*partition) {

@@ -1,8 +1,8 @@
-//! Claims: values that stand for objects too large for a topic.
+//! Claims: values that refer to objects too large for a topic.
 //!
-//! A value `{"$claim":{"path":"...","length":N,"sha256":"..."}}` stands for the object at `path` below `--claims`,
-//! and is resolved before anything is decoded. The record itself stays what it is: dead letters and fingerprints are
-//! of the claim. What can never be resolved rejects the record; a store that does not answer is waited for.
+//! A value `{"$claim":{"path":"...","length":N,"sha256":"..."}}` refers to the object at `path` below `--claims`, which
+//! is fetched before anything is decoded. The record itself stays as it is: dead letters and fingerprints are made of
+//! the claim. A claim that can never be resolved rejects the record; a store that does not answer is waited for.
 
 mod fetches;
 mod flags;
@@ -20,12 +20,12 @@ use crate::record::Reject;
 use std::fmt;
 use std::time::Duration;
 
-/// What is to be decoded for a record.
+/// The content to decode for a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The record's own value, which is no claim.
+    /// The record's own value, which is not a claim.
     Own,
-    /// The bytes of the object that the value stands for.
+    /// The bytes of the object that the value refers to.
     Object(Vec<u8>),
     /// A claim that can never be resolved.
     Unusable(Reject),
@@ -42,12 +42,12 @@ impl Content {
     }
 }
 
-/// The store of the claimed objects does not answer; a later try may succeed.
+/// The store of the claimed objects does not answer; a later attempt may succeed.
 #[derive(Clone, Debug)]
 pub struct Unavailable {
-    /// What it said, naming the object.
+    /// The store's error, with the object's path.
     pub error: String,
-    /// How long the attempt took.
+    /// Duration of the attempt.
     pub took: Duration,
 }
 

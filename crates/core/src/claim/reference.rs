@@ -1,13 +1,13 @@
-//! What a claim says, as far as that can be told without its object.
+//! Reads a claim as far as possible without its object.
 
 use crate::record::{Reason, Reject};
 use object_store::path::Path;
 use serde::Deserialize;
 
-/// Longer paths are refused: with a prefix before them they would exceed what stores take.
+/// Limit of a path: with a prefix before it, a longer one would exceed the stores' limits.
 const PATH_BYTES: usize = 512;
 
-/// A claim that may be resolved.
+/// A valid claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reference {
     pub(super) path: Path,
@@ -31,8 +31,7 @@ struct Written<'a> {
     sha256: String,
 }
 
-/// Whether a value is to be taken as a claim: an object whose first field is `$claim`. Two comparisons for nearly
-/// all others.
+/// True if a value is a claim: an object whose first field is `$claim`. Two comparisons for nearly all others.
 #[inline]
 pub fn is_claim(value: Option<&[u8]>) -> bool {
     let value = value.unwrap_or_default();
@@ -42,7 +41,7 @@ pub fn is_claim(value: Option<&[u8]>) -> bool {
     inner.trim_ascii_start().starts_with(b"\"$claim\"")
 }
 
-/// The length that a value claims, for whoever has to make room; `None` for an ordinary value.
+/// The object length that a value claims, to make room for it; 0 for an invalid claim, `None` for an ordinary value.
 pub fn length(value: &[u8]) -> Option<u64> {
     if !is_claim(Some(value)) {
         return None;
@@ -74,7 +73,7 @@ impl Reference {
     }
 }
 
-/// A path that stays below the place it is joined to, whatever that is.
+/// Checks that a path stays below any place that it is joined to; the error says why not.
 fn check(path: &str) -> Result<(), &'static str> {
     if path.is_empty() || path.len() > PATH_BYTES {
         return Err("has no bytes, or more than 512");

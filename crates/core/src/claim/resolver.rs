@@ -1,4 +1,4 @@
-//! Fetches the objects that claims stand for, and proves that they are what was claimed.
+//! Fetches the objects that claims refer to, and checks that they match.
 
 use super::reference::{Reference, is_claim};
 use super::{Claims, Content, Unavailable};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-/// How long one object may take: less than the time after which the group gives a silent worker's partitions away.
+/// Time limit for one object: less than `max.poll.interval.ms`, after which the group would expel the worker.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Resolves the claims of a process; cheap to clone.
@@ -33,7 +33,7 @@ pub struct Resolver {
     shutdown: CancellationToken,
 }
 
-/// Why an object was not had.
+/// The reason why an object was not fetched.
 enum Miss {
     /// It never will be.
     Reject(Reject),
@@ -42,7 +42,7 @@ enum Miss {
 }
 
 impl Resolver {
-    /// A resolver on the present runtime; `shutdown` ends waiting for a store that does not answer.
+    /// A resolver on the current runtime; `shutdown` ends waiting for a store that does not answer.
     pub fn open(claims: &Claims, shutdown: &CancellationToken) -> anyhow::Result<Self> {
         let (store, folder): (Option<Arc<dyn ObjectStore>>, _) = match &claims.location {
             None => (None, None),
@@ -51,9 +51,9 @@ impl Resolver {
                 let files = files.with_context(|| format!("--claims {}", folder.display()))?;
                 (Some(Arc::new(files)), Some(folder.clone()))
             }
-            Some(Location::Bucket(url)) => {
-                let objects = bucket(url, AmazonS3Builder::from_env());
-                let objects = objects.with_context(|| format!("--claims {url}"))?;
+            Some(Location::Bucket(place)) => {
+                let objects = bucket(place, AmazonS3Builder::from_env());
+                let objects = objects.with_context(|| format!("--claims {place}"))?;
                 (Some(Arc::new(objects)), None)
             }
         };
@@ -66,7 +66,7 @@ impl Resolver {
         })
     }
 
-    /// What is to be decoded for a value; blocks its thread while it fetches, at most 20 s.
+    /// The content to decode for a value; blocks its thread during a fetch, at most 20 s.
     #[inline]
     pub fn resolve(&self, value: Option<&[u8]>) -> Result<Content, Unavailable> {
         match value {
@@ -75,18 +75,18 @@ impl Resolver {
         }
     }
 
-    /// Begins to fetch the object that a value stands for, and returns where the outcome arrives.
+    /// Starts fetching the object that a value refers to; the outcome arrives at the receiver.
     pub(super) fn begin(&self, value: Vec<u8>) -> Receiver<Result<Content, Unavailable>> {
         let (sender, outcome) = channel();
         let resolver = self.clone();
         self.runtime.spawn(async move {
-            // Nobody listens any more when the partition is gone.
+            // The receiver is gone if the partition is.
             sender.send(resolver.object(&value).await).ok();
         });
         outcome
     }
 
-    /// As [`Resolver::resolve`], for tasks.
+    /// Like [`Resolver::resolve`], for async tasks.
     pub async fn fetch(&self, value: Option<&[u8]>) -> Result<Content, Unavailable> {
         match value {
             Some(bytes) if is_claim(value) => self.object(bytes).await,
@@ -134,7 +134,7 @@ impl Resolver {
             Ok(found) => found,
             Err(error) => return Err(self.miss(&path, error)),
         };
-        // Before anything is read, so that no object can take more memory than it claims.
+        // Before the body is read, so that no object can take more memory than it claims.
         let size = found.meta.size;
         if size != length {
             let error = format!("{path} has {size} bytes, its claim says {length}");
@@ -155,10 +155,10 @@ impl Resolver {
         Ok(bytes.into())
     }
 
-    /// Tells a missing object from a store that is away.
+    /// Distinguishes a missing object from a store that is away.
     fn miss(&self, path: &object_store::path::Path, error: Error) -> Miss {
         let missing = match &error {
-            // A folder that is not mounted, or a bucket that is not there, says nothing about the object.
+            // An unmounted folder or a missing bucket says nothing about the object.
             Error::NotFound { source, .. } => match &self.folder {
                 Some(folder) => folder.is_dir(),
                 None => !source.to_string().contains("NoSuchBucket"),
@@ -175,8 +175,8 @@ impl Resolver {
     }
 }
 
-/// No file can have this path: a part of it is a file, or too long for a name, or the store takes no such name. All
-/// else that can happen to a folder comes from the system.
+/// True if no file can have this path: a part of it is a file or too long for a name, or the store refuses the name,
+/// which is every error without an `io::Error` among its causes.
 fn no_such_name(error: &Error) -> bool {
     let mut source = error.source();
     while let Some(found) = source {

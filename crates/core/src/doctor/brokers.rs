@@ -1,4 +1,4 @@
-//! The brokers: reached, or told in one line why not.
+//! Connects to the brokers, or reports in one line why that fails.
 
 use super::Report;
 use super::listeners::reachable;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// How long brokers may take to answer at first, if --connect-timeout is not shorter.
+/// Time limit for the first answer, unless --connect-timeout is shorter.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long a client that gets no answer is listened to.
+/// Time for which the errors of a client without an answer are collected.
 const COMPLAINTS: Duration = Duration::from_secs(3);
 
-/// The brokers, where all of them can be reached.
+/// Connects to the brokers; `None` unless all of them can be reached.
 pub(super) async fn connect(
     shared: &Shared,
     shutdown: &CancellationToken,
@@ -49,7 +49,7 @@ pub(super) async fn connect(
     Some(cluster)
 }
 
-/// Says why nothing is answered: nobody is there, or only at an address that is not the one advertised.
+/// Reports why no broker answers: none listens, or the advertised address cannot be reached.
 async fn unanswered(
     cluster: &Cluster,
     shared: &Shared,
@@ -63,7 +63,7 @@ async fn unanswered(
     }
 }
 
-/// What was found, without the client's own bookkeeping, and the remedy that the error ends with.
+/// The error without librdkafka's bookkeeping, and the remedy at its end.
 fn short(error: &str) -> (String, String) {
     let usual = "see whether the brokers run, and whether their port can be reached from here";
     let (found, remedy) = error.rsplit_once("; ").unwrap_or((error, usual));
@@ -79,7 +79,7 @@ fn short(error: &str) -> (String, String) {
         let end = end.map_or(found.len(), |end| begin + end + 1);
         found.replace_range(begin..end, "");
     }
-    // Tells apart the addresses that were given from those that brokers advertise.
+    // librdkafka's mark of addresses that were given, as opposed to advertised ones.
     (found.replace("/bootstrap:", ":"), remedy.to_owned())
 }
 

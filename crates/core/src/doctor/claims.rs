@@ -1,4 +1,4 @@
-//! Claims, judged: whether their store answers, and whether the newest of the sample is what it claims.
+//! Judges claims: does their store answer, and does the newest of the sample match its object.
 
 use super::Report;
 use crate::claim::{Claims, Content, Resolver, Unavailable, is_claim};
@@ -7,17 +7,16 @@ use crate::record::Reason;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How long the store may take.
+/// Time limit for the store.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// An object that nobody makes: a store that says so answers.
+/// The claim of an object that never exists: a store that reports it missing answers.
 const NOBODYS: &[u8] = br#"{"$claim":{"path":"tidemill-doctor/nobodys","length":0,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}"#;
 
-/// What producers have to agree with.
+/// The remedy if --claims and the producers disagree.
 const REMEDY: &str =
     "give the place that producers put the objects into, before they send the claims, in --claims";
 
-/// The claims of a sample.
 #[derive(Debug, Default)]
 pub(super) struct Sampled {
     count: u64,
@@ -25,7 +24,7 @@ pub(super) struct Sampled {
 }
 
 impl Sampled {
-    /// Takes in a record's value, a claim or not.
+    /// Adds a record's value, a claim or not.
     pub(super) fn take(&mut self, value: Option<&[u8]>) {
         if is_claim(value) {
             self.count += 1;
@@ -33,7 +32,7 @@ impl Sampled {
         }
     }
 
-    /// Fetches the newest, or what nobody made, and judges what came of it.
+    /// Fetches the object of the newest claim, or else of [`NOBODYS`], and judges the outcome.
     pub(super) async fn judge(
         &self,
         claims: &Claims,
@@ -156,7 +155,7 @@ mod tests {
         }
         let gone = Some(Location::Folder(place.path().join("gone")));
         assert_eq!(judged(gone, &[]).await[0].0, Level::Problem);
-        // A folder that cannot be looked into, whatever rights we have.
+        // As if the folder could not be read, whatever rights the test has.
         let away = Location::Folder(folder.clone());
         let sampled = Sampled::default();
         let mut report = Report::default();

@@ -1,4 +1,4 @@
-//! Asks brokers, topics, records and group, within bounded time, and has the answers judged.
+//! Queries brokers, topics, records and group, within bounded time, and has the answers judged.
 
 use super::Report;
 use super::brokers::connect;
@@ -16,40 +16,40 @@ use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// How long the sample may take to arrive.
+/// Time limit for the sample to arrive.
 const SAMPLE: Duration = Duration::from_secs(5);
 
-/// How many of its newest records are sampled of a topic.
+/// Records sampled, over all partitions: the newest of each.
 const RECORDS: usize = 2_000;
 
-/// The two looks at the lag are this far apart.
+/// Pause between the two measurements of the lag.
 const BETWEEN: Duration = Duration::from_secs(3);
 
-/// What is to be examined.
+/// The subject of an examination.
 #[derive(Clone, Copy, Debug)]
 pub struct Patient<'a> {
-    /// The flags of every binary.
+    /// The configuration that all binaries share.
     pub shared: &'a Shared,
-    /// Topic for records that cannot be used, where there is one.
+    /// Topic for records that cannot be used, if there is one.
     pub dead_letters: Option<&'a str>,
-    /// Topic that is written to, where there is one.
+    /// Topic that the binary writes to, if there is one.
     pub output: Option<&'a str>,
-    /// How far the longest window looks back.
+    /// Length of the longest window.
     pub window: Option<Duration>,
-    /// A user's records must lie in one partition.
+    /// True if all records of a user must be in one partition.
     pub by_user: bool,
-    /// A group without positions starts at the end.
+    /// True if a group without positions starts at the end.
     pub starts_late: bool,
-    /// How long records may wait for being committed in normal running.
+    /// Time that records may wait for their commit in normal operation.
     pub patience: Duration,
-    /// What to do where the topic was made anew.
+    /// Remedy if the topic was re-created.
     pub recreated: &'a str,
-    /// How the group is made to read again what it has read.
+    /// Instruction for making the group read old records again.
     pub again: &'a str,
 }
 
-/// Examines everything that has to do with Kafka, and claims; `see` says what the binary makes of a record. Returns what
-/// was seen of the topic's log, nothing where it was not reached.
+/// Examines everything that concerns Kafka, and claims; `see` judges a record as the binary would. Returns the lags of
+/// the topic's partitions; empty if the topic was not reached.
 pub async fn examine(
     patient: &Patient<'_>,
     see: impl FnMut(&Record<'_>) -> Seen,
@@ -78,7 +78,7 @@ pub async fn examine(
     lags
 }
 
-/// Judges topics; the partitions and settings of the one that is read, where it is there.
+/// Judges topics; returns partitions and settings of the input topic, if it exists.
 async fn topic(
     patient: &Patient<'_>,
     cluster: &Cluster,
@@ -142,7 +142,7 @@ async fn judge_sample(
     sizes::sizes(&shared.topic, &sizes, report);
 }
 
-/// Judges members, positions and lag by two looks; returns the last.
+/// Judges members, positions and lag by two measurements; returns the second.
 async fn judge_group(
     patient: &Patient<'_>,
     cluster: &Cluster,
@@ -185,7 +185,7 @@ async fn judge_group(
     after
 }
 
-/// What was asked for, or nothing and a problem: the other checks go on.
+/// The result, or `None` and a problem in the report: the other checks go on.
 fn told<T>(check: &'static str, outcome: anyhow::Result<T>, report: &mut Report) -> Option<T> {
     let tell = |error: anyhow::Error| {
         let remedy = "see the brokers' log, and what this client may do (ACLs)";
@@ -198,8 +198,8 @@ fn told<T>(check: &'static str, outcome: anyhow::Result<T>, report: &mut Report)
     outcome.map_err(tell).ok()
 }
 
-/// The first look, tried for a while: a coordinator that was elected a moment ago, for the first group of a cluster, says
-/// that it is none.
+/// The first measurement, repeated for a while: a coordinator elected a moment ago, for the first group of a cluster,
+/// answers that it is not the coordinator.
 fn first_look(reader: &LagReader, partitions: &[i32]) -> anyhow::Result<Vec<Lag>> {
     let deadline = Instant::now() + SAMPLE;
     loop {
@@ -236,7 +236,7 @@ fn take_sample(
                 let bytes = (record.key(), record.value());
                 let seen = see(&record);
                 sample.take(place, bytes, record.timestamp(), seen);
-                // A topic under load has no end.
+                // A topic under load never ends.
                 if sample.records >= 2 * RECORDS as u64 {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! A group, judged by its members, its positions, and two looks at its lag.
+//! Judges a group by its members, its positions, and two measurements of its lag.
 
 mod lag;
 mod members;
@@ -8,25 +8,25 @@ use crate::kafka::Member;
 use crate::kafka::lag::Lag;
 use std::time::Duration;
 
-/// What is known of a group.
+/// The facts about a group.
 pub(super) struct Group<'a> {
     pub(super) name: &'a str,
     pub(super) topic: &'a str,
-    /// What our own members call themselves.
+    /// The client id of our own members.
     pub(super) client: &'a str,
     pub(super) members: &'a [Member],
-    /// The first look.
+    /// The first measurement.
     pub(super) before: &'a [Lag],
     /// The second, `between` later.
     pub(super) after: &'a [Lag],
     pub(super) between: Duration,
-    /// A group without positions starts at the end.
+    /// True if a group without positions starts at the end.
     pub(super) starts_late: bool,
-    /// How long records may wait for being committed in normal running.
+    /// Time that records may wait for their commit in normal operation.
     pub(super) patience: Duration,
-    /// What to do where the topic is another than the positions are of.
+    /// Remedy if the positions are of another topic.
     pub(super) recreated: &'a str,
-    /// How the group is made to read again.
+    /// Instruction for making the group read again.
     pub(super) again: &'a str,
 }
 
@@ -57,7 +57,7 @@ mod tests {
         }
     }
 
-    /// The finding of `check` for one partition, seen twice.
+    /// The finding of `check` for one partition, measured twice.
     fn judged(check: &str, members: &[Member], before: Lag, after: Lag) -> (Level, String) {
         let group = Group {
             name: "g",

@@ -1,4 +1,4 @@
-//! Brokers at the addresses that they advertise, which need not be those where they are reached at first.
+//! Brokers at the addresses that they advertise, which may differ from the address given.
 
 use super::Report;
 use crate::kafka::Broker;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long an advertised address may take to accept a connection.
+/// Time limit for an advertised address to accept a connection.
 const REACH: Duration = Duration::from_secs(3);
 
-/// Tells of each broker that cannot be reached where it says it is, which is where clients go for everything but their
-/// first question; whether there are none.
+/// Reports each broker that cannot be reached at its advertised address, where clients send everything but their first
+/// request. True if there is none.
 pub(super) async fn reachable(brokers: &[Broker], given: &str, report: &mut Report) -> bool {
     let mut all = true;
     for Broker { id, host, port } in brokers {

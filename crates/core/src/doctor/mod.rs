@@ -1,12 +1,13 @@
-//! What is wrong with a set-up, and the remedy: the part of `doctor` that is the same for all three binaries.
+//! Problems of a set-up, and their remedies: the part of `doctor` that is the same for all three binaries.
 //!
-//! - `report`: findings, and how they are shown
-//! - [`examine`], `brokers`, `listeners`: brokers, topics, a sample of records and the group, asked within seconds and changed by nothing
-//! - `claims`: their store, asked for one object
-//! - `topics`, `sizes`, `sample` with `partitioner`, `group`, [`redis`]: what is made of the answers, without asking anything
+//! - `report`: findings, and their output
+//! - [`examine`], `brokers`, `listeners`: query brokers, topics, a sample of records and the group, within seconds and
+//!   without changing anything
+//! - `claims`: queries their store for one object
+//! - `topics`, `sizes`, `sample` with `partitioner`, `group`, [`redis`]: judge the answers, without any I/O
 //!
-//! The mistakes that every newcomer makes are named as they would be searched for: no brokers available, wrong
-//! advertised listener, receives nothing, out of order, lag grows, message too large.
+//! The mistakes of every newcomer are named as people search for them: no brokers available, wrong advertised listener,
+//! receives nothing, out of order, lag grows, message too large.
 
 mod brokers;
 mod claims;

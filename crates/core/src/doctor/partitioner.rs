@@ -1,6 +1,6 @@
-//! Where producers put a key: Java's clients by murmur2, librdkafka's by CRC-32 unless told otherwise.
+//! The partition of a key: Java's clients use murmur2, librdkafka's by default CRC-32.
 
-/// The partition where Java clients, and ours, put a key (`toPositive(murmur2(key)) % count`).
+/// The partition to which Java clients, and ours, send a key (`toPositive(murmur2(key)) % count`).
 pub(super) fn murmur2(key: &[u8], count: u32) -> i32 {
     const M: u32 = 0x5bd1_e995;
     let mix = |word: u32| {
@@ -24,8 +24,8 @@ pub(super) fn murmur2(key: &[u8], count: u32) -> i32 {
     ((hash & 0x7fff_ffff) % count) as i32
 }
 
-/// The partition where librdkafka puts a key without being told otherwise, and with it the clients for Python, Go, C#
-/// and others that are built on it.
+/// The partition to which librdkafka sends a key by default, and with it the clients for Python, Go, C# and others that
+/// are built on it.
 pub(super) fn crc32(key: &[u8], count: u32) -> i32 {
     let step = |crc: u32| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
     let crc = key.iter().fold(!0_u32, |crc, byte| {
@@ -38,7 +38,7 @@ pub(super) fn crc32(key: &[u8], count: u32) -> i32 {
 mod tests {
     use super::*;
 
-    /// Of Kafka's own test of its murmur2.
+    /// Vectors of Kafka's own test of its murmur2.
     #[test]
     fn as_the_clients_do() {
         const LARGE: u32 = 0x7fff_ffff;

@@ -1,12 +1,12 @@
-//! What a Redis tells of itself (`INFO`), judged as a feature store.
+//! Judges a Redis as a feature store by its answer to `INFO`.
 
 use super::Report;
 use crate::redis_server::{Unfit, field, name, unfit};
 
-/// Above this share of its limit a Redis is nearly full.
+/// A Redis that uses more than this share of its limit is nearly full.
 const FULL: f64 = 0.8;
 
-/// Judges the text that `INFO` answers.
+/// Judges the answer to `INFO`.
 pub fn judge(address: &str, info: &str, report: &mut Report) {
     let find = |name: &str| field(info, name);
     let number = |name: &str| find(name).and_then(|value| value.parse::<f64>().ok());

@@ -1,10 +1,12 @@
-//! Findings, and how they are shown.
+//! Findings, and their output.
 
+use crate::printing::tell;
+use crate::tell_line;
 use serde::Serialize;
 use std::fmt;
 use std::process::ExitCode;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -16,16 +18,16 @@ pub enum Level {
     Problem,
 }
 
-/// What one check found.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// The subject of the check, such as `brokers`.
     pub check: &'static str,
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// What was found.
+    /// The finding, as a sentence.
     pub message: String,
-    /// What to do about it.
+    /// The remedy, if one is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
@@ -33,17 +35,17 @@ pub struct Finding {
 /// All findings, in the order in which they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The findings.
+    /// The findings, in that order.
     pub findings: Vec<Finding>,
 }
 
 impl Report {
-    /// All is well.
+    /// Adds a finding that all is well.
     pub fn ok(&mut self, check: &'static str, message: impl Into<String>) {
         self.add(check, Level::Ok, message.into(), None);
     }
 
-    /// Works, but something should be done.
+    /// Adds a finding of something that works, but should be changed.
     pub fn warning(
         &mut self,
         check: &'static str,
@@ -53,7 +55,7 @@ impl Report {
         self.add(check, Level::Warning, message.into(), Some(remedy.into()));
     }
 
-    /// Does not work until something is done.
+    /// Adds a finding of something that does not work until it is changed.
     pub fn problem(
         &mut self,
         check: &'static str,
@@ -72,13 +74,13 @@ impl Report {
         });
     }
 
-    /// Prints the report on standard output, a line for each finding or as JSON; the exit code is 1 where there is a
+    /// Prints the report on standard output, a line for each finding or as JSON; the exit code is 1 if there is a
     /// problem.
     pub fn print(&self, json: bool) -> anyhow::Result<ExitCode> {
         if json {
-            println!("{}", serde_json::to_string_pretty(self)?);
+            tell_line!("{}", serde_json::to_string_pretty(self)?)?;
         } else {
-            print!("{self}");
+            tell(&self.to_string())?;
         }
         let sound = self.findings.iter().all(|one| one.level < Level::Problem);
         Ok(if sound {

@@ -1,4 +1,4 @@
-//! The newest records of a topic, judged: keys, usability, clocks.
+//! Judges the newest records of a topic: keys, usability, clocks.
 
 use super::Report;
 use super::claims::Sampled;
@@ -8,42 +8,42 @@ use crate::record::timestamp::date;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Timestamps may be this much ahead of the clock here, in milliseconds.
+/// Tolerated lead of timestamps over the clock here, in milliseconds.
 const AHEAD_MS: i64 = 60_000;
 
-/// Timestamps this far from the clock here, 10 years, are of another unit.
+/// Timestamps this far from the clock here (10 years, in milliseconds) have another unit.
 const STRANGE_MS: i64 = 10 * 365 * 86_400_000;
 
-/// What a binary makes of a record of the sample.
+/// A binary's verdict on a record of the sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It can be used; of this user, where records are kept by user.
+    /// It can be used; of this user, if records are kept by user.
     Usable(Option<String>),
-    /// It cannot, and would be set aside.
+    /// It cannot be used, and would become a dead letter or a rejected row.
     Rejected(Reject),
 }
 
-/// What is known of the sampled records.
+/// The facts about the sampled records.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
     pub(super) records: u64,
     /// The largest key and value together, in bytes.
     pub(super) largest: usize,
     pub(super) claims: Sampled,
-    /// Kafka timestamps.
+    /// Kafka timestamps (epoch ms).
     times: Vec<i64>,
     rejected: BTreeMap<&'static str, (u64, String)>,
     unkeyed: u64,
-    /// Keys that are not the user's id.
+    /// Records whose key is not the user's id.
     other_key: u64,
-    /// Records that lie where Java clients put their key, and where librdkafka does.
+    /// Records in the partition to which Java clients would send their key, and to which librdkafka would.
     places: [u64; 2],
     keyed: u64,
     users: HashMap<String, BTreeSet<i32>>,
 }
 
 impl Sample {
-    /// Takes in a record of one of `count` partitions.
+    /// Adds a record of one of `count` partitions.
     pub(super) fn take(
         &mut self,
         (partition, count): (i32, usize),
@@ -78,7 +78,7 @@ impl Sample {
         }
     }
 
-    /// Judges whether the records can be used.
+    /// Judges if the records can be used.
     pub(super) fn judge(&self, topic: &str, report: &mut Report) {
         if self.records == 0 {
             return;
@@ -103,8 +103,8 @@ impl Sample {
         }
     }
 
-    /// Judges clocks at `now` in epoch milliseconds: that of the brokers where they stamp the records of this topic
-    /// (`by_brokers`), else those of the producers. One that is behind cannot be told from records that are old.
+    /// Judges clocks at `now` in epoch milliseconds: that of the brokers if they stamp the records of this topic
+    /// (`by_brokers`), else those of the producers. A clock that is behind looks the same as old records.
     pub(super) fn judge_clock(&self, by_brokers: bool, now: i64, report: &mut Report) {
         let whose = if by_brokers {
             "the brokers' clock is"
@@ -140,7 +140,7 @@ impl Sample {
         }
     }
 
-    /// Judges whether each user's events keep their order, which only those of one partition do.
+    /// Judges if each user's events keep their order, which they do only within one partition.
     pub(super) fn judge_keys(&self, report: &mut Report) {
         if self.records == 0 {
             return;

@@ -1,22 +1,22 @@
-//! How large records may be, judged: what topics take, what clients send, what the sample holds.
+//! Judges record sizes: the limits of topics and clients, and the largest record of the sample.
 
 use super::Report;
 use super::topics::Settings;
 
-/// What brokers take without a setting of their own, in bytes.
+/// A broker's default limit of a record, in bytes.
 const USUAL_MAX: i64 = 1_048_588;
 
-/// What librdkafka's producers send without a setting of their own, in bytes.
+/// librdkafka's default limit of a produced record, in bytes.
 const USUAL_SENT: i64 = 1_000_000;
 
-/// How large records may be, in bytes.
+/// Limits and sizes of records, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sizes {
-    /// What the input topic takes.
+    /// Limit of the input topic.
     pub(super) input: Option<i64>,
-    /// What the topic of dead letters takes.
+    /// Limit of the dead-letter topic.
     pub(super) letters: Option<i64>,
-    /// What our own producers send (`message.max.bytes`).
+    /// Limit of our own producers (`message.max.bytes`).
     pub(super) sent: Option<i64>,
     /// The largest record of the sample.
     pub(super) largest: usize,
@@ -27,7 +27,7 @@ pub(super) fn max_message(settings: &Settings) -> Option<i64> {
     settings.get("max.message.bytes")?.parse().ok()
 }
 
-/// Judges how large records of `topic` may be, and whether its dead letters can be as large.
+/// Judges the largest possible record of `topic`, and if its dead letters can be as large.
 pub(super) fn sizes(topic: &str, sizes: &Sizes, report: &mut Report) {
     let Some(input) = sizes.input else {
         report.warning(
@@ -63,7 +63,7 @@ pub(super) fn sizes(topic: &str, sizes: &Sizes, report: &mut Report) {
         );
     }
     let sent = sizes.sent.unwrap_or(USUAL_SENT);
-    // By default brokers take a little more than clients send, which needs no word.
+    // By default brokers accept slightly more than clients send, which is harmless.
     if sizes.letters.is_some() && sent < input && input > USUAL_MAX {
         report.warning(
             "size",

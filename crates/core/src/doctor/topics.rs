@@ -1,20 +1,20 @@
-//! Topics, judged: partitions and copies, and how long records are kept.
+//! Judges topics: partitions, replicas and retention.
 
 use super::Report;
 use crate::kafka::Layout;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A topic's settings, as its brokers tell them.
+/// A topic's settings, as its brokers report them.
 pub(super) type Settings = BTreeMap<String, String>;
 
 /// Records should survive an outage of this length.
 const OUTAGE: Duration = Duration::from_secs(3600);
 
-/// A warm-up begins this much before the longest window.
+/// A rebuild begins this much before the longest window.
 const MARGIN: Duration = Duration::from_secs(15 * 60);
 
-/// Judges partitions and their copies, against as many brokers and workers.
+/// Judges partitions and their replicas, given the numbers of brokers and workers.
 pub(super) fn layout(
     topic: &str,
     partitions: &[Layout],
@@ -66,7 +66,7 @@ pub(super) fn layout(
     }
 }
 
-/// Judges how long the input topic keeps records; `window` is the longest that windows look back.
+/// Judges the retention of the input topic; `window` is the length of the longest window.
 pub(super) fn retention(
     topic: &str,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! Windows against a brute force that keeps every event and shares no code with them.
+//! Checks windows against a brute force that keeps every event and shares no code with them.
 
 use super::{Aggregate, Definitions, Evaluation, FeatureValue, Limits, Window};
 use crate::record::{Value, user_event};
@@ -123,7 +123,7 @@ fn event(span_ms: i64) -> impl Strategy<Value = Event> {
         })
 }
 
-/// A feature's value over the events that count, from the words of the documentation.
+/// A feature's value over the events that count, computed as the documentation defines it.
 fn expected(name: &str, events: &[Event], as_of: i64) -> (Option<f64>, f64) {
     let (window, action, online) = match name {
         "n" | "s" | "m" => (Some(10), Some("purchase"), None),
@@ -231,7 +231,7 @@ proptest! {
             let seen = &events[..=count];
             let evaluation = check(&definitions, &window, seen, newest);
             prop_assert!(evaluation.exact);
-            // Right for the whole of its validity, and different right after: one counts fewer.
+            // Right during its whole validity, and different right after: then one event counts less.
             check(&definitions, &window, seen, evaluation.valid_until - 1);
             if let Some(expiry) = evaluation.next_expiry {
                 prop_assert_eq!(evaluation.valid_until, expiry);
@@ -283,7 +283,7 @@ proptest! {
             window.evaluate(&definitions, as_of, &mut evaluation);
             let count = evaluation.values[0].number().unwrap();
             let least = expected("n", &events, as_of).0.unwrap();
-            // What the minute that the window's begin lies in holds before it.
+            // The minute in which the window begins may count as a whole.
             let begin = as_of - 10 * 60_000;
             let minute = begin.div_euclid(60_000) * 60_000;
             let tail: Vec<Event> =
@@ -315,7 +315,7 @@ proptest! {
         let index = at.index(bytes.len());
         prop_assert_eq!(Window::decode(&definitions, &bytes[..index]), None);
         bytes[index] = with;
-        // Decoded or not, nothing panics on it.
+        // Decoded or not, no bytes cause a panic.
         for bytes in [bytes.as_slice(), noise.as_slice()] {
             if let Some(mut window) = Window::decode(&definitions, bytes) {
                 let mut evaluation = Evaluation::default();
@@ -328,7 +328,7 @@ proptest! {
     }
 }
 
-/// Amounts that no longer cancel would show in the sum after some millions of them came and went.
+/// Rounding errors that do not cancel would show in the sum after some millions of amounts came and went.
 #[test]
 fn a_sum_stays_right_whatever_came_and_went() {
     let definitions = Definitions::parse(DEFINITIONS).unwrap();

@@ -36,8 +36,7 @@ impl Window {
         }
     }
 
-    /// Reads what [`Window::encode`] wrote with the same definitions; `None` when it is something else, whatever
-    /// the bytes are.
+    /// Reads what [`Window::encode`] wrote with the same definitions; `None` for any other bytes.
     pub fn decode(definitions: &Definitions, bytes: &[u8]) -> Option<Self> {
         let plan = &definitions.plan;
         let mut from = Reader(bytes);
@@ -84,7 +83,7 @@ impl Window {
     }
 }
 
-/// A count as u32; more than that of anything does not fit a Redis value.
+/// A count as u32, which suffices: a Redis value is at most 512 MiB.
 fn count(out: &mut Vec<u8>, count: usize) {
     out.extend_from_slice(&(count as u32).to_le_bytes());
 }
@@ -110,7 +109,7 @@ fn encode_stats(out: &mut Vec<u8>, plan: &Plan, cell: &Cell, stats: &Stats, begi
         numbers.push(stats.last);
         times.push(stats.last_time.max(begin));
     }
-    // Within the minute, so that they fit 16 bits.
+    // Times within the minute fit 16 bits.
     times
         .iter()
         .for_each(|time| out.extend_from_slice(&((time - begin) as u16).to_le_bytes()));
@@ -128,7 +127,7 @@ fn encode_stats(out: &mut Vec<u8>, plan: &Plan, cell: &Cell, stats: &Stats, begi
     }
 }
 
-/// What is still to be read.
+/// The bytes still to be read.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

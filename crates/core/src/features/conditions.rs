@@ -1,10 +1,10 @@
-//! The `where` of a feature: conditions that records can fulfil, and those that none ever does.
+//! The `where` of a feature: reads its conditions, and finds those that no record can fulfil.
 
 use super::definition::{Feature, Filter, Scalar};
 use super::plan::{ACTION_FIELD, AMOUNT_FIELD};
 use toml::Value;
 
-/// Reads the conditions; `wrong` is told of each that cannot be used.
+/// Reads the conditions; `wrong` receives a sentence for each that cannot be used.
 pub(super) fn read(found: &Value, mut wrong: impl FnMut(String)) -> Filter {
     let Value::Table(conditions) = found else {
         wrong(format!(
@@ -32,8 +32,8 @@ pub(super) fn read(found: &Value, mut wrong: impl FnMut(String)) -> Filter {
     filter
 }
 
-/// The conditions of a feature that no record fulfils, each with the remedy. `features` are all of the file: a field that
-/// one of them adds up is a number in every record that counts.
+/// The conditions of a feature that no record fulfils, each with the remedy. `features` are all of the file: a field
+/// that one of them sums up is a number in every record that counts.
 pub(super) fn impossible(feature: &Feature, features: &[Feature], time: &str) -> Vec<String> {
     let is_number = |field: &str| {
         let adds_up = |other: &Feature| {
@@ -60,7 +60,7 @@ pub(super) fn impossible(feature: &Feature, features: &[Feature], time: &str) ->
     feature.filter.0.iter().filter_map(judge).collect()
 }
 
-/// The conditions of a feature that are hardly meant as they stand.
+/// The conditions of a feature that are probably a mistake.
 pub(super) fn doubtful(feature: &Feature) -> Vec<String> {
     let judge = |(field, scalar): &(String, Scalar)| {
         let Scalar::Text(text) = scalar else {

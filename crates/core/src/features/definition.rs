@@ -3,7 +3,7 @@
 use crate::record::Value;
 use std::fmt;
 
-/// How the counted events become one value.
+/// The function that makes one value of the counted events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregate {
     /// The number of events.
@@ -55,35 +55,35 @@ impl Aggregate {
         }
     }
 
-    /// Whether it aggregates a field, or the events themselves.
+    /// True if it aggregates a field; false for the events themselves.
     pub fn takes_field(self) -> bool {
         !matches!(self, Self::Count | Self::LastTime)
     }
 
-    /// Whether the field it aggregates must be a number.
+    /// True if the field must be a number.
     pub fn takes_numbers(self) -> bool {
         self.takes_field() && self != Self::Distinct
     }
 
-    /// Whether it may go without a window.
+    /// True if it may go without a window.
     pub fn may_go_without_window(self) -> bool {
         matches!(self, Self::Last | Self::LastTime)
     }
 }
 
-/// What a field must equal for an event to count.
+/// The value that a field must equal for an event to count.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
     /// A text, equal byte by byte.
     Text(String),
     /// A number, equal as f64.
     Number(f64),
-    /// A bool.
+    /// A boolean.
     Bool(bool),
 }
 
 impl Scalar {
-    /// Whether a field's value equals it. Absent equals nothing.
+    /// True if a field's value equals it. An absent value equals nothing.
     pub fn equals(&self, value: &Value<'_>) -> bool {
         match (self, value) {
             (Self::Text(own), Value::Text(text)) => own == text,
@@ -119,23 +119,23 @@ impl fmt::Display for Filter {
     }
 }
 
-/// One feature.
+/// One `[[feature]]` of the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Feature {
     /// Its name, which is also the field of the hash: `[a-z][a-z0-9_]*`.
     pub name: String,
-    /// What is computed.
+    /// The function that computes its value.
     pub aggregate: Aggregate,
-    /// The event's field it is computed from; `None` for those that need none.
+    /// The event's field that is aggregated; `None` if the aggregate takes none.
     pub field: Option<String>,
-    /// The window's length in milliseconds; `None` where the aggregate may go without.
+    /// The window's length in milliseconds; `None` if it has no window.
     pub window_ms: Option<i64>,
-    /// Which events count.
+    /// The conditions for an event to count.
     pub filter: Filter,
 }
 
 impl fmt::Display for Feature {
-    /// The canonical form, which the fingerprint of the definitions is made from.
+    /// The canonical form, from which the fingerprint of the definitions is made.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let field = self.field.as_deref().unwrap_or_default();
         let window = self.window_ms.unwrap_or_default();

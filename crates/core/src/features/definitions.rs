@@ -1,4 +1,4 @@
-//! The definitions: features and plan in one, as everything else takes them.
+//! The definitions: features and plan in one, as all other modules use them.
 
 use super::conditions;
 use super::definition::Feature;
@@ -7,7 +7,7 @@ use super::plan::{ACTION_FIELD, AMOUNT_FIELD, FILTERS, Plan, USER_FIELD};
 use crate::record::Fields;
 use sha2::{Digest, Sha256};
 
-/// The features that are computed of each user's events.
+/// The features that are computed from each user's events.
 #[derive(Clone, Debug)]
 pub struct Definitions {
     features: Vec<Feature>,
@@ -76,7 +76,7 @@ impl Definitions {
         &self.features
     }
 
-    /// Conditions of features that are hardly meant as they stand, one sentence each.
+    /// Conditions of features that are probably a mistake, one sentence each.
     pub fn doubts(&self) -> Vec<String> {
         self.features
             .iter()
@@ -89,23 +89,23 @@ impl Definitions {
         &self.timestamp
     }
 
-    /// How long a hash lives after its user's last record, in milliseconds.
+    /// Time that a hash lives after its user's last record, in milliseconds.
     pub fn ttl_ms(&self) -> i64 {
         self.ttl_ms
     }
 
-    /// The longest window in milliseconds; 0 when no feature has a window.
+    /// The longest window in milliseconds; 0 if no feature has one.
     pub fn longest_ms(&self) -> i64 {
         self.plan.longest_ms
     }
 
-    /// 16 hexadecimal digits that change with whatever changes a value or the layout of a window: everything
-    /// but the hashes' time to live.
+    /// 16 hexadecimal digits that change with everything that affects a value or the layout of a window: everything but
+    /// the hashes' TTL.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// The fields that an event is read for: user_id, time, action, amount, then those that only features name.
+    /// The fields that are read from an event: user_id, time, action, amount, then those that only features name.
     pub fn fields(&self) -> &Fields {
         &self.plan.fields
     }

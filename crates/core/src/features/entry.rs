@@ -1,8 +1,7 @@
-//! Entries: what of an event is kept in a window, as bytes.
+//! Entries: the bytes that a window keeps of an event.
 //!
-//! A new entry is the event's time (i64, ms), the mask of the filters it matches (u64) and one 8-byte column for
-//! each value that features need, all little endian. A kept entry has only those bytes of the mask that the plan
-//! asks for.
+//! A new entry is the event's time (i64, ms), the mask of the filters it matches (u64) and one 8-byte column for each
+//! value that features need, all little endian. A kept entry has only those bytes of the mask that the plan needs.
 
 use super::definitions::Definitions;
 use super::plan::{Kind, Plan};
@@ -18,8 +17,8 @@ impl Definitions {
         HEAD + 8 * self.plan.columns.len()
     }
 
-    /// Appends the entry of an event to `out`. `values` are those that [`Definitions::fields`] decoded, defaults
-    /// filled in. Fails without a trace in `out` when a field that is aggregated as a number is none.
+    /// Appends the entry of an event to `out`. `values` are those that [`Definitions::fields`] decoded, with defaults
+    /// filled in. Fails, with `out` unchanged, if a field that is aggregated as a number is not one.
     pub fn entry(&self, time: i64, values: &[Value<'_>], out: &mut Vec<u8>) -> Result<(), Reject> {
         let plan = &self.plan;
         let mut mask = 0u64;
@@ -52,8 +51,8 @@ impl Definitions {
     }
 }
 
-/// The first 8 bytes of the value's SHA-256, so that nobody makes two values look like one; never 0 but for an
-/// absent value. A whole number equals the same number written with a fraction of zero.
+/// The first 8 bytes of the value's SHA-256, so that nobody makes two values look like one; 0 only for an absent value.
+/// A whole number equals the same number written with a fraction of zero.
 fn hash(value: &Value<'_>, field: &str) -> Result<u64, Reject> {
     let exact = |number: i128| number as f64 as i128 == number;
     let mut sha = Sha256::new();
@@ -101,7 +100,7 @@ pub(super) fn new_parts(entry: &[u8]) -> (u64, &[u8]) {
     (word(entry, 8), &entry[HEAD..])
 }
 
-/// Whether a kept entry matches a filter.
+/// True if a kept entry matches a filter.
 #[inline]
 pub(super) fn matches(plan: &Plan, entry: &[u8], filter: usize) -> bool {
     plan.mask_bytes == 0 || entry[8 + filter / 8] & (1 << (filter % 8)) != 0

@@ -1,4 +1,4 @@
-//! The value of every feature at a time, and until when these values stay right.
+//! The value of every feature at a time, and the time until which these values stay right.
 
 use super::definition::Aggregate;
 use super::definitions::Definitions;
@@ -15,14 +15,14 @@ pub enum FeatureValue {
     Count(u64),
     /// Any other number; always finite.
     Number(f64),
-    /// A time in milliseconds since the epoch; its value is in seconds.
+    /// A time in milliseconds since the epoch; written in seconds.
     Time(i64),
-    /// No event has what the feature needs.
+    /// No event has the value that the feature needs.
     Absent,
 }
 
 impl FeatureValue {
-    /// The value as a number, times in epoch seconds; `None` when absent.
+    /// The value as a number, times in epoch seconds; `None` if absent.
     pub fn number(self) -> Option<f64> {
         match self {
             Self::Count(count) => Some(count as f64),
@@ -32,7 +32,7 @@ impl FeatureValue {
         }
     }
 
-    /// Appends the value as decimal text; nothing when absent.
+    /// Appends the value as decimal text; nothing if absent.
     pub fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Count(count) => number::write_integer(out, count),
@@ -43,28 +43,28 @@ impl FeatureValue {
     }
 }
 
-/// Every feature of one user at one time. Made once, and filled again and again by [`Window::evaluate`].
+/// Every feature of one user at one time. Made once, then filled again by each [`Window::evaluate`].
 #[derive(Clone, Debug, Default)]
 pub struct Evaluation {
-    /// In the order of the definitions' features.
+    /// One value per feature, in the order of the definitions.
     pub values: Vec<FeatureValue>,
-    /// The time they are right for, in milliseconds.
+    /// The time for which they are right (epoch ms).
     pub as_of: i64,
-    /// The time from which they are not, unless a newer event changes them before.
+    /// The time from which they are not (epoch ms), unless a newer event changes them before.
     pub valid_until: i64,
-    /// When the next event leaves a window, or the share of a tile that is counted too much changes; `None`
-    /// when no event is counted.
+    /// The time (epoch ms) at which the next event leaves a window, or the excess of a tile changes; `None` if no event
+    /// counts.
     pub next_expiry: Option<i64>,
-    /// Whether no tile is counted that lies only partly inside a window.
+    /// True if every counted tile lies wholly inside its window.
     pub exact: bool,
     stats: Vec<Stats>,
 }
 
 impl Window {
-    /// Evaluates every feature at `as_of`: an event counts when as_of - window < its time <= as_of.
+    /// Evaluates every feature at `as_of`: an event counts if as_of - window < its time <= as_of.
     ///
-    /// Times before the newest event are right for windows that do not forget; others have lost a part of what
-    /// counted then.
+    /// Times before the newest event are right only for windows that do not forget; others have lost a part of the
+    /// events that counted then.
     pub fn evaluate(&self, definitions: &Definitions, as_of: i64, out: &mut Evaluation) {
         let plan = &definitions.plan;
         out.as_of = as_of;
@@ -113,8 +113,7 @@ impl Window {
         }
     }
 
-    /// Counts the kept entries with after < time <= until; `leaves` becomes the time of the first that counts,
-    /// where it was later.
+    /// Counts the kept entries with after < time <= until, and lowers `leaves` to the time of the first that counts.
     fn sum_up(
         &self,
         plan: &Plan,
@@ -124,7 +123,7 @@ impl Window {
         stats: &mut Stats,
     ) {
         let stride = plan.stride;
-        // Nothing is newer when a window is evaluated as it usually is, now.
+        // Usually a window is evaluated at the present: nothing is newer.
         let end = if self.newest <= until {
             self.entries.len()
         } else {
@@ -154,7 +153,7 @@ impl Window {
         }
     }
 
-    /// What a feature without a window is at a time: the newest that is carried, or one of the past.
+    /// The value of a feature without a window at a time: the newest carried one, or an earlier one.
     fn carried_at(&self, plan: &Plan, index: usize, as_of: i64) -> Carried {
         match self.carried.get(index) {
             None => return Carried::NONE,
@@ -201,7 +200,7 @@ fn value(aggregate: Aggregate, stats: &mut Stats) -> FeatureValue {
     }
 }
 
-/// Sums of numbers near the end of what an f64 holds run over it; the end itself is the nearest that can be said.
+/// Sums of numbers near the limit of an f64 overflow: the limit itself is the nearest value.
 fn finite(number: f64) -> f64 {
     if number.is_nan() {
         f64::MAX

@@ -1,14 +1,14 @@
-//! Feature definitions, and the windows they are evaluated over: the same online and point in time.
+//! Feature definitions, and the windows they are evaluated over: the same code online and point in time.
 //!
 //! Everything here is pure: a [`Window`] is a function of the records inserted into it, and an [`Evaluation`] of a
 //! window and a time. In reading order:
 //!
-//! - [`Feature`]: what one entry of `features.toml` says, and `parse`, which reads the file.
-//! - [`Definitions`]: the features together with the plan made from them: which fields an event must bring, how
-//!   its record is laid out, what has to be summed up.
-//! - [`Window`]: the state of one user: sorted records, one-minute tiles of what exceeds the exact part, and the
+//! - [`Feature`]: one entry of `features.toml`, and `parse`, which reads the file.
+//! - [`Definitions`]: the features together with the plan made from them: the fields that an event must bring, the
+//!   layout of its record, and the sums to keep.
+//! - [`Window`]: the state of one user: sorted records, one-minute tiles for those beyond the exact part, and the
 //!   newest values of features without a window. `codec` turns it into bytes and back.
-//! - [`Evaluation`]: every feature's value at a time, and how long it stays right.
+//! - [`Evaluation`]: every feature's value at a time, and the time until which it stays right.
 //! - [`number`]: values as decimal text.
 
 mod codec;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-/// Whole numbers up to here are exact in an f64, and so are cents up to a hundredth of it.
+/// Whole numbers below this are exact in an f64, and so are cents below a hundredth of it.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Numbers of at most 15 digits read back as themselves from their decimal text.
 const FIFTEEN_DIGITS: f64 = 1e15;
@@ -17,7 +17,7 @@ pub fn write_number(out: &mut Vec<u8>, number: f64) {
     if number.abs() < EXACT && number.trunc() == number {
         return write_integer(out, number as i64);
     }
-    // Most amounts are whole cents, whose text is two digits behind a point.
+    // Most amounts are whole cents: their text has two digits after the point.
     let cents = (number * 100.0).round();
     if cents.abs() < FIFTEEN_DIGITS && cents / 100.0 == number {
         return write_fraction(out, cents as i64, 2);
@@ -31,7 +31,7 @@ pub fn write_seconds(out: &mut Vec<u8>, millis: i64) {
     write_fraction(out, millis, 3);
 }
 
-/// Appends `number` / 10^`digits`, without zeros at its end.
+/// Appends `number` / 10^`digits`, without trailing zeros.
 fn write_fraction(out: &mut Vec<u8>, number: i64, digits: u32) {
     if number < 0 {
         out.push(b'-');

@@ -1,15 +1,15 @@
-//! Reads `features.toml`, and reports everything that is wrong with it at once.
+//! Reads `features.toml`, and reports all of its problems at once.
 
 use super::conditions;
 use super::definition::{Aggregate, Feature, Filter};
 use super::problems::Problems;
 use toml::{Table, Value};
 
-/// What the file says.
+/// The contents of the file.
 pub(super) struct File {
     /// The event's field that holds its time.
     pub(super) timestamp: String,
-    /// How long a hash lives after the last record of its user, in seconds.
+    /// Time that a hash lives after the last record of its user, in seconds.
     pub(super) ttl_s: i64,
     /// The features, in the file's order.
     pub(super) features: Vec<Feature>,
@@ -18,11 +18,11 @@ pub(super) struct File {
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 const WINDOW_MS: std::ops::RangeInclusive<i64> = MINUTE_MS..=30 * DAY_MS;
-/// Ten years; beyond it a mistake in the unit is likelier than a wish.
+/// Up to ten years; beyond it a mistake in the unit is likelier than a wish.
 const TTL_S: std::ops::RangeInclusive<i64> = 60..=315_360_000;
-/// What a hash lives where the file says nothing, unless a window is longer.
+/// Default lifetime of a hash (seconds), unless a window is longer.
 const USUAL_TTL_S: i64 = 172_800;
-/// More features than this do not fit the compact form that a small hash has in Redis.
+/// Limit of features: a hash with more would not fit the compact encoding that Redis has for small hashes.
 const FEATURES: usize = 64;
 
 /// Reads the file; the error lists every problem, each naming line, feature, field and remedy.
@@ -70,7 +70,7 @@ fn timestamp(table: &Table, problems: &mut Problems<'_>) -> String {
     }
 }
 
-/// A hash must live as long as anything in it counts, or its values are gone while they are right.
+/// A hash must live at least as long as its longest window: else it expires while its values still count.
 fn ttl_s(table: &Table, features: &[(usize, Feature)], problems: &mut Problems<'_>) -> i64 {
     let windows = features.iter().filter_map(|(_, feature)| feature.window_ms);
     let longest_s = (windows.max().unwrap_or_default() + 999) / 1000;
@@ -93,7 +93,7 @@ fn ttl_s(table: &Table, features: &[(usize, Feature)], problems: &mut Problems<'
     }
 }
 
-/// The features that could be read, each with its place in the file.
+/// The features that could be read, each with its index in the file.
 fn features(table: &Table, problems: &mut Problems<'_>) -> Vec<(usize, Feature)> {
     const SECTION: &str = "feature: write each feature as a [[feature]] section";
     let entries: &[Value] = match table.get("feature") {
@@ -133,7 +133,7 @@ fn features(table: &Table, problems: &mut Problems<'_>) -> Vec<(usize, Feature)>
     features
 }
 
-/// Reads one section; what is wrong with it goes to `problems`.
+/// Reads one section; adds its problems to `problems`.
 fn feature(index: usize, table: &Table, problems: &mut Problems<'_>) -> Option<Feature> {
     let before = problems.count();
     let mut wrong = |key: &str, problem: String| problems.add(Some(index), key, &problem);

@@ -1,50 +1,50 @@
-//! What the features need, made once from the definitions: columns, filters, and what is summed up over which window.
+//! The plan, made once from the definitions: columns, filters, and the sums over each window.
 
 use super::definition::{Aggregate, Feature, Scalar};
 use crate::record::Fields;
 
-/// The fields that every event is read for, at these places of the decoded values; features add theirs behind.
+/// Indexes, in the decoded values, of the fields that are read from every event; the fields of features follow.
 pub(crate) mod field {
     pub(crate) const USER: usize = 0;
     pub(crate) const TIME: usize = 1;
     pub(crate) const ACTION: usize = 2;
     pub(crate) const AMOUNT: usize = 3;
 }
-/// Their names; the time's is the definitions' own.
+/// Names of these fields; the definitions name that of the time.
 pub(super) const USER_FIELD: &str = "user_id";
 pub(super) const ACTION_FIELD: &str = "action";
 pub(super) const AMOUNT_FIELD: &str = "amount";
 
-/// As many bits as an entry's mask has.
+/// Limit of filters: the bits of an entry's mask.
 pub(super) const FILTERS: usize = 64;
 
-/// How a column keeps a field's value in 8 bytes.
+/// The encoding of a field's value in the 8 bytes of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The number itself; NaN where the field is absent.
+    /// The number itself; NaN if the field is absent.
     Number,
-    /// A hash of the value, which may be a text, a number or a bool; 0 where the field is absent.
+    /// A hash of the value, which may be a text, a number or a bool; 0 if the field is absent.
     Hash,
 }
 
 /// One 8-byte column of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Column {
-    /// The field's place among the decoded values.
+    /// The field's index among the decoded values.
     pub(super) field: usize,
     pub(super) kind: Kind,
 }
 
-/// What is summed up of the events that match a filter. Each cell has its place in every tile.
+/// The sums over the events that match a filter. Every tile holds each cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) filter: usize,
     pub(super) column: Option<usize>,
-    /// Smallest and largest value are asked for.
+    /// True if smallest and largest value are needed.
     pub(super) extremes: bool,
-    /// Mean and squared deviations are asked for.
+    /// True if mean and squared deviations are needed.
     pub(super) spread: bool,
-    /// The newest value is asked for.
+    /// True if the newest value is needed.
     pub(super) last: bool,
 }
 
@@ -62,32 +62,32 @@ pub(super) struct Carry {
     pub(super) column: Option<usize>,
 }
 
-/// Where a feature's value comes from.
+/// The source of a feature's value: an index of `series` or `carries`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Series(usize),
     Carry(usize),
 }
 
-/// The plan: see each part.
+/// The data that the features need.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// The fields to decode, and their names in the same order.
     pub(super) fields: Fields,
     pub(super) names: Vec<String>,
-    /// Each filter's conditions as (place among the decoded values, what it must equal).
+    /// Each filter's conditions as (index among the decoded values, value that it must equal).
     pub(super) filters: Vec<Vec<(usize, Scalar)>>,
     pub(super) columns: Vec<Column>,
-    /// How many bytes of its mask a kept entry has: none where only one filter exists, which it then matches.
+    /// Bytes of the mask in a kept entry: none if there is only one filter, which every kept entry matches.
     pub(super) mask_bytes: usize,
     /// Bytes of a kept entry.
     pub(super) stride: usize,
     pub(super) cells: Vec<Cell>,
     pub(super) series: Vec<Series>,
     pub(super) carries: Vec<Carry>,
-    /// One for each feature, in their order.
+    /// One for each feature, in the order of the features.
     pub(super) sources: Vec<Source>,
-    /// The longest window in milliseconds, 0 when no feature has one.
+    /// The longest window in milliseconds; 0 if no feature has one.
     pub(super) longest_ms: i64,
 }
 
@@ -174,7 +174,7 @@ impl Plan {
     }
 }
 
-/// The index of `item`, which is appended where it is new.
+/// The index of `item`, which is appended if it is new.
 fn place<T: PartialEq>(items: &mut Vec<T>, item: T) -> usize {
     let known = items.iter().position(|other| *other == item);
     known.unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! What is wrong with `features.toml`, each problem with its line.
+//! The problems of `features.toml`, each with its line.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -11,14 +11,14 @@ pub(super) struct Problems<'t> {
 }
 
 impl<'t> Problems<'t> {
-    /// None yet in `text`; the error says why it is no TOML.
+    /// No problems yet in `text`; the error says why it is no TOML.
     pub(super) fn of(text: &'t str) -> Result<Self, String> {
         let root = DeTable::parse(text).map_err(|error| error.to_string())?;
         let found = Vec::new();
         Ok(Self { text, root, found })
     }
 
-    /// Notes a problem with a key of the file, or of its `feature`-th [[feature]].
+    /// Adds a problem with a key of the file, or of its `feature`-th [[feature]].
     pub(super) fn add(&mut self, feature: Option<usize>, key: &str, problem: &str) {
         let line = self.line(feature, key).unwrap_or(1);
         let problem = match feature {
@@ -31,12 +31,12 @@ impl<'t> Problems<'t> {
         self.found.push((line, problem));
     }
 
-    /// How many there are.
+    /// The number of problems.
     pub(super) fn count(&self) -> usize {
         self.found.len()
     }
 
-    /// All of them, from the first line on.
+    /// All problems, by line.
     pub(super) fn in_order(mut self) -> Vec<String> {
         self.found.sort_by_key(|(line, _)| *line);
         self.found.into_iter().map(|(_, problem)| problem).collect()

@@ -1,16 +1,16 @@
-//! What is summed up of a run of events: one cell over a window, or one cell of a tile.
+//! Sums over a set of events: one cell over a window, or one cell of a tile.
 
 use super::plan::{Cell, Column, Kind};
 
-/// Sums over events in the order of their times.
+/// Sums over events, added in the order of their times.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Stats {
     /// Events counted.
     pub(super) events: u64,
-    /// The time of the oldest and of the newest; without meaning when there is none.
+    /// The times of the oldest and the newest event; void if there is none.
     pub(super) first: i64,
     pub(super) newest: i64,
-    /// Those among them whose field was a number; what follows, up to the hashes, is about these.
+    /// Events whose field was a number; the following sums, up to the hashes, are over these.
     pub(super) present: u64,
     pub(super) sum: f64,
     pub(super) min: f64,
@@ -18,10 +18,10 @@ pub(super) struct Stats {
     pub(super) mean: f64,
     /// The sum of squared deviations from the mean.
     pub(super) squares: f64,
-    /// The newest value, and its time.
+    /// The newest value and its time.
     pub(super) last: f64,
     pub(super) last_time: i64,
-    /// Different hashes; sorted in a tile.
+    /// Distinct hashes in a tile, sorted; in a window they may repeat until [`Stats::settle`].
     pub(super) hashes: Vec<u64>,
 }
 
@@ -41,7 +41,7 @@ impl Stats {
         hashes: Vec::new(),
     };
 
-    /// Forgets everything but the room for hashes.
+    /// Empties it, except for the capacity of the hashes.
     pub(super) fn clear(&mut self) {
         let mut hashes = std::mem::take(&mut self.hashes);
         hashes.clear();
@@ -85,7 +85,7 @@ impl Stats {
         }
     }
 
-    /// Counts all that `other` has counted.
+    /// Adds the counts of `other`.
     pub(super) fn merge(&mut self, other: &Self) {
         self.first = self.first.min(other.first);
         self.newest = self.newest.max(other.newest);
@@ -108,14 +108,14 @@ impl Stats {
         self.hashes.extend_from_slice(&other.hashes);
     }
 
-    /// Sorts the hashes, and drops those that stand there twice.
+    /// Sorts the hashes, and drops duplicates.
     pub(super) fn settle(&mut self) {
         self.hashes.sort_unstable();
         self.hashes.dedup();
     }
 }
 
-/// How a cell reads its column; a cell without one reads absent numbers.
+/// The encoding of a cell's column; a cell without one reads absent numbers.
 pub(super) fn kind(cell: &Cell, columns: &[Column]) -> Kind {
     cell.column
         .map_or(Kind::Number, |column| columns[column].kind)

@@ -1,4 +1,4 @@
-//! Tiles: one minute of events each, summed up because a user has more of them than are kept exactly.
+//! Tiles: sums over one minute of events each, for events beyond the number that is kept exactly.
 
 use super::entry;
 use super::plan::Plan;
@@ -6,7 +6,7 @@ use super::stats::{Stats, kind};
 
 pub(super) const MINUTE_MS: i64 = 60_000;
 
-/// The minute of a time: tiles lie on whole minutes since the epoch.
+/// The minute of a time: tiles begin at whole minutes since the epoch.
 pub(super) fn minute(time: i64) -> i64 {
     time.div_euclid(MINUTE_MS)
 }
@@ -19,13 +19,13 @@ pub(super) struct Tile {
 }
 
 impl Tile {
-    /// The tile of a minute in which nothing has happened yet.
+    /// The tile of a minute without events.
     pub(super) fn new(plan: &Plan, minute: i64) -> Self {
         let cells = vec![Stats::EMPTY; plan.cells.len()];
         Self { minute, cells }
     }
 
-    /// Takes in a kept entry.
+    /// Adds a kept entry.
     pub(super) fn add(&mut self, plan: &Plan, kept: &[u8]) {
         for (cell, stats) in plan.cells.iter().zip(&mut self.cells) {
             if entry::matches(plan, kept, cell.filter) {
@@ -37,13 +37,13 @@ impl Tile {
         }
     }
 
-    /// Bytes on the heap, the values of `distinct` among them.
+    /// Bytes on the heap, including the values of `distinct`.
     pub(super) fn heap_bytes(&self) -> usize {
         let hashes = self.cells.iter().map(|stats| stats.hashes.capacity());
         self.cells.capacity() * size_of::<Stats>() + hashes.sum::<usize>() * size_of::<u64>()
     }
 
-    /// The time of its newest event, or the minute's begin when it has none that a windowed feature counts.
+    /// The time of its newest event, or the minute's begin if no windowed feature counts any.
     pub(super) fn newest(&self) -> i64 {
         let counted = self.cells.iter().filter(|stats| stats.events > 0);
         counted

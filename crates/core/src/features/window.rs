@@ -5,25 +5,25 @@ use super::entry;
 use super::plan::Plan;
 use super::tile::{Tile, minute};
 
-/// How much of its entries a window keeps.
+/// Limits on the entries that a window keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Entries kept exactly; beyond, the oldest minutes are folded into tiles.
+    /// Entries kept exactly; beyond it, the oldest minutes are folded into tiles.
     pub exact_events: usize,
-    /// Whether entries are forgotten that have left the longest window before the newest one. Without, the
-    /// window can be evaluated as of any time of the past.
+    /// True if entries are dropped that have left the longest window before the newest event. Otherwise, the window can
+    /// be evaluated at any time of the past.
     pub forget: bool,
 }
 
 impl Limits {
-    /// Everything is kept, exactly.
+    /// Everything is kept exactly.
     pub const NONE: Self = Self {
         exact_events: usize::MAX,
         forget: false,
     };
 }
 
-/// The newest time and value of a feature without a window; without meaning at `i64::MIN`.
+/// The newest time and value of a feature without a window; void if the time is `i64::MIN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Carried {
     pub(super) time: i64,
@@ -37,17 +37,17 @@ impl Carried {
     };
 }
 
-/// The events of one user that still matter to a feature, of definitions that are always the same.
+/// The events of one user that still matter to a feature. All calls must pass the same definitions.
 ///
-/// Kept exactly are the entries of all minutes after the newest tile's, sorted by time and among equals in the
-/// order of the log.
+/// It keeps exactly the entries of all minutes after the newest tile's, sorted by time and, for equal times, by log
+/// order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
-    /// The newest event's time, of whatever event; `i64::MIN` before the first.
+    /// The newest time of any event; `i64::MIN` before the first.
     pub(super) newest: i64,
     pub(super) entries: Vec<u8>,
     pub(super) tiles: Vec<Tile>,
-    /// One for each carry of the plan, or empty before the first.
+    /// One for each carry of the plan; empty before the first.
     pub(super) carried: Vec<Carried>,
 }
 
@@ -77,7 +77,7 @@ impl Window {
             + self.carried.capacity() * size_of::<Carried>()
     }
 
-    /// Takes in a new entry (see [`Definitions::entry`]), wherever its time lies.
+    /// Inserts a new entry (see [`Definitions::entry`]), whatever its time.
     pub fn insert(&mut self, definitions: &Definitions, new: &[u8], limits: &Limits) {
         let plan = &definitions.plan;
         let time = entry::time(new);
@@ -106,7 +106,7 @@ impl Window {
         }
     }
 
-    /// Forgets everything up to and including `time`, save what features without a window carry on.
+    /// Drops everything up to and including `time`, except the carried values of features without a window.
     pub fn forget_through(&mut self, definitions: &Definitions, time: i64) {
         let stride = definitions.plan.stride;
         let left = self.tiles.partition_point(|tile| tile.newest() <= time);
@@ -140,7 +140,7 @@ impl Window {
         }
     }
 
-    /// Puts an entry behind all those that are not newer.
+    /// Inserts an entry after all those that are not newer.
     fn keep(&mut self, stride: usize, time: i64, parts: [&[u8]; 3]) {
         let end = self.entries.len();
         if end == 0 || entry::time(&self.entries[end - stride..]) <= time {
@@ -157,7 +157,7 @@ impl Window {
         self.entries.splice(at..at, parts.concat());
     }
 
-    /// How many kept entries are not newer than `time`.
+    /// The number of kept entries that are not newer than `time`.
     pub(super) fn position(&self, stride: usize, time: i64) -> usize {
         let (mut low, mut high) = (0, self.entries.len() / stride);
         while low < high {
@@ -187,7 +187,7 @@ impl Window {
         self.tiles.push(tile);
     }
 
-    /// The tile of a minute, made where it is new.
+    /// The tile of a minute, created if it is missing.
     fn tile(&mut self, plan: &Plan, minute: i64) -> &mut Tile {
         let at = self.tiles.partition_point(|tile| tile.minute < minute);
         if self.tiles.get(at).is_none_or(|tile| tile.minute != minute) {

@@ -1,17 +1,16 @@
-//! Addresses of brokers as a user writes them.
+//! Addresses of brokers, as users write them.
 
 use std::net::Ipv6Addr;
 
-/// What a broker's address may begin with, if it is what security.protocol says.
+/// Schemes that a broker's address may begin with, if security.protocol says the same.
 const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 
-/// The addresses of `--brokers`, and what is wrong with them, a sentence for each that cannot be used. A port that is
-/// missing is 9092.
+/// The addresses of `--brokers`, and one sentence for each that cannot be used. A missing port is 9092.
 pub(crate) fn parse_brokers(text: &str, protocol: &str) -> (String, Vec<String>) {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     let wrong = |part: &&str| {
         let remedy = problem(part, protocol)?;
-        // What is before an @ may be a password.
+        // The part before an @ may be a password.
         let shown = part.rsplit_once('@').map(|(_, rest)| format!("***@{rest}"));
         let shown = shown.unwrap_or_else(|| (*part).to_owned());
         Some(format!("--brokers {shown:?}: {remedy}"))
@@ -19,7 +18,7 @@ pub(crate) fn parse_brokers(text: &str, protocol: &str) -> (String, Vec<String>)
     (parts.join(","), parts.iter().filter_map(wrong).collect())
 }
 
-/// What is wrong with one address, and the remedy.
+/// The problem of one address, with the remedy.
 fn problem(text: &str, protocol: &str) -> Option<String> {
     let mut address = text;
     if let Some((scheme, rest)) = text.split_once("://") {

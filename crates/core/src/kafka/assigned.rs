@@ -1,24 +1,23 @@
-//! The partitions that the members of a process read, for its lag metrics.
+//! The partitions that the consumers of a process read, for its lag metrics.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Shared by all consumers that are opened with one configuration, which a process has one of.
+/// The partitions, shared by all consumers of one configuration; a process has one configuration.
 #[derive(Debug, Default)]
 pub(super) struct Assigned(Mutex<BTreeSet<i32>>);
 
 impl Assigned {
-    /// The partitions.
     pub(super) fn partitions(&self) -> BTreeSet<i32> {
         self.lock().clone()
     }
 
-    /// A member reads these from now on.
+    /// Adds partitions that a consumer reads from now on.
     pub(super) fn add(&self, partitions: impl Iterator<Item = i32>) {
         self.lock().extend(partitions);
     }
 
-    /// A member reads these no longer.
+    /// Removes partitions that a consumer no longer reads.
     pub(super) fn remove(&self, partitions: impl Iterator<Item = i32>) {
         let mut own = self.lock();
         for partition in partitions {

@@ -1,17 +1,17 @@
-//! A broker as others know it, and how long one may take to answer.
+//! The address of a broker, and the time limit for its answers.
 
 use std::time::Duration;
 
-/// How long one question to the brokers about the cluster may take.
+/// Time limit for one request about the cluster.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// A broker, at the address that it advertises.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
-    /// Its number.
+    /// Node id.
     pub id: i32,
     /// Host name or address.
     pub host: String,
-    /// Port.
+    /// TCP port.
     pub port: u16,
 }

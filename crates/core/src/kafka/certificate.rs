@@ -1,4 +1,4 @@
-//! What is wrong with a broker's certificate: the client library says only that it could not be verified.
+//! Finds the fault of a broker's certificate: librdkafka only says that it could not be verified.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long one step of a handshake may take.
+/// Time limit for one step of a handshake.
 const STEP: Duration = Duration::from_secs(2);
 
-/// Shakes hands with the first of `brokers` (`host:port,...`) that answers and tells what speaks against its
-/// certificate, given the file of authorities that is trusted; `None` where nothing does, or it cannot be told.
+/// Shakes hands with the first of `brokers` (`host:port,...`) that answers, and returns the fault of its certificate,
+/// given the file of trusted authorities; `None` if there is none, or it cannot be found out.
 pub(super) fn fault(brokers: &str, authorities: &Path) -> Option<String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(authorities).ok()? {

@@ -1,4 +1,4 @@
-//! The cluster before the first record: is it there, are the topics, and which have to be made.
+//! The cluster at start: waits for brokers and topics, and creates missing topics.
 
 use super::broker::ANSWER;
 use super::complaints::{Cause, Listener};
@@ -13,20 +13,21 @@ use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// What a broker without a setting of its own accepts, in bytes.
+/// A broker's default limit of a record, in bytes.
 const DEFAULT_MAX_MESSAGE: usize = 1_048_588;
 
-/// A connection for questions about the cluster.
+/// A connection for requests about the cluster.
 pub struct Cluster {
     kafka: KafkaConfig,
-    /// Asks, and hears what is wrong: complaints come only to who polls, which a client for changes never does.
+    /// Sends requests and receives errors: librdkafka reports errors only to a client that is polled, and an admin
+    /// client never is.
     client: BaseConsumer<Listener>,
-    /// Changes, and asks for settings; opened when it is first needed.
+    /// Makes changes, and reads settings; opened at first use.
     admin: OnceLock<AdminClient<Listener>>,
 }
 
 impl Cluster {
-    /// Connects, trying for `timeout`; after that the error says what the client complained of last.
+    /// Connects within `timeout`; if that fails, the error has the client's last complaint.
     ///
     /// Needs the multi-threaded runtime, as do the other functions here.
     pub async fn connect(
@@ -39,7 +40,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Begins to connect.
+    /// Starts connecting.
     pub(crate) fn open(kafka: &KafkaConfig) -> anyhow::Result<Self> {
         let client = kafka.client().create_with_context(Listener::default());
         Ok(Self {
@@ -49,7 +50,7 @@ impl Cluster {
         })
     }
 
-    /// Waits for an answer for `timeout`; after that the error says what the client complained of last.
+    /// Waits up to `timeout` for an answer; without one, the error has the client's last complaint.
     pub(crate) async fn reach(
         &self,
         timeout: Duration,
@@ -77,12 +78,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// Hears what the client complains of, so that it does not pile up.
+    /// Takes the client's errors, so that they do not pile up.
     fn listen(&self) {
         block_in_place(|| while self.client.poll(Duration::from_millis(20)).is_some() {});
     }
 
-    /// Listens for `wait` to what the client complains of; less where it has named a broker.
+    /// Collects the client's errors for `wait`, or until one has named a broker.
     pub(crate) fn complaints(&self, wait: Duration) -> Complaints {
         let deadline = Instant::now() + wait;
         loop {
@@ -90,7 +91,7 @@ impl Cluster {
             if !found.brokers.is_empty() || Instant::now() >= deadline {
                 return found;
             }
-            // It has nothing to bring but complaints.
+            // This client gets nothing but errors.
             self.client.poll(Duration::from_millis(100));
         }
     }
@@ -108,7 +109,7 @@ impl Cluster {
         Ok(self.admin.get_or_init(|| admin))
     }
 
-    /// How many partitions a topic has; `None` when there is no such topic.
+    /// The number of a topic's partitions; `None` if there is no such topic.
     pub fn partitions(&self, topic: &str) -> anyhow::Result<Option<usize>> {
         // All topics, since asking for one by name makes brokers with auto.create.topics.enable create it.
         let metadata = block_in_place(|| self.client().fetch_metadata(None, ANSWER))
@@ -127,14 +128,14 @@ impl Cluster {
         }
     }
 
-    /// The id of a topic; `None` where the brokers are too old to have any.
+    /// The id of a topic; `None` if the brokers are too old for topic ids.
     ///
     /// Errors: there is no such topic, or no answer within 5 s.
     pub fn topic_id(&self, topic: &str) -> anyhow::Result<Option<TopicId>> {
         block_in_place(|| topic_id::ask(self.client(), topic, ANSWER))
     }
 
-    /// Waits for an input topic and says so; `None` when told to stop before it is there.
+    /// Waits for an input topic, and logs that; `None` if `shutdown` came first.
     pub async fn wait_for(
         &self,
         topic: &str,
@@ -163,7 +164,7 @@ impl Cluster {
         Ok(None)
     }
 
-    /// Creates a topic that is missing, with the broker's default replication.
+    /// Creates a missing topic, with the broker's default replication.
     pub async fn ensure(&self, topic: &str, partitions: usize) -> anyhow::Result<()> {
         if self.partitions(topic)?.is_some() {
             return Ok(());
@@ -181,18 +182,18 @@ impl Cluster {
         Ok(())
     }
 
-    /// The largest record that a topic takes, in bytes.
+    /// The largest record that a topic accepts, in bytes.
     pub async fn max_message_bytes(&self, topic: &str) -> anyhow::Result<usize> {
         let settings = self.topic_settings(topic).await.unwrap_or_default();
         let limit = settings
             .get("max.message.bytes")
             .and_then(|value| value.parse().ok());
-        // A broker that does not tell, or may not, is taken to have the default.
+        // Without an answer, such as for lack of rights, the default is assumed.
         Ok(limit.unwrap_or(DEFAULT_MAX_MESSAGE))
     }
 }
 
-/// The client library judges properties together only when a client is made, and opens their files then.
+/// librdkafka checks properties together, and opens their files, only when a client is created.
 fn unusable(error: KafkaError) -> anyhow::Error {
     match error {
         KafkaError::ClientCreation(reason) => {
@@ -202,7 +203,7 @@ fn unusable(error: KafkaError) -> anyhow::Error {
     }
 }
 
-/// Nobody answered: why, as far as the client has said, and what to look at.
+/// The error if no broker answered: the reason, as far as the client has reported one, and what to check.
 fn unreachable(
     kafka: &KafkaConfig,
     heard: &Listener,

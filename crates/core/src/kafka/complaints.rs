@@ -1,7 +1,7 @@
-//! What a client complains of: often the only trace of what is wrong, since a call that timed out says nothing.
+//! The errors that a client reports: often the only trace of a fault, since a call that timed out says nothing.
 //!
-//! A client forgets the address that it was given as soon as a broker there has told it another. Where that one cannot
-//! be reached nothing is answered any more, and only the complaints name it.
+//! A client drops the address that it was given as soon as a broker there has advertised another. If that one cannot be
+//! reached nothing answers any more, and only the errors name it.
 
 use super::Broker;
 use rdkafka::client::ClientContext;
@@ -10,36 +10,36 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Mutex;
 
-/// What a client complained of.
+/// The errors of a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Complaints {
-    /// Brokers that the client was told of and cannot reach, as they advertise themselves.
+    /// Brokers that the client cannot reach at their advertised addresses.
     pub(crate) brokers: Vec<Broker>,
-    /// The first complaint.
+    /// The first error.
     pub(crate) first: Option<String>,
 }
 
-/// Of two complaints the one of the greater cause says more.
+/// The kind of an error. Of two errors, the one of the greater kind says more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
-    /// No connection, or a lost one: what follows a failed greeting too.
+    /// No connection, or a lost one; this also follows a failed greeting.
     Transport,
-    /// Connected, and hung up on before the first answer.
+    /// Connected, and disconnected before the first answer.
     Greeting,
-    /// No agreement on TLS, or on who the broker is.
+    /// TLS failed, or the broker's certificate was not accepted.
     Tls,
-    /// No agreement on who we are.
+    /// Our authentication failed.
     Authentication,
 }
 
-/// Hears a client's complaints. The client must be polled for them to come.
+/// Collects a client's errors. librdkafka reports them only while the client is polled.
 #[derive(Default)]
 pub(super) struct Listener(Mutex<Heard>);
 
 #[derive(Default)]
 struct Heard {
     complaints: Complaints,
-    /// The last of the greatest cause.
+    /// The last error of the greatest kind.
     greatest: Option<(Cause, String)>,
 }
 
@@ -53,7 +53,7 @@ impl ClientContext for Listener {
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
                 Cause::Authentication
             }
-            // A broker without TLS is a lost connection to the client.
+            // To the client, a broker without TLS looks like a lost connection.
             _ if reason.contains("SSL handshake failed") => Cause::Tls,
             _ => Cause::Transport,
         };
@@ -71,7 +71,7 @@ impl ClientContext for Listener {
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(?level, facility, "{message}");
-        // The client takes this for an everyday hang-up, and raises no error.
+        // The client takes this for a normal disconnect, and reports no error.
         if message.contains("in state APIVERSION_QUERY") {
             let reason = message.split_once("]: ").map_or(message, |(_, told)| told);
             self.note(Cause::Greeting, reason);
@@ -91,20 +91,20 @@ impl Listener {
         }
     }
 
-    /// The last complaint of the greatest cause.
+    /// The last error of the greatest kind.
     pub(super) fn greatest(&self) -> Option<(Cause, String)> {
         self.0.lock().ok()?.greatest.clone()
     }
 
-    /// What was complained of so far.
+    /// The errors so far.
     pub(super) fn complaints(&self) -> Complaints {
         let heard = self.0.lock();
         heard.map_or_else(|_| Complaints::default(), |heard| heard.complaints.clone())
     }
 }
 
-/// The broker that a complaint is about, such as `ssl://host:9092/1: Failed to resolve ...`; none where it is about an
-/// address that was given (`host:9092/bootstrap: ...`).
+/// The broker that an error names, as in `ssl://host:9092/1: Failed to resolve ...`; `None` if it names an address that
+/// was given (`host:9092/bootstrap: ...`).
 fn broker(reason: &str) -> Option<Broker> {
     let (name, _) = reason.split_once(": ")?;
     let (address, id) = name.rsplit_once('/')?;

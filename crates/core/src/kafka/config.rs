@@ -33,6 +33,9 @@ const PRODUCER: [(&str, &str); 6] = [
     ("retry.backoff.ms", "10"),
 ];
 
+/// Bytes of headers that a record may have without more memory being taken ahead than is asked for.
+const LARGE_HEADERS: usize = 64 << 10;
+
 /// The brokers abort a transaction that is open for longer. Readers of committed records wait that long for a process
 /// that died in one and does not come back under its name.
 const TRANSACTION_TIMEOUT_MS: &str = "10000";
@@ -78,12 +81,19 @@ impl KafkaConfig {
         self.properties.get("ssl.ca.location").map(Path::new)
     }
 
-    /// The same, with consumers that fetch at most about this many bytes ahead of their reader; what the user has set
-    /// himself stays.
+    /// The same, with consumers that fetch about this many bytes at a time, and again once most of that is handed out; what
+    /// the user has set himself stays.
     pub fn with_prefetch(&self, bytes: usize) -> Self {
         let mut config = self.clone();
-        let property = config.properties.entry("queued.max.messages.kbytes".into());
-        property.or_insert_with(|| (bytes >> 10).max(1).to_string());
+        for (name, value) in [
+            // The client takes it for the size of an answer too.
+            ("queued.max.messages.kbytes", bytes >> 10),
+            // It counts values and records but no headers: even with large ones not many more bytes are to be ahead.
+            ("queued.min.messages", bytes / LARGE_HEADERS),
+        ] {
+            let property = config.properties.entry(name.into());
+            property.or_insert_with(|| value.max(1).to_string());
+        }
         config
     }
 
@@ -187,6 +197,8 @@ mod tests {
         let property = "queued.max.messages.kbytes";
         let bound = KafkaConfig::default().with_prefetch(16 << 20);
         assert_eq!(bound.consumer("g").get(property), Some("16384"));
+        assert_eq!(bound.consumer("g").get("queued.min.messages"), Some("256"));
+        bound.consumer("g").create_native_config().unwrap();
         let own = BTreeMap::from([(property.to_owned(), "7".to_owned())]);
         let bound = KafkaConfig::new("b:1", own).with_prefetch(16 << 20);
         assert_eq!(bound.consumer("g").get(property), Some("7"));

@@ -1,4 +1,4 @@
-//! What is wrong with the user's properties: each by itself, and all together in each of the clients that are made.
+//! Checks the user's properties: each alone, and all together in each kind of client.
 
 use super::KafkaConfig;
 use super::complaints::Listener;
@@ -11,7 +11,7 @@ use rdkafka::types::RDKafkaType;
 
 type Build = fn(&KafkaConfig) -> ClientConfig;
 
-/// The clients of every program: workers' consumers and producers, and those that ask about the cluster and change it.
+/// The clients of every program: workers' consumers and producers, and those that read and change the cluster.
 const CLIENTS: [(RDKafkaType, Build); 4] = [
     (RDKafkaType::RD_KAFKA_CONSUMER, |kafka| {
         kafka.consumer("check")
@@ -22,7 +22,7 @@ const CLIENTS: [(RDKafkaType, Build); 4] = [
 ];
 
 impl KafkaConfig {
-    /// What speaks against the properties, one sentence each with property and remedy, and no secret.
+    /// The problems of the properties, one sentence each with property and remedy, and without secrets.
     pub fn problems(&self) -> Vec<String> {
         let (usable, mut problems) = self.usable();
         for (kind, build) in CLIENTS {
@@ -32,7 +32,7 @@ impl KafkaConfig {
         problems
     }
 
-    /// What speaks against them in a producer of transactions, beyond [`KafkaConfig::problems`].
+    /// Their problems in a transactional producer, beyond [`KafkaConfig::problems`].
     pub fn transactional_problems(&self) -> Vec<String> {
         let mut problems = self.problems();
         let known = problems.len();
@@ -47,7 +47,7 @@ impl KafkaConfig {
         problems.split_off(known)
     }
 
-    /// The same with those properties that can be used each by itself, and what is wrong with the others.
+    /// A copy with the properties that are valid by themselves, and the problems of the others.
     fn usable(&self) -> (Self, Vec<String>) {
         let (mut usable, mut problems) = (self.clone(), Vec::new());
         for (key, value) in &self.properties {
@@ -63,7 +63,7 @@ impl KafkaConfig {
         (usable, problems)
     }
 
-    /// What the client library does not mind, and should.
+    /// Contradictions that librdkafka accepts, and should not.
     fn contradictions(&self) -> Vec<String> {
         let (consumer, producer) = (self.consumer("check"), self.producer());
         let number = |config: &ClientConfig, key| config.get(key)?.parse::<i64>().ok();
@@ -91,8 +91,8 @@ impl KafkaConfig {
     }
 }
 
-/// Makes a client of the properties, and adds what it says against them. It stops at the first problem: so what that
-/// is about is left out, and another client made.
+/// Creates a client of the properties, and adds librdkafka's error. librdkafka stops at the first problem, so the
+/// properties that it names are removed, and another client is created.
 fn together(
     kafka: &KafkaConfig,
     kind: RDKafkaType,
@@ -102,7 +102,7 @@ fn together(
     let mut kafka = kafka.clone();
     loop {
         let mut config = build(&kafka);
-        // Nobody is to be connected to.
+        // The check must not connect.
         config.remove("bootstrap.servers");
         let Err(error) = create(&config, kind) else {
             return;
@@ -137,7 +137,7 @@ fn create(config: &ClientConfig, kind: RDKafkaType) -> KafkaResult<()> {
     Client::new(config, native, kind, Listener::default()).map(drop)
 }
 
-/// The client library's own words.
+/// librdkafka's own words.
 fn said(error: KafkaError) -> String {
     match error {
         // Without the value: it may be a password under a misspelt name.
@@ -147,7 +147,7 @@ fn said(error: KafkaError) -> String {
     }
 }
 
-/// A text without the value of a property that may be a secret.
+/// A text in which the value of a property that may be a secret is hidden.
 fn without(value: &str, key: &str, text: String) -> String {
     if value.is_empty() || hidden_property(key, value) != HIDDEN {
         text

@@ -1,9 +1,9 @@
-//! The consumer of one worker: records and rebalances as one stream of events, positions as the worker says.
+//! The consumer of one worker: records and rebalances as one stream of events, positions set by the worker.
 //!
-//! librdkafka hands a rebalance to a callback and waits, for as long as `max.poll.interval.ms`, until it is
-//! answered with an assign or unassign. The callback here only notes it; [`Consumer::poll`] returns it as an event
-//! on the same thread, and [`Consumer::start`] or [`Consumer::release`] is the answer. So a worker's batch, sink and
-//! state need no lock, and each partition is assigned once, at the position that the worker's own store holds.
+//! librdkafka hands a rebalance to a callback and waits, for as long as `max.poll.interval.ms`, until it is answered
+//! with an assign or unassign. The callback here only notes the rebalance; [`Consumer::poll`] returns it as an event on
+//! the same thread, and [`Consumer::start`] or [`Consumer::release`] is the answer. So a worker's batch, sink and state
+//! need no lock, and each partition is assigned once, at the position that the worker's own store holds.
 
 use super::assigned::Assigned;
 use super::hints::Hints;
@@ -17,24 +17,24 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a question to the brokers may take.
+/// Time limit for a request to the brokers.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
-/// A member of a consumer group on one topic. One thread polls it; what asks the brokers may run on another.
+/// A member of a consumer group on one topic. One thread polls it; requests to the brokers may run on another.
 pub struct Consumer {
     pub(super) base: BaseConsumer<Rebalances>,
     pub(super) topic: String,
     pub(super) hints: Hints,
-    /// What the member writes to, as its commits say.
+    /// The member's destination, which its offset commits name.
     pub(super) writes_to: String,
     pub(super) stopped: Stopped,
-    /// Where members note what they read.
+    /// The partitions that the consumers of this process read.
     pub(super) assigned: Option<Arc<Assigned>>,
 }
 
 impl Drop for Consumer {
-    /// Leaves the group. An unanswered rebalance would hold up the client's own end for ever, and an error leaves
-    /// many unanswered.
+    /// Leaves the group. Answers a pending rebalance, as one left by an error: otherwise librdkafka would never close
+    /// the client.
     fn drop(&mut self) {
         self.tell_group(self.hints.all());
         self.base.context().close();
@@ -57,15 +57,15 @@ impl Drop for Consumer {
 }
 
 impl Consumer {
-    /// The topic it reads.
+    /// The input topic.
     pub fn topic(&self) -> &str {
         &self.topic
     }
 
-    /// The next event, waiting for it up to `wait`. Must be called at least once a minute, or the group gives the
+    /// The next event, after waiting for up to `wait`. Must be called at least once a minute, or the group gives the
     /// partitions to others.
     ///
-    /// Errors: only those after which the client is of no more use.
+    /// Errors: only those after which the client cannot be used any more.
     pub fn poll(&self, wait: Duration) -> anyhow::Result<Polled<'_>> {
         self.tell_group(self.hints.due());
         if self.stopped.due() {
@@ -108,7 +108,7 @@ impl Consumer {
         }
     }
 
-    /// Starts reading assigned partitions, each at the position given with it.
+    /// Starts reading assigned partitions, each at the given position.
     pub fn start(&self, positions: &[(i32, i64)]) -> anyhow::Result<()> {
         let list = self.list(positions)?;
         let assigned = self.base.incremental_assign(&list);
@@ -121,7 +121,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Lets revoked partitions go; their next owner finds how far this one was.
+    /// Releases revoked partitions, after committing the offsets reached for their next owner.
     pub fn release(&self, partitions: &[i32]) -> anyhow::Result<()> {
         self.tell_group(self.hints.all());
         self.stopped.remove(partitions.iter().copied());
@@ -132,15 +132,15 @@ impl Consumer {
         released.with_context(|| format!("unassigning {} {partitions:?}", self.topic))
     }
 
-    /// Leaves the group and joins it again: its partitions are revoked and given anew, of the topic as it is now.
+    /// Leaves the group and joins it again: the group revokes and assigns partitions for the topic as it is now.
     pub fn rejoin(&self) -> anyhow::Result<()> {
         self.base.unsubscribe();
         let joined = self.base.subscribe(&[&self.topic]);
         joined.with_context(|| format!("subscribing to {}", self.topic))
     }
 
-    /// Goes on at another position of an assigned partition, also of one whose reading has stopped because its
-    /// position was out of range.
+    /// Seeks to another position of an assigned partition, even if reading it has stopped because its position was out
+    /// of range.
     pub fn seek(&self, partition: i32, position: i64) -> anyhow::Result<()> {
         let list = self.list(&[(partition, position)])?;
         let sought = self.base.seek_partitions(list, ANSWER);
@@ -152,7 +152,7 @@ impl Consumer {
             .as_ref()
             .is_err_and(|error| error.rdkafka_error_code() == Some(RDKafkaErrorCode::State))
         {
-            // A partition that has stopped cannot be sought, only started anew.
+            // A partition that has stopped cannot be sought, only assigned again.
             self.release(&[partition])?;
             return self.start(&[(partition, position)]);
         }
@@ -161,7 +161,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Stops fetching these partitions; they must still be polled for.
+    /// Stops fetching these partitions; the consumer must still be polled.
     pub fn pause(&self, partitions: &[i32]) -> anyhow::Result<()> {
         let paused = self.base.pause(&self.bare(partitions));
         paused.with_context(|| format!("pausing {} {partitions:?}", self.topic))
@@ -173,7 +173,7 @@ impl Consumer {
         resumed.with_context(|| format!("resuming {} {partitions:?}", self.topic))
     }
 
-    /// The membership that fences a transaction's positions; to be fetched anew for each transaction.
+    /// The membership that fences a transaction's positions; to be read again for each transaction.
     pub fn group_metadata(&self) -> anyhow::Result<ConsumerGroupMetadata> {
         let metadata = self.base.group_metadata();
         metadata.context("the consumer has no group metadata")

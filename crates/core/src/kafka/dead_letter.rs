@@ -7,37 +7,37 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use sha2::{Digest, Sha256};
 
-/// Room for our own headers and for framing beside a record that is as large as the topic allows.
+/// Room for our own headers and for framing, in a record as large as the topic allows.
 const FRAMING: usize = 4096;
 
 /// Builds the dead letters of one input topic.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
-    /// The topic they go to.
+    /// The topic of the letters.
     pub topic: String,
-    /// The topic that the rejected records lie in.
+    /// The topic of the rejected records.
     pub source: String,
     /// The consumer group that rejects them.
     pub group: String,
     /// The binary that rejects them.
     pub binary: &'static str,
-    /// Its version.
+    /// The version of that binary.
     pub version: &'static str,
-    /// The largest record that `topic` takes, in bytes.
+    /// The largest record that `topic` accepts, in bytes.
     pub max_bytes: usize,
 }
 
 impl DeadLetters {
-    /// Queues the dead letter of a record: key, value and headers as they are, and the reject in further headers.
-    /// A value too large for the topic is left out and its length and SHA-256 given instead; where key and headers
-    /// are too large by themselves, so are they.
+    /// Queues the dead letter of a record: key, value and headers unchanged, and the reject in further headers. A value
+    /// too large for the topic is replaced by headers with its length and SHA-256; if key and headers alone are too
+    /// large, the key is replaced likewise and the record's headers are left out.
     ///
-    /// The further headers begin with those that name the record: `source.topic`, `source.partition` and
-    /// `source.offset`. The letter of a copy names the original, and not the copy: what the copy's headers say of it
-    /// stays, and `source.group`, `error`, `reason`, `binary` and `version` come behind it. So in every letter the last
-    /// header of a name is the one that counts, and the last `source.topic` the first that is not the record's own.
+    /// The further headers begin with those that name the record: `source.topic`, `source.partition`,
+    /// `source.offset` and, where it has one, `source.timestamp`. The letter of a copy names the original instead, by the copy's own headers. `source.group`,
+    /// `error`, `reason`, `binary` and `version` follow. So in every letter the last header of a name counts, and the
+    /// record's own headers end before the last `source.topic`.
     ///
-    /// It does not count the letter, see [`DeadLetters::count`]: sent is not yet written.
+    /// It does not count the letter, see [`DeadLetters::count`]: a queued letter is not yet written.
     ///
     /// Errors: those of [`Producer::send`].
     pub fn send(
@@ -84,7 +84,7 @@ impl DeadLetters {
             Keeps::Nothing => OwnedHeaders::new(),
             _ => record.owned_headers(),
         };
-        for (name, value) in self.added(named, itself, reject, keeps) {
+        for (name, value) in self.added(named, (itself, record.timestamp()), reject, keeps) {
             headers = add_header(headers, name.as_bytes(), Some(value.as_bytes()));
         }
         let (key, value) = (record.key(), record.value());
@@ -107,22 +107,24 @@ impl DeadLetters {
         }
     }
 
-    /// The headers behind what is kept of those of the record, of which these may have `named` an original.
+    /// The headers that follow those kept of the record, which may have `named` an original.
     fn added(
         &self,
         named: Option<Original>,
-        itself: Original,
+        (itself, timestamp): (Original, Option<i64>),
         reject: &Reject,
         keeps: Keeps,
     ) -> Vec<(&'static str, String)> {
         let is_kept = named.is_some() && keeps != Keeps::Nothing;
         let original = (!is_kept).then_some(named.unwrap_or(itself));
         let original = original.map(|Original { partition, offset }| {
-            [
+            let place = [
                 (resent::TOPIC, self.source.clone()),
                 (resent::PARTITION, partition.to_string()),
                 (resent::OFFSET, offset.to_string()),
-            ]
+            ];
+            let timestamp = timestamp.map(|millis| (resent::TIMESTAMP, millis.to_string()));
+            place.into_iter().chain(timestamp)
         });
         let rest = [
             ("source.group", self.group.clone()),
@@ -141,7 +143,7 @@ fn is_too_large(error: &anyhow::Error) -> bool {
     code == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
-/// How much of a record goes into its dead letter.
+/// The part of a record that goes into its dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keeps {
     All,
@@ -181,7 +183,7 @@ mod tests {
             offset,
         };
         let reject = Reject::new(Reason::WrongType, "amount is a text");
-        let added = letters().added(named, itself, &reject, keeps);
+        let added = letters().added(named, (itself, Some(1_000)), &reject, keeps);
         let own = if keeps == Keeps::Nothing { &[] } else { own };
         own.iter()
             .cloned()

@@ -1,5 +1,6 @@
 //! How far a worker is, as far as its group has not been told.
 
+use super::StoredPosition;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,19 +15,21 @@ pub(super) struct Hints(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    untold: BTreeMap<i32, i64>,
+    untold: BTreeMap<i32, StoredPosition<u64>>,
     told: Option<Instant>,
 }
 
 impl Hints {
     /// Notes positions.
-    pub(super) fn add(&self, positions: &[(i32, i64)]) {
-        self.state().untold.extend(positions.iter().copied());
+    pub(super) fn add<P: Into<StoredPosition<u64>> + Copy>(&self, positions: &[(i32, P)]) {
+        let positions = positions.iter();
+        let positions = positions.map(|(partition, position)| (*partition, (*position).into()));
+        self.state().untold.extend(positions);
     }
 
     /// What is untold, once it is time to tell. By time and not by the previous answer, since the client reports only
     /// answers that are errors.
-    pub(super) fn due(&self) -> Vec<(i32, i64)> {
+    pub(super) fn due(&self) -> Vec<(i32, StoredPosition<u64>)> {
         let mut state = self.state();
         if state.told.is_some_and(|told| told.elapsed() < BETWEEN) {
             return Vec::new();
@@ -35,7 +38,7 @@ impl Hints {
     }
 
     /// What is untold.
-    pub(super) fn all(&self) -> Vec<(i32, i64)> {
+    pub(super) fn all(&self) -> Vec<(i32, StoredPosition<u64>)> {
         self.state().take()
     }
 
@@ -45,7 +48,7 @@ impl Hints {
 }
 
 impl State {
-    fn take(&mut self) -> Vec<(i32, i64)> {
+    fn take(&mut self) -> Vec<(i32, StoredPosition<u64>)> {
         if !self.untold.is_empty() {
             self.told = Some(Instant::now());
         }
@@ -63,10 +66,10 @@ mod tests {
         assert_eq!(hints.due(), []);
         hints.add(&[(0, 1), (1, 1)]);
         hints.add(&[(0, 2)]);
-        assert_eq!(hints.due(), [(0, 2), (1, 1)]);
+        assert_eq!(hints.due(), [(0, 2.into()), (1, 1.into())]);
         hints.add(&[(1, 3)]);
         assert_eq!(hints.due(), [], "too soon");
-        assert_eq!(hints.all(), [(1, 3)], "at the end in any case");
+        assert_eq!(hints.all(), [(1, 3.into())], "at the end in any case");
         assert_eq!(hints.all(), []);
     }
 }

@@ -1,8 +1,8 @@
-//! How far a group is behind, judged from the positions it has committed and from the records after them.
+//! The lag of a group, from the positions it has committed and the records after them.
 //!
-//! Offsets alone cannot tell: the last ones of a log that is written in transactions belong to markers and aborted
-//! records, which nobody ever reads. So the first record after a position is looked at itself: its age is the lag in
-//! seconds, and where there is none the group is at the end.
+//! Offsets alone do not show it: the last ones of a log that is written in transactions belong to markers and aborted
+//! records, which no reader gets. So the reader fetches the first record after a position: its age is the lag in
+//! seconds, and without one the group is at the end.
 
 use super::assigned::Assigned;
 use super::consumer::ANSWER;
@@ -12,32 +12,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Between two looks of a running process.
+/// Pause between two measurements of a running process.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How long the first unread records may take to arrive; those that do not are looked at the next time.
+/// Time limit for the first unread records to arrive; later ones wait for the next measurement.
 const RECORDS: Duration = Duration::from_secs(5);
 
-/// What one look at a partition found.
+/// The lag of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lag {
-    /// The partition.
+    /// Partition number.
     pub partition: i32,
-    /// The position that the group has committed.
+    /// The position that the group has committed, if any.
     pub committed: Option<i64>,
     /// The offset of the oldest record.
     pub oldest: i64,
-    /// The position after the newest record that a reader of committed records may see.
+    /// The position after the newest record that a read_committed reader may see.
     pub end: i64,
-    /// The Kafka timestamp (epoch ms) of the first record from the position on, or from the log's start where there
-    /// is no position; `None` where there is no such record, or it did not arrive in time.
+    /// The Kafka timestamp (epoch ms) of the first record at or after the position (without one, the log's start);
+    /// `None` if there is no such record, or it did not arrive in time.
     pub first_unread: Option<i64>,
-    /// There is no readable record from there on.
+    /// True if no readable record follows.
     pub at_end: bool,
 }
 
 impl Lag {
-    /// Offsets from the position, or from the log's start, to the end; 0 where no readable record is among them.
+    /// Offsets from the position, or from the log's start, to the end; 0 if no readable record is among them.
     pub fn records(&self) -> i64 {
         let from = self.committed.unwrap_or(self.oldest).max(self.oldest);
         if self.at_end {
@@ -47,14 +47,14 @@ impl Lag {
         }
     }
 
-    /// The age in seconds, at `now` in epoch milliseconds, of the first unread record; 0 where there is none.
+    /// The age in seconds, at `now` in epoch milliseconds, of the first unread record; 0 if there is none.
     pub fn seconds(&self, now: i64) -> f64 {
         self.first_unread
             .map_or(0.0, |time| (now - time).max(0) as f64 / 1000.0)
     }
 }
 
-/// Looks at the lag of one group on one topic, from outside the group.
+/// Measures the lag of one group on one topic, from outside the group.
 pub struct LagReader(Consumer);
 
 impl LagReader {
@@ -63,7 +63,7 @@ impl LagReader {
         Ok(Self(Consumer::glancing(kafka, group, topic)?))
     }
 
-    /// The lag of these partitions now.
+    /// The present lag of these partitions.
     pub fn look(&self, partitions: &[i32]) -> anyhow::Result<Vec<Lag>> {
         let mut lags = Vec::with_capacity(partitions.len());
         for (partition, committed) in self.0.committed(partitions, ANSWER)? {
@@ -113,8 +113,8 @@ impl LagReader {
     }
 }
 
-/// Keeps the lag metrics of the partitions that this process reads, until `shutdown`, on a thread of its own: it goes
-/// on telling when the workers are stuck, which is when it matters.
+/// Updates the lag metrics of the partitions that this process reads, until `shutdown`, on a thread of its own: they
+/// are still reported when the workers are stuck, which is when they matter.
 pub fn watch(shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()> {
     let reader = LagReader::open(&shared.kafka, &shared.group, &shared.topic)?;
     let (assigned, topic) = (shared.kafka.assigned.clone(), shared.topic.clone());
@@ -140,7 +140,7 @@ fn tell(reader: &LagReader, assigned: &Assigned, topic: &str, told: &mut BTreeSe
     let lags = match reader.look(&partitions) {
         Ok(lags) => lags,
         Err(error) => {
-            // The last figures stay: what is not known is no news.
+            // The last values stay until there are new ones.
             tracing::debug!("lag is unknown: {error:#}");
             return;
         }
@@ -157,7 +157,7 @@ fn tell(reader: &LagReader, assigned: &Assigned, topic: &str, told: &mut BTreeSe
     for lag in lags {
         set(lag.partition, lag.records(), lag.seconds(now));
     }
-    // What another process reads is that one's to tell.
+    // Another process reports the partitions that it reads.
     for gone in told.difference(&held) {
         set(*gone, 0, 0.0);
     }

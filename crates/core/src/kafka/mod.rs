@@ -1,4 +1,4 @@
-//! Everything that speaks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
+//! All code that talks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
 
 mod addresses;
 mod assigned;
@@ -10,9 +10,12 @@ mod config;
 mod config_check;
 mod consumer;
 mod dead_letter;
+mod errors;
+mod fingerprint;
 mod hints;
 pub mod lag;
 mod log_fit;
+mod note;
 mod open;
 mod polled;
 mod positions;
@@ -23,6 +26,8 @@ mod raw;
 mod rebalances;
 mod record;
 mod stopped;
+mod stretch;
+mod surroundings;
 mod survey;
 mod topic_id;
 
@@ -33,11 +38,15 @@ pub(crate) use complaints::Complaints;
 pub use config::KafkaConfig;
 pub use consumer::Consumer;
 pub use dead_letter::DeadLetters;
+pub use errors::is_client_error;
+pub use fingerprint::fingerprint;
 pub use log_fit::{Log, LogFit, StoredPosition};
 pub use polled::Polled;
 pub use producer::{Outgoing, Producer, one_header};
 pub use properties::read_properties;
 pub use raw::{add_header, headers};
 pub use record::Record;
+pub use stretch::Stretch;
+pub use surroundings::{Change, Surroundings};
 pub use survey::{Layout, Member};
 pub use topic_id::{NoTopicId, TopicId};

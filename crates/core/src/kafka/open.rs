@@ -4,7 +4,7 @@ use super::assigned::Assigned;
 use super::hints::Hints;
 use super::rebalances::Rebalances;
 use super::stopped::Stopped;
-use super::{Consumer, KafkaConfig};
+use super::{Consumer, KafkaConfig, note};
 use anyhow::Context as _;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -55,6 +55,19 @@ impl Consumer {
 
     /// Opens a reader that is no member of `group` and sees no rebalance: it reads what [`Consumer::start`] is given,
     /// [`Polled::End`] tells when there is no more, and [`Consumer::commit`] works while the group has no members.
+    /// `writes_to` goes with its commits, as with those of members.
+    pub fn outside_for(
+        kafka: &KafkaConfig,
+        group: &str,
+        topic: &str,
+        writes_to: &str,
+    ) -> anyhow::Result<Self> {
+        let mut consumer = Self::outside(kafka, group, topic)?;
+        consumer.writes_to = note::bounded(writes_to);
+        Ok(consumer)
+    }
+
+    /// Like [`Consumer::outside_for`], for one whose commits say nothing, or who makes none.
     pub fn outside(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
         Self::alone(kafka.consumer(group), topic)
     }
@@ -83,7 +96,7 @@ impl Consumer {
             base,
             topic: topic.to_owned(),
             hints: Hints::default(),
-            writes_to: writes_to.to_owned(),
+            writes_to: note::bounded(writes_to),
             stopped: Stopped::default(),
             assigned,
         }

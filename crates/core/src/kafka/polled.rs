@@ -1,37 +1,36 @@
-//! The events of a worker's loop, as a poll brings them.
+//! The events of a worker's loop, as returned by a poll.
 
 use super::Record;
 use super::rebalances::Change;
 
-/// What a poll brought.
+/// The result of a poll.
 pub enum Polled<'a> {
     /// The next record of one of the partitions.
     Record(Record<'a>),
-    /// These partitions are the worker's from now on; it answers with [`Consumer::start`]. None at all, for a member
-    /// that has nothing to do, needs no answer.
+    /// The group assigned these partitions to the worker, which answers with [`Consumer::start`]. An empty list, for a
+    /// member without partitions, needs no answer.
     Assigned(Vec<i32>),
-    /// These are the worker's no longer; it answers with [`Consumer::release`].
+    /// The group revoked these partitions; the worker answers with [`Consumer::release`].
     Revoked {
-        /// The partitions.
+        /// The revoked partitions.
         partitions: Vec<i32>,
-        /// They may have another owner already: nothing more may be written for them.
+        /// True if they may have another owner already: the worker must not write for them any more.
         lost: bool,
     },
-    /// All readable records of this partition, up to the present end of its log, have been handed out. Offsets cannot
-    /// tell: the last ones of a log may be those of transaction markers and aborted records, which are never handed
-    /// out.
+    /// All readable records of this partition, up to the present end of its log, were returned. Offsets do not show
+    /// this: the last ones of a log may be those of transaction markers and aborted records, which are never returned.
     ///
-    /// librdkafka raises it when a broker answers a fetch from the log's end (for readers of committed records: the
-    /// last stable offset, where the oldest open transaction begins), and queues it behind the records before it. So it
+    /// librdkafka raises it when a broker answers a fetch from the log's end (for read_committed readers: the last
+    /// stable offset, where the oldest open transaction begins), and queues it behind the records before it. So it
     /// comes once for each end that is reached: also at the start of an empty partition or of one that is read from its
-    /// end, and again after new records, markers alone included. Assigning, seeking and resuming forget that it was
-    /// raised: it comes again for the same end. One that was queued before a seek, pause or release is dropped with the
+    /// end, and again after new records, even if they are only markers. After an assign, seek or resume librdkafka
+    /// raises it again for the same end. If one was queued before a seek, pause or release, it is dropped with the
     /// records queued there.
     End(i32),
-    /// The position of some partition is outside of its log, and librdkafka has stopped reading it. It does not tell
-    /// which one: the worker compares its positions with [`Consumer::log_range`], and seeks every partition that it
-    /// goes on with, also where the log covers the position again by then. Comes again each second until each
-    /// partition was started, sought or released.
+    /// The position of some partition is outside of its log, and librdkafka has stopped reading it. librdkafka does not
+    /// say which one: the worker compares its positions with [`Consumer::log_range`], and seeks every partition that it
+    /// keeps, even if the log covers its position again by then. Comes again each second until each partition was
+    /// started, sought or released.
     OutOfRange,
     /// Nothing arrived in time.
     Idle,

@@ -1,24 +1,27 @@
 //! Positions: what a consumer tells its group, and what it asks of group, log and time.
 
 use super::consumer::ANSWER;
-use super::{Consumer, TopicId, raw, topic_id};
+use super::{Consumer, StoredPosition, TopicId, note, raw, topic_id};
 use anyhow::Context as _;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
+/// Time that the brokers have to tell what members write to.
+const ELSEWHERE: Duration = Duration::from_secs(2);
+
 /// The pause before a group's coordinator is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Consumer {
     /// Has the group told how far the worker is, without waiting: with a later poll, before partitions are let go and
-    /// at the end.
-    pub fn commit_hint(&self, positions: &[(i32, i64)]) {
+    /// at the end. A position may be a plain offset, or say what tells its log from others.
+    pub fn commit_hint<P: Into<StoredPosition<u64>> + Copy>(&self, positions: &[(i32, P)]) {
         self.hints.add(positions);
     }
 
-    pub(super) fn tell_group(&self, positions: Vec<(i32, i64)>) {
+    pub(super) fn tell_group(&self, positions: Vec<(i32, StoredPosition<u64>)>) {
         if positions.is_empty() {
             return;
         }
@@ -31,20 +34,29 @@ impl Consumer {
     }
 
     /// Commits positions to the group and waits for the answer.
-    pub fn commit(&self, positions: &[(i32, i64)]) -> anyhow::Result<()> {
+    pub fn commit<P: Into<StoredPosition<u64>> + Copy>(
+        &self,
+        positions: &[(i32, P)],
+    ) -> anyhow::Result<()> {
         let list = self.offsets(positions)?;
         let committed = self.base.commit(&list, CommitMode::Sync);
-        committed.with_context(|| format!("committing {} {positions:?}", self.topic))
+        committed.with_context(|| format!("committing {list:?}"))
     }
 
-    /// Positions as they are committed, also in a transaction: each with what the member writes to.
-    pub fn offsets(&self, positions: &[(i32, i64)]) -> anyhow::Result<TopicPartitionList> {
+    /// Positions as they are committed, also in a transaction: each with what the member writes to, and with what tells
+    /// its log from others.
+    pub fn offsets<P: Into<StoredPosition<u64>> + Copy>(
+        &self,
+        positions: &[(i32, P)],
+    ) -> anyhow::Result<TopicPartitionList> {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (partition, position) in positions {
+            let position = (*position).into();
             let mut entry = list.add_partition(&self.topic, *partition);
-            entry.set_offset(Offset::Offset(*position))?;
-            if !self.writes_to.is_empty() {
-                entry.set_metadata(&self.writes_to);
+            entry.set_offset(Offset::Offset(position.next))?;
+            let metadata = note::write(&self.writes_to, &position);
+            if !metadata.is_empty() {
+                entry.set_metadata(&metadata);
             }
         }
         Ok(list)
@@ -60,11 +72,25 @@ impl Consumer {
         own: &str,
         wait: Duration,
     ) -> anyhow::Result<Option<String>> {
-        let list = self.committed_list(partitions, wait)?;
-        let mut texts = raw::metadata(&list)
-            .into_iter()
-            .map(String::from_utf8_lossy);
-        Ok(texts.find(|text| text != own).map(Into::into))
+        let (list, own) = (self.committed_list(partitions, wait)?, note::bounded(own));
+        let texts = raw::metadata(&list).into_iter();
+        let mut texts = texts.map(|metadata| note::read(metadata, 0).0);
+        Ok(texts.find(|text| !text.is_empty() && *text != own))
+    }
+
+    /// The same for all partitions of the topic.
+    pub fn elsewhere(&self, own: &str) -> anyhow::Result<Option<String>> {
+        let partitions: Vec<i32> = (0..self.partition_count()?).collect();
+        self.others_write_to(&partitions, own, ELSEWHERE)
+    }
+
+    /// Tells if some commit of the group says that its member writes to this place.
+    pub fn writes_to(&self, place: &str) -> anyhow::Result<bool> {
+        let partitions: Vec<i32> = (0..self.partition_count()?).collect();
+        let list = self.committed_list(&partitions, ELSEWHERE)?;
+        let place = note::bounded(place);
+        let mut texts = raw::metadata(&list).into_iter();
+        Ok(texts.any(|metadata| note::read(metadata, 0).0 == place))
     }
 
     /// The positions that the group has committed, `None` where there is none.
@@ -78,6 +104,22 @@ impl Consumer {
         let list = self.committed_list(partitions, wait)?;
         let positions = list.elements().into_iter().map(|element| {
             let position = element.offset().to_raw().filter(|raw| *raw >= 0);
+            (element.partition(), position)
+        });
+        Ok(positions.collect())
+    }
+
+    /// The same, each with what its commit says of the log.
+    pub fn committed_positions(
+        &self,
+        partitions: &[i32],
+        wait: Duration,
+    ) -> anyhow::Result<Vec<(i32, Option<StoredPosition<u64>>)>> {
+        let list = self.committed_list(partitions, wait)?;
+        let entries = list.elements().into_iter().zip(raw::metadata(&list));
+        let positions = entries.map(|(element, metadata)| {
+            let next = element.offset().to_raw().filter(|raw| *raw >= 0);
+            let position = next.map(|next| note::read(metadata, next).1);
             (element.partition(), position)
         });
         Ok(positions.collect())

@@ -1,4 +1,4 @@
-//! An idempotent producer that never drops a record unnoticed.
+//! An idempotent producer that never drops a record silently.
 
 use super::{KafkaConfig, add_header};
 use anyhow::{Context, anyhow, bail};
@@ -13,37 +13,37 @@ use rdkafka::producer::{
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long to wait for room in a full queue before looking again.
+/// Pause between two attempts while the queue is full.
 const FULL_QUEUE: Duration = Duration::from_micros(500);
 
-/// How long to wait for room in all. Brokers that are there make room within milliseconds; the caller must be able to
-/// poll its consumer, and to stop within 10 s.
+/// Time limit for room in the queue. Brokers that are up make room within milliseconds; the caller must be able to poll
+/// its consumer, and to stop within 10 s.
 const ROOM: Duration = Duration::from_secs(5);
 
-/// A record to be sent.
+/// A record to send.
 #[derive(Clone, Debug, Default)]
 pub struct Outgoing<'a> {
-    /// The topic.
+    /// Topic name.
     pub topic: &'a str,
-    /// The partition; `None` lets the key decide (murmur2), or chance where there is no key.
+    /// The partition; `None` has the key decide (murmur2), or chance without a key.
     pub partition: Option<i32>,
-    /// The key, null when `None`.
+    /// The key; `None` is null.
     pub key: Option<&'a [u8]>,
-    /// The value, null when `None`.
+    /// The value; `None` is null.
     pub value: Option<&'a [u8]>,
-    /// The Kafka timestamp in milliseconds; `None` is the time of sending.
+    /// The Kafka timestamp (epoch ms); `None` is the time of sending.
     pub timestamp: Option<i64>,
-    /// The headers.
+    /// The headers; `None` is none.
     pub headers: Option<OwnedHeaders>,
 }
 
-/// Headers of one entry.
+/// A list of one header.
 pub fn one_header(key: &str, value: &[u8]) -> OwnedHeaders {
     let empty = OwnedHeaders::new_with_capacity(1);
     add_header(empty, key.as_bytes(), Some(value))
 }
 
-/// A producer whose thread of its own serves delivery reports; [`Producer::flush`] tells of failed ones.
+/// A producer with a thread of its own for delivery reports; [`Producer::flush`] reports failed ones.
 pub struct Producer {
     inner: ThreadedProducer<Deliveries>,
 }
@@ -82,7 +82,7 @@ impl Producer {
         Self::create(&kafka.producer())
     }
 
-    /// A producer from a configuration that its caller has completed, such as a transactional one.
+    /// A producer from a configuration that the caller has completed, such as a transactional one.
     pub fn create(config: &ClientConfig) -> anyhow::Result<Self> {
         let inner = config
             .create_with_context(Deliveries::default())
@@ -90,14 +90,14 @@ impl Producer {
         Ok(Self { inner })
     }
 
-    /// The client itself, for transactions.
+    /// The rdkafka client, for transactions.
     pub fn inner(&self) -> &ThreadedProducer<Deliveries> {
         &self.inner
     }
 
-    /// Queues a record, waiting for room where the queue is full.
+    /// Queues a record; waits for room if the queue is full.
     ///
-    /// Errors: no room within 5 s, or the client does not take the record; a [`KafkaError`] lies beneath.
+    /// Errors: no room within 5 s, or librdkafka rejects the record; a [`KafkaError`] is among the causes.
     pub fn send(&self, outgoing: Outgoing<'_>) -> anyhow::Result<()> {
         let (topic, deadline) = (outgoing.topic, Instant::now() + ROOM);
         let mut record = BaseRecord::<[u8], [u8]>::to(outgoing.topic);
@@ -123,12 +123,12 @@ impl Producer {
         }
     }
 
-    /// Waits until everything sent is acknowledged by all replicas in sync.
+    /// Waits until all in-sync replicas have acknowledged everything sent.
     ///
     /// Errors: not done within `timeout`, or a delivery has failed since the last flush.
     pub fn flush(&self, timeout: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + timeout;
-        // The client's own flush waits in steps of 100 ms.
+        // librdkafka's own flush waits in steps of 100 ms.
         while self.inner.in_flight_count() > 0 {
             if Instant::now() > deadline {
                 bail!("records are not acknowledged after {timeout:?}");
@@ -141,7 +141,7 @@ impl Producer {
         }
     }
 
-    /// The first failed delivery since this was last asked.
+    /// The first failed delivery since the last call.
     pub fn failure(&self) -> Option<String> {
         self.inner.context().failed.lock().ok()?.take()
     }

@@ -1,9 +1,9 @@
-//! The user's file of librdkafka properties, without those that the guarantees rest on, which are refused by name.
+//! The user's file of librdkafka properties; those that the guarantees depend on are refused by name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Properties that a file may not set, each with the reason or with what to do instead.
+/// Properties that a file may not set, each with the reason or the alternative.
 const OURS: [(&str, &str); 30] = [
     ("bootstrap.servers", "use --brokers"),
     ("group.id", "use --group"),
@@ -78,7 +78,7 @@ const OURS: [(&str, &str); 30] = [
 const OLD_BROKERS: &str = "the brokers are asked what they can do";
 const MOCK: &str = "the process would read from and write to its own memory";
 
-/// Second names of properties. A property that is set under both has one of the two values by chance.
+/// Other names of properties. A property that is set under both names has one of the two values by chance.
 const ALIASES: [(&str, &str); 12] = [
     ("metadata.broker.list", "bootstrap.servers"),
     ("request.required.acks", "acks"),
@@ -103,13 +103,13 @@ const ALIASES: [(&str, &str); 12] = [
 /// Properties and their values, each under one name.
 pub(super) type Properties = BTreeMap<String, String>;
 
-/// The name that a property has here.
+/// The one name used here for a property.
 fn one_name(name: &str) -> &str {
     let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
     alias.map_or(name, |(_, own)| own)
 }
 
-/// True where a text of the client library's speaks of a property, under whichever name.
+/// True if a text of librdkafka names a property, under any of its names.
 pub(super) fn is_about(text: &str, property: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
     let words = || {
@@ -119,8 +119,8 @@ pub(super) fn is_about(text: &str, property: &str) -> bool {
     words().any(|word| one_name(word) == property)
 }
 
-/// Reads a file of `property=value` lines; empty lines and those that start with `#` are skipped. Returns what can be
-/// used, and one sentence for each line that cannot.
+/// Reads a file of `property=value` lines; skips empty lines and those that start with `#`. Returns the usable
+/// properties, and one sentence for each unusable line.
 pub fn read_properties(path: &Path) -> (BTreeMap<String, String>, Vec<String>) {
     let file = format!("--kafka-config {}", path.display());
     let text = match std::fs::read_to_string(path) {
@@ -135,7 +135,7 @@ pub fn read_properties(path: &Path) -> (BTreeMap<String, String>, Vec<String>) {
     (properties, problems.into_iter().map(at).collect())
 }
 
-/// Lines are never repeated in a message: they may hold a password.
+/// Parses the lines. Messages never quote a line: it may hold a password.
 fn parse(text: &str) -> (Properties, Vec<(usize, String)>) {
     let mut properties = Properties::new();
     let mut problems = Vec::new();

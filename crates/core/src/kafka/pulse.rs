@@ -1,4 +1,4 @@
-//! The brokers' part in the health of a process: the leaders of what it reads answer.
+//! The brokers' part in the health of a process: do the leaders of its partitions answer.
 
 use super::assigned::Assigned;
 use super::complaints::Listener;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Keeps the part `brokers` of `health` until `shutdown`: unready while any leader of the process's partitions has not
+/// Keeps the part `brokers` of `health` until `shutdown`: unready if a leader of the process's partitions has not
 /// answered for a while.
 pub fn watch(
     shared: &Shared,
@@ -35,7 +35,7 @@ pub fn watch(
     })
 }
 
-/// Asks the leaders for the ends of the logs of this process's partitions, with one request a broker.
+/// Asks the leaders for the log ends of this process's partitions, with one request per broker.
 fn ask(
     client: &BaseConsumer<Listener>,
     assigned: &Assigned,
@@ -46,11 +46,11 @@ fn ask(
         list.add_partition_offset(topic, partition, Offset::End)?;
     }
     if list.count() == 0 {
-        // A process without partitions asks for the first, which every topic has.
+        // A process without partitions asks for partition 0, which every topic has.
         list.add_partition_offset(topic, 0, Offset::End)?;
     }
     let answers = client.offsets_for_times(list, ANSWER);
-    // What the client complains of comes only to who polls, and piles up otherwise.
+    // librdkafka hands out its errors only to a poll; unpolled, they pile up.
     while client.poll(Duration::ZERO).is_some() {}
     let answers = answers?;
     let mut elements = answers.elements().into_iter();

@@ -67,43 +67,43 @@ pub fn add_header(headers: OwnedHeaders, name: &[u8], value: Option<&[u8]>) -> O
     headers
 }
 
-/// The metadata of the entries that have some: what a client has committed with its position, any bytes.
+/// The metadata of each entry: what a client has committed with its position, any bytes; empty where there are none.
 pub(super) fn metadata(list: &TopicPartitionList) -> Vec<&[u8]> {
     // SAFETY: the pointer is valid while the list is borrowed, and so are its elements.
     let elements = unsafe {
         let list = list.ptr();
         elements((*list).elems, (*list).cnt)
     };
-    let given = elements
-        .iter()
-        .filter(|one| !one.metadata.is_null() && one.metadata_size > 0);
-    // SAFETY: the library keeps `metadata_size` bytes there.
-    let bytes = |one: &rdkafka::types::RDKafkaTopicPartition| unsafe {
-        slice::from_raw_parts(one.metadata.cast(), one.metadata_size)
+    let bytes = |one: &rdkafka::types::RDKafkaTopicPartition| match one.metadata.is_null() {
+        true => &[],
+        // SAFETY: the library keeps `metadata_size` bytes there.
+        false => unsafe { slice::from_raw_parts(one.metadata.cast(), one.metadata_size) },
     };
-    given.map(bytes).collect()
+    elements.iter().map(bytes).collect()
 }
 
 /// A member of a group: its client id and host, which are what the client says, and the bytes of its subscription and
 /// assignment.
 pub(super) struct RawMember {
+    pub(super) group: String,
     pub(super) client: String,
     pub(super) host: String,
     pub(super) subscription: Vec<u8>,
     pub(super) assignment: Vec<u8>,
 }
 
-/// The members of a group; none where there is no such group.
+/// The members of a group, or of all groups; none where there is no such group.
 pub(super) fn members<C: ClientContext>(
     client: &Client<C>,
-    group: &CStr,
+    group: Option<&CStr>,
     wait: Duration,
 ) -> Result<Vec<RawMember>, RDKafkaErrorCode> {
     let wait = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
     let mut list = ptr::null();
     // SAFETY: the client is borrowed. The list is copied from and then destroyed.
     unsafe {
-        let error = rd_kafka_list_groups(client.native_ptr(), group.as_ptr(), &raw mut list, wait);
+        let group = group.map_or(ptr::null(), CStr::as_ptr);
+        let error = rd_kafka_list_groups(client.native_ptr(), group, &raw mut list, wait);
         if error != DONE {
             if !list.is_null() {
                 rd_kafka_group_list_destroy(list);
@@ -111,10 +111,12 @@ pub(super) fn members<C: ClientContext>(
             return Err(error.into());
         }
         let groups = elements((*list).groups, (*list).group_cnt);
-        let members = groups
-            .iter()
-            .flat_map(|one| elements(one.members, one.member_cnt));
-        let members = members.map(|one| RawMember {
+        let members = groups.iter().flat_map(|group| {
+            let members = elements(group.members, group.member_cnt).iter();
+            members.map(move |one| (group, one))
+        });
+        let members = members.map(|(group, one)| RawMember {
+            group: text(group.group),
             client: text(one.client_id),
             host: text(one.client_host),
             subscription: elements(one.member_metadata.cast(), one.member_metadata_size).to_vec(),
@@ -245,6 +247,6 @@ mod tests {
             let last = (*list.ptr()).elems.add(2);
             (*last).metadata.cast::<[u8; 3]>().write(*b"\xff\xfe\0");
         }
-        assert_eq!(metadata(&list), [&b"one"[..], b"\xff\xfe\0"]);
+        assert_eq!(metadata(&list), [&b""[..], b"one", b"\xff\xfe\0"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Rebalances as librdkafka tells them: in callbacks, which only note what the consumer's owner is to answer.
+//! Rebalances as librdkafka reports them: in callbacks, which only note what the consumer's owner has to answer.
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
@@ -9,7 +9,7 @@ use rdkafka::types::RDKafkaRespErr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a rebalance asks for.
+/// The request of a rebalance.
 #[derive(Debug)]
 pub(super) enum Change {
     Assigned(Vec<i32>),
@@ -24,12 +24,12 @@ pub(super) struct Rebalances {
 }
 
 impl Rebalances {
-    /// The rebalance that is to be answered.
+    /// The rebalance that the owner has to answer.
     pub(super) fn take(&self) -> Option<Change> {
         self.pending.lock().ok()?.take()
     }
 
-    /// From now on they are answered at once.
+    /// Has all further rebalances answered at once.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
@@ -43,7 +43,7 @@ impl ConsumerContext for Rebalances {
         list: &mut TopicPartitionList,
     ) {
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        // Cooperative rebalances bring empty lists too; they, and those of a closing consumer, are answered at once.
+        // Cooperative rebalances bring empty lists too; those, and all of a closing consumer, are answered at once.
         if list.count() == 0 || self.closing.load(Ordering::Relaxed) {
             let answer = if assigned {
                 consumer.incremental_assign(&TopicPartitionList::new())
@@ -53,7 +53,7 @@ impl ConsumerContext for Rebalances {
             if let Err(error) = answer {
                 tracing::warn!(%error, "answering a rebalance");
             }
-            // A member that gets nothing should know that it is one.
+            // A member without partitions should learn that it is a member.
             let idle = || consumer.assignment().is_ok_and(|all| all.count() == 0);
             if assigned
                 && idle()
@@ -79,7 +79,7 @@ impl ConsumerContext for Rebalances {
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         if let Err(error) = result {
-            // Another commit follows; a rebalance in between makes this one void.
+            // Another commit follows; a rebalance meanwhile makes this one void.
             tracing::debug!(%error, "group commit failed");
         }
     }
@@ -87,7 +87,7 @@ impl ConsumerContext for Rebalances {
 
 impl ClientContext for Rebalances {
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition comes as an error, here and from the poll, but is none.
+        // librdkafka reports the end of a partition as an error, here and in a poll; it is none.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }

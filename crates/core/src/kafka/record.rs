@@ -42,6 +42,11 @@ impl<'a> Record<'a> {
         raw::headers(&self.0)
     }
 
+    /// A fingerprint of time, key and value, by which the log is known again.
+    pub fn fingerprint(&self) -> u64 {
+        super::fingerprint(self.timestamp(), self.key(), self.value())
+    }
+
     /// A copy of the headers, byte for byte, to be carried on.
     pub(super) fn owned_headers(&self) -> OwnedHeaders {
         self.0.headers().map(|all| all.detach()).unwrap_or_default()

@@ -1,17 +1,18 @@
-//! Partitions that may have stopped because a position is out of range: librdkafka tells once, and not which.
+//! Partitions that may have stopped because a position is out of range: librdkafka reports it once, without the
+//! partition.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two reminders. The worker asks the brokers before it answers, and may not reach them.
+/// Pause between two reminders. The worker asks the brokers before it answers, and may not reach them.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Partitions that stand still, as far as is known, until they are started, sought or released.
+/// Partitions that may have stopped, until they are started, sought or released.
 #[derive(Default)]
 pub(super) struct Stopped {
-    /// There are some: a poll looks at no more than this otherwise.
+    /// True if there are any: as a rule, a poll reads no more than this.
     any: AtomicBool,
     state: Mutex<State>,
 }
@@ -23,7 +24,7 @@ struct State {
 }
 
 impl Stopped {
-    /// One of these has stopped; the worker is told now.
+    /// Notes that one of these has stopped, and that the worker learns it now.
     pub(super) fn add(&self, partitions: impl Iterator<Item = i32>, now: Instant) {
         let mut state = self.state();
         state.partitions.extend(partitions);
@@ -32,7 +33,7 @@ impl Stopped {
             .store(!state.partitions.is_empty(), Ordering::Relaxed);
     }
 
-    /// These read on from where the worker says, or are the worker's no longer.
+    /// Removes partitions that were started, sought or released.
     pub(super) fn remove(&self, partitions: impl Iterator<Item = i32>) {
         if !self.any.load(Ordering::Relaxed) {
             return;
@@ -45,7 +46,7 @@ impl Stopped {
             .store(!state.partitions.is_empty(), Ordering::Relaxed);
     }
 
-    /// True when it is time to tell the worker again.
+    /// True if it is time to remind the worker.
     pub(super) fn due(&self) -> bool {
         if !self.any.load(Ordering::Relaxed) {
             return false;

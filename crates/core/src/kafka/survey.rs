@@ -4,7 +4,7 @@ use super::broker::ANSWER;
 use super::{Broker, Cluster, raw};
 use anyhow::Context;
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use tokio::task::block_in_place;
 
@@ -78,10 +78,22 @@ impl Cluster {
             .collect())
     }
 
+    /// The groups with a member that subscribes to a topic, each once.
+    pub fn groups_on(&self, topic: &str) -> anyhow::Result<Vec<String>> {
+        let members = block_in_place(|| raw::members(self.client(), None, ANSWER));
+        let mut members = members.context("asking for the groups")?;
+        members.retain(|member| {
+            let topics = subscription(&member.subscription).unwrap_or_default();
+            topics.iter().any(|one| one == topic)
+        });
+        let groups: BTreeSet<String> = members.into_iter().map(|member| member.group).collect();
+        Ok(groups.into_iter().collect())
+    }
+
     /// The members of a consumer group; none where there is no such group.
     pub fn members(&self, group: &str) -> anyhow::Result<Vec<Member>> {
         let name = CString::new(group)?;
-        let members = block_in_place(|| raw::members(self.client(), &name, ANSWER))
+        let members = block_in_place(|| raw::members(self.client(), Some(&name), ANSWER))
             .with_context(|| format!("asking for group {group}"))?;
         let members = members.into_iter().map(|member| Member {
             client: member.client,

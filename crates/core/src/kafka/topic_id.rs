@@ -1,4 +1,4 @@
-//! What tells a topic from another of the same name: one that was deleted and created again has another id.
+//! The id of a topic: a topic that was deleted and created again has another one.
 
 use super::raw;
 use anyhow::Context as _;
@@ -15,13 +15,13 @@ use std::time::Duration;
 pub struct TopicId(u128);
 
 impl TopicId {
-    /// The id of these bits; none where they are 0, as brokers without topic ids say.
+    /// The id of these bits; `None` for 0, the answer of brokers without topic ids.
     pub(super) fn new(bits: u128) -> Option<Self> {
         (bits != 0).then_some(Self(bits))
     }
 }
 
-/// Asks the brokers for the id of a topic; creates none.
+/// Asks the brokers for the id of a topic, without creating the topic.
 ///
 /// Errors: there is no such topic, or no answer within `wait`.
 pub(super) fn ask<C: ClientContext>(
@@ -40,7 +40,7 @@ impl fmt::Display for TopicId {
     }
 }
 
-/// A text that is no topic id.
+/// The error for a text that is not a topic id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTopicId;
 
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn ids_are_written_as_kafka_writes_them() {
-        // Of the cluster metadata topic, whose id is fixed (Kafka's Uuid.METADATA_TOPIC_ID).
+        // The id of the cluster metadata topic is fixed (Kafka's Uuid.METADATA_TOPIC_ID).
         let one = TopicId(1);
         assert_eq!(one.to_string(), "AAAAAAAAAAAAAAAAAAAAAQ");
         for bits in [1, u128::MAX, 0xfbff << 112] {

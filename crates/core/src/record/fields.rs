@@ -7,10 +7,10 @@ use serde::de::{Deserialize, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Ids are at most this many bytes.
+/// Limit of an id, in bytes.
 const ID_BYTES: usize = 512;
 
-/// Whole numbers from here on are not all kept exactly by a float: 2^53.
+/// From here on (2^53), a float does not keep all whole numbers exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The names of the fields to pick; their values come back in this order.
@@ -19,38 +19,38 @@ pub struct Fields {
     names: Vec<Box<str>>,
 }
 
-/// One field's value.
+/// The value of one field.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value<'a> {
-    /// The field is missing or null, which is the same.
+    /// The field is missing or null, which mean the same.
     #[default]
     Absent,
-    /// A bool.
+    /// A boolean.
     Bool(bool),
     /// A whole number in the range of i64 and u64.
     Integer(i128),
     /// Any other number; always finite.
     Float(f64),
-    /// A text.
+    /// A string.
     Text(Cow<'a, str>),
     /// An object or an array.
     Nested,
 }
 
 impl Fields {
-    /// The fields of these names.
+    /// The fields with these names.
     pub fn new<Name: AsRef<str>>(names: impl IntoIterator<Item = Name>) -> Self {
         let names = names.into_iter().map(|name| name.as_ref().into()).collect();
         Self { names }
     }
 
-    /// Where in the decoded values the field of this name stands.
+    /// The index of a field in the decoded values.
     pub fn index(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|own| **own == *name)
     }
 
-    /// Picks the fields out of a record's value. Of a name that stands there twice the last counts, as in most
-    /// JSON readers; other fields are skipped.
+    /// Picks the fields from a record's value, and skips others. Of a repeated name the last value counts, as in most
+    /// JSON readers.
     pub fn decode<'a>(&self, value: Option<&'a [u8]>) -> Result<Vec<Value<'a>>, Reject> {
         let bytes = value.unwrap_or_default();
         if bytes.is_empty() {
@@ -74,8 +74,8 @@ impl Fields {
 }
 
 impl<'a> Value<'a> {
-    /// An id: a text of 1 to 512 bytes, or an integer as its decimal text. Numbers with a decimal point or exponent are
-    /// none, also where nothing follows the point: what they were before they became floats cannot be told.
+    /// An id: a text of 1 to 512 bytes, or an integer as its decimal text. A number with a decimal point or exponent is
+    /// refused, even if its fraction is zero: the float does not show the original text.
     pub fn id(&self, field: &str) -> Result<Option<Cow<'a, str>>, Reject> {
         let id = match self {
             Self::Absent => return Ok(None),
@@ -94,7 +94,7 @@ impl<'a> Value<'a> {
         Ok(Some(id))
     }
 
-    /// A number; a text that looks like one is not.
+    /// A number; a text that looks like one is refused.
     pub fn number(&self, field: &str) -> Result<Option<f64>, Reject> {
         match self {
             Self::Absent => Ok(None),
@@ -112,7 +112,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A text.
+    /// A text; other types are refused.
     pub fn text(&self, field: &str) -> Result<Option<&str>, Reject> {
         match self {
             Self::Absent => Ok(None),
@@ -121,7 +121,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The reject for a value of a type that the field does not take.
+    /// The reject for a value of the wrong type.
     pub fn wrong(&self, field: &str, expected: &str) -> Reject {
         let found = match self {
             Self::Absent => "nothing",
@@ -137,7 +137,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The reject of a number that is no integer as an id.
+/// The reject for a number that is not an integer, as an id.
 fn no_id(number: f64, field: &str) -> Reject {
     let error = if number.abs() >= EXACT {
         format!(
@@ -151,7 +151,7 @@ fn no_id(number: f64, field: &str) -> Reject {
     Reject::new(Reason::WrongType, error)
 }
 
-/// Reads the object, keeping what [`Fields`] names.
+/// Reads the object, and keeps the fields of [`Fields`].
 struct Picking<'f>(&'f Fields);
 
 impl<'de> Visitor<'de> for Picking<'_> {

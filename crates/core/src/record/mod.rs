@@ -1,4 +1,4 @@
-//! Record contracts: how values are decoded, and why a record is rejected.
+//! Record contracts: decoding of values, and the reasons for rejecting records.
 
 mod fields;
 mod reject;

@@ -1,8 +1,8 @@
-//! Why a record cannot be used.
+//! The reasons for rejecting a record.
 
 use std::fmt;
 
-/// Longer sentences tell nobody more.
+/// Limit of an error text, in bytes: more would not help a reader.
 const ERROR_BYTES: usize = 500;
 
 /// The reason in the dead letter's `reason` header and in metrics.
@@ -18,32 +18,32 @@ pub enum Reason {
     NotAnObject,
     /// A required field is absent or null.
     MissingField,
-    /// A field has a type that its contract does not know.
+    /// A field has a type that its contract does not allow.
     WrongType,
     /// A field's value is outside its range.
     OutOfRange,
-    /// The timestamp is no RFC 3339 time, or absent from value and record.
+    /// The timestamp is not an RFC 3339 time, or is missing in both value and record.
     InvalidTimestamp,
     /// The event's time is more than 5 minutes after the record's own.
     FutureTimestamp,
     /// The model's score is not a finite number.
     NonFiniteScore,
-    /// The value is a claim that names no object, or one outside of its place.
+    /// The value is a claim that names no object, or one outside of `--claims`.
     ClaimInvalid,
-    /// The value is a claim, and the process was not told where objects lie.
+    /// The value is a claim, and the process has no `--claims`.
     ClaimNotConfigured,
-    /// There is no such object.
+    /// The claimed object does not exist.
     ClaimMissing,
-    /// The object's length or SHA-256 is not the claimed one.
+    /// The object has another length or SHA-256 than the claim.
     ClaimTampered,
-    /// The object is larger than allowed.
+    /// The object is larger than `--max-claim-mb`.
     ClaimTooLarge,
-    /// A copy of a rejected record lies in another partition than its original.
+    /// A copy of a rejected record is in another partition than its original.
     ResentElsewhere,
 }
 
 impl Reason {
-    /// The snake_case code, a stable name.
+    /// The code in snake_case; it never changes.
     pub fn code(self) -> &'static str {
         match self {
             Self::EmptyValue => "empty_value",
@@ -69,15 +69,15 @@ impl Reason {
 /// A rejected record: the reason for machines, and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// What kind of fault it is.
+    /// The kind of fault.
     pub reason: Reason,
-    /// What exactly is wrong, naming the field.
+    /// The fault in detail, naming the field.
     pub error: String,
 }
 
 impl Reject {
-    /// A reject for `reason`; `error` names the field and what was found in it, and is cut where the record makes it
-    /// long: it goes into a header.
+    /// A reject for `reason`. `error` names the field and its content, and is cut if the record makes it long, since it
+    /// goes into a header.
     pub fn new(reason: Reason, error: impl Into<String>) -> Self {
         let mut error = error.into();
         if error.len() > ERROR_BYTES {

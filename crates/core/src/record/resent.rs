@@ -1,7 +1,7 @@
-//! Copies of rejected records: the original that a copy names, and a count of each original at most once.
+//! Copies of rejected records: finds the original that a copy names, and counts each original at most once.
 //!
-//! A record that could not be used is a dead letter. Once the cause is mended it is sent again, to the partition that it
-//! came from, and its copy names the original in the headers [`TOPIC`], [`PARTITION`] and [`OFFSET`].
+//! A record that cannot be used becomes a dead letter. Once the cause is fixed it is sent again, to the partition that
+//! it came from, and this copy names the original in the headers [`TOPIC`], [`PARTITION`] and [`OFFSET`].
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,20 @@ pub const TOPIC: &str = "source.topic";
 pub const PARTITION: &str = "source.partition";
 /// Header with the offset of the original.
 pub const OFFSET: &str = "source.offset";
+/// Header with the Kafka timestamp of the original (epoch ms), which a copy has too: an event without a time of its own
+/// stays where it was, and an erasure that came after it covers the copy.
+pub const TIMESTAMP: &str = "source.timestamp";
 
-/// Most entries of one [`Judged`].
+/// Limit of entries of one [`Judged`].
 const MOST_ENTRIES: usize = 1_000_000;
 
-/// Most stretches of deleted records that one [`Judged`] remembers.
+/// Limit of ranges of deleted records that one [`Judged`] remembers.
 const MOST_GAPS: usize = 32;
 
 /// Bytes of an entry: nodes of the tree have room for 11, and hold 6 to 11.
 const ENTRY_BYTES: usize = 24;
 
-/// Coordinates of a record that a copy stands for, in the topic of the copy.
+/// Coordinates of the record that a copy replaces, in the topic of the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Original {
     /// The partition of the original.
@@ -36,8 +39,8 @@ impl Original {
     /// Reads the original that the record at `offset` of a `partition` of `topic` names; `None` for an ordinary record.
     ///
     /// Of several headers with one name the last counts: those before it are the record's own. A copy follows its
-    /// original, so a record that names itself or a later one of its partition is an ordinary record, of which the
-    /// headers tell about another log of this name.
+    /// original, so a record that names itself or a later one of its partition is an ordinary record, with headers
+    /// about another log of this name.
     pub fn of<'a>(
         headers: impl Iterator<Item = (impl AsRef<[u8]>, Option<&'a [u8]>)>,
         topic: &str,
@@ -64,11 +67,11 @@ impl Original {
         precedes.then_some(original)
     }
 
-    /// The offset of the original, for a copy that lies in the same partition.
+    /// The offset of the original, if the copy is in the same partition.
     ///
     /// # Errors
     ///
-    /// A reject for a copy in another partition: whether its original counts is known only where that lies.
+    /// A reject for a copy in another partition: only the original's partition knows if the original counts.
     pub fn within(self, partition: i32) -> Result<i64, Reject> {
         if self.partition == partition {
             return Ok(self.offset);
@@ -82,13 +85,13 @@ impl Original {
     }
 }
 
-/// A whole number that is not negative.
+/// A number of at least 0.
 fn number(value: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(value).ok()?.parse().ok()?;
     (number >= 0).then_some(number)
 }
 
-/// The state of an original that an entry is kept for.
+/// The state of an original that has an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Neither the original nor a copy counts.
@@ -97,20 +100,20 @@ pub enum Verdict {
     Counted,
 }
 
-/// The originals of one partition that the state built from it has rejected, or counts by a copy.
+/// The originals of one partition that the state built from it has rejected, or counted by a copy.
 ///
-/// An original counts at most once, by itself or by one copy, whatever order they come in. One that the state has read
-/// and that has no entry was accepted; one before the first offset of the state was not read, so that a copy counts.
+/// An original counts at most once, by itself or by one copy, in whatever order they arrive. One that the state has
+/// read and that has no entry was accepted; one before the first offset of the state was not read, so its copy counts.
 ///
-/// There is room for 1,000,000 entries. Beyond it the oldest are forgotten, and copies of originals up to the last
-/// forgotten one count no more.
+/// It keeps up to 1,000,000 entries. Beyond that it evicts the oldest, and copies of originals up to the last evicted
+/// one no longer count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     /// First offset that the state was built from.
     begin: i64,
-    /// Originals before this offset are forgotten.
+    /// Originals before this offset were evicted.
     floor: i64,
-    /// Originals from each first offset up to the second were deleted before the state could read them.
+    /// Ranges of originals, from the first offset up to the second, that were deleted before the state could read them.
     skipped: Vec<(i64, i64)>,
     entries: BTreeMap<i64, Verdict>,
 }
@@ -121,7 +124,7 @@ impl Judged {
         Self::restore(begin, 0, [])
     }
 
-    /// Restores what was stored of [`begin`](Self::begin), [`floor`](Self::floor) and [`entries`](Self::entries).
+    /// Restores stored values of [`begin`](Self::begin), [`floor`](Self::floor) and [`entries`](Self::entries).
     pub fn restore(
         begin: i64,
         floor: i64,
@@ -139,13 +142,13 @@ impl Judged {
     /// Notes that the records from one offset up to another were deleted before they could be read: their copies count.
     pub fn skip(&mut self, from: i64, to: i64) {
         self.skipped.push((from, to));
-        // Nobody resends what was lost so many gaps ago.
+        // No one resends records from that many gaps ago.
         if self.skipped.len() > MOST_GAPS {
             self.skipped.remove(0);
         }
     }
 
-    /// The stretches of [`Judged::skip`].
+    /// The ranges passed to [`Judged::skip`].
     pub fn skipped(&self) -> &[(i64, i64)] {
         &self.skipped
     }
@@ -155,7 +158,7 @@ impl Judged {
         self.begin
     }
 
-    /// First offset whose judgement is remembered.
+    /// First offset whose verdict is remembered.
     pub fn floor(&self) -> i64 {
         self.floor
     }
@@ -167,18 +170,18 @@ impl Judged {
             .map(|(offset, verdict)| (*offset, *verdict))
     }
 
-    /// The memory held by the entries, in bytes.
+    /// Memory of the entries, in bytes.
     pub fn bytes(&self) -> usize {
         self.entries.len() * ENTRY_BYTES
     }
 
     /// Judges the record at `offset` of `partition`, which is a copy of `original` or an ordinary record. Returns the
-    /// offset to [`reject`](Self::reject) should it be unusable: of a copy, that of its original; `None` for a copy
-    /// that does not count.
+    /// offset to [`reject`](Self::reject) if the record is unusable: for a copy, that of its original; `None` for a
+    /// copy that does not count.
     ///
     /// # Errors
     ///
-    /// A reject for a copy outside of its original's partition; nothing is noted of it.
+    /// A reject for a copy outside of its original's partition; it leaves no entry.
     pub fn judge(
         &mut self,
         original: Option<Original>,
@@ -192,18 +195,18 @@ impl Judged {
         Ok(self.admit(original, offset).then_some(original))
     }
 
-    /// Notes that the record at `offset` was rejected; of an admitted copy that was rejected in turn, `offset` is that
-    /// of its original, which a further copy may then stand for.
+    /// Notes that the record at `offset` was rejected. For an admitted copy that was rejected in turn, pass the offset
+    /// of its original, which a further copy may then replace.
     pub fn reject(&mut self, offset: i64) {
         self.enter(offset, Verdict::Rejected);
     }
 
-    /// Decides whether a copy of the record at `original` counts, and notes that it does; `next` is the offset of the
-    /// copy, or any other up to which the partition was read.
+    /// True if a copy of the record at `original` counts, which is then noted; `next` is the offset of the copy, or any
+    /// other up to which the partition was read.
     ///
-    /// A copy counts where the original was rejected or lies before the first offset of the state, and no copy of it
-    /// counts yet. An original at or behind `next` is no record of this log that was copied: its copy is an ordinary
-    /// record.
+    /// A copy counts if its original was rejected, or lies before the first offset of the state, or was deleted unread,
+    /// and no copy of it counts yet. An original at or after `next` is not a record of this log: its copy is an
+    /// ordinary record.
     pub fn admit(&mut self, original: i64, next: i64) -> bool {
         if original >= next {
             return true;
@@ -219,7 +222,7 @@ impl Judged {
         counts
     }
 
-    /// Forgets originals before `offset`: their copies count no more.
+    /// Evicts originals before `offset`: their copies no longer count.
     pub fn forget_before(&mut self, offset: i64) {
         if offset > self.floor {
             self.floor = offset;

@@ -1,15 +1,15 @@
-//! Bytes that are no JSON object: what they look like, which names the cause and the remedy.
+//! Recognizes bytes that are not a JSON object, and names the cause and the remedy.
 
 use super::reject::{Reason, Reject};
 use serde_json::Value;
 
-/// Bytes of a value that a message quotes.
+/// Bytes of a value quoted in a message.
 const QUOTED: usize = 40;
 
-/// Largest value that is read a second time to find out what it is: a message must not cost more than a record.
+/// Limit of a value that is parsed a second time to recognize it: a message must not cost more than a record.
 const LOOKED: usize = 65_536;
 
-/// First bytes of what other serializers and compressors write, and what to do about it.
+/// First bytes that other serializers and compressors write, each with cause and remedy.
 const SIGNS: &[(&[u8], &str)] = &[
     (
         b"\xef\xbb\xbf",
@@ -46,7 +46,7 @@ const SIGNS: &[(&[u8], &str)] = &[
     (b"<", "begins like XML or HTML: send JSON"),
 ];
 
-/// The reject of a value that is no JSON object; `error` says where it stops being one.
+/// The reject for a value that is not a JSON object; `error` is the parser's.
 pub fn no_object(value: &[u8], reason: Reason, error: &str) -> Reject {
     let said = match cause(value) {
         Some(cause) => format!("the value {cause}"),
@@ -58,7 +58,7 @@ pub fn no_object(value: &[u8], reason: Reason, error: &str) -> Reject {
     Reject::new(reason, said)
 }
 
-/// The cause, as far as the bytes tell it.
+/// The cause, if the bytes show it.
 fn cause(value: &[u8]) -> Option<String> {
     if let [0, a, b, c, d, _, ..] = value {
         let schema = u32::from_be_bytes([*a, *b, *c, *d]);
@@ -83,14 +83,14 @@ fn cause(value: &[u8]) -> Option<String> {
     }
 }
 
-/// The reject of an object without a field that it must have.
+/// The reject for an object without a required field.
 pub fn missing(value: Option<&[u8]>, field: &str) -> Reject {
     let hint = value.and_then(|value| elsewhere(value, field));
     let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
     Reject::new(Reason::MissingField, format!("{field} is missing{hint}"))
 }
 
-/// The place of a field that is missing at the top of an object: in an envelope, or under another spelling.
+/// The place of a field that the object lacks at its top: in an envelope, or under another spelling.
 fn elsewhere(value: &[u8], field: &str) -> Option<String> {
     let Value::Object(object) = json(value)? else {
         return None;
@@ -124,7 +124,7 @@ fn json(value: &[u8]) -> Option<Value> {
     serde_json::from_slice(small).ok()
 }
 
-/// The beginning of a value, with what is invisible escaped.
+/// The beginning of a value, with invisible bytes escaped.
 fn quoted(value: &[u8]) -> String {
     let begin = &value[..value.len().min(QUOTED)];
     let dots = if value.len() > QUOTED { "..." } else { "" };

@@ -3,17 +3,17 @@
 use super::fields::Value;
 use super::reject::{Reason, Reject};
 
-/// Numbers below this (in magnitude) are epoch seconds, others milliseconds: as seconds it is the year 5138, as
-/// milliseconds 1973.
+/// Numbers below this (in magnitude) are epoch seconds, others milliseconds: it is the year 5138 in seconds, and 1973
+/// in milliseconds.
 const SECONDS_BELOW: f64 = 1e11;
 
-/// Times of the years 2000 to 2099 in milliseconds: what a number is likely to mean.
+/// Times of the years 2000 to 2099 in milliseconds: the likely meaning of a number.
 const LIKELY_MS: std::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
 
-/// An event may be at most this long after its record's own timestamp: 5 minutes, in milliseconds.
+/// Limit of an event's time after its record's own timestamp: 5 minutes, in milliseconds.
 pub const FUTURE_LIMIT_MS: i64 = 5 * 60 * 1000;
 
-/// The time in a field, in milliseconds since the epoch, rounded to the nearest; `None` when the field is absent.
+/// The time in a field (epoch ms), rounded to the nearest; `None` if the field is absent.
 pub fn decode(value: &Value<'_>, field: &str) -> Result<Option<i64>, Reject> {
     let millis = match value {
         Value::Absent => return Ok(None),
@@ -27,8 +27,8 @@ pub fn decode(value: &Value<'_>, field: &str) -> Result<Option<i64>, Reject> {
         .map_err(|error| Reject::new(Reason::InvalidTimestamp, format!("{field}: {error}")))
 }
 
-/// The time of an event: its own field or else its record's timestamp, and never more than 5 minutes after the
-/// latter. Judged against the record, not the clock, so that live and replayed records are judged alike.
+/// The time of an event: its own field or else its record's timestamp, and at most 5 minutes after the latter. It is
+/// compared with the record, not with the clock, so that live and replayed records are judged alike.
 pub fn event_time(
     value: &Value<'_>,
     field: &str,
@@ -48,7 +48,7 @@ pub fn event_time(
     }
 }
 
-/// An RFC 3339 time with any offset.
+/// Parses an RFC 3339 time with any offset, to epoch ms.
 pub fn from_text(text: &str) -> Result<i64, String> {
     let time: jiff::Timestamp = text
         .parse()
@@ -56,7 +56,7 @@ pub fn from_text(text: &str) -> Result<i64, String> {
     Ok((time.as_nanosecond() + 500_000).div_euclid(1_000_000) as i64)
 }
 
-/// An epoch number: seconds below 1e11, else milliseconds.
+/// Interprets an epoch number, seconds below 1e11, else milliseconds; returns epoch ms.
 pub fn from_number(number: f64) -> Result<i64, String> {
     let scale = if number.abs() < SECONDS_BELOW {
         1000.0
@@ -80,13 +80,13 @@ pub fn from_number(number: f64) -> Result<i64, String> {
     })
 }
 
-/// A time as people write it, to the second.
+/// A time (epoch ms) in RFC 3339, to the second.
 pub fn date(millis: i64) -> String {
     let time = jiff::Timestamp::from_second(millis.div_euclid(1000));
     time.map_or_else(|_| format!("{millis} ms"), |time| time.to_string())
 }
 
-/// Why an event's time that is so much after its record's own is not taken.
+/// The error for an event's time that is too far after its record's own.
 fn ahead(own: i64, record: i64) -> String {
     let (event, stamp) = (date(own), date(record));
     if !LIKELY_MS.contains(&record) && LIKELY_MS.contains(&record.saturating_mul(1000)) {

@@ -1,29 +1,29 @@
-//! Records of `user-events`: an event of a user, or the wish to forget one.
+//! Records of `user-events`: an event of a user, or the erasure of a user.
 
 use super::{Reason, Reject, Value, missing, timestamp};
 use crate::features::{Definitions, field};
 use std::borrow::Cow;
 
-/// What a record says.
+/// The content of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserRecord<'a> {
-    /// Something a user did.
+    /// An event of a user.
     Event {
-        /// Who.
+        /// The user's id.
         user: Cow<'a, str>,
-        /// When, in milliseconds since the epoch.
+        /// The time of the event (epoch ms).
         time: i64,
     },
-    /// A key without a value: what was known of the user is to be erased.
+    /// A key without a value (tombstone): all state of the user is to be erased.
     Erasure {
-        /// Whose.
+        /// The user's id.
         user: Cow<'a, str>,
     },
 }
 
-/// Decodes a record; of an event, what the features need is appended to `entry` (see [`Definitions::entry`]).
+/// Decodes a record; appends the part of an event that the features need to `entry` (see [`Definitions::entry`]).
 ///
-/// An absent action is a purchase, and an absent amount 0. A rejected record leaves no trace in `entry`.
+/// An absent action is a purchase, and an absent amount 0. A rejected record leaves `entry` unchanged.
 pub fn decode<'a>(
     definitions: &Definitions,
     key: Option<&'a [u8]>,

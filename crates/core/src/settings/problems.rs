@@ -1,18 +1,18 @@
-//! What is wrong with a configuration, all of it at once.
+//! The problems of a configuration, all of them at once.
 
 use crate::exit::Failure;
 
-/// The problems of a configuration, collected so that all are told at once.
+/// The problems of a configuration, collected so that all are reported at once.
 #[derive(Debug, Default)]
 pub struct Problems(pub(super) Vec<String>);
 
 impl Problems {
-    /// Notes a problem; the sentence names the flag or field and the remedy.
+    /// Adds a problem: a sentence that names the flag or field and the remedy.
     pub fn add(&mut self, problem: impl Into<String>) {
         self.0.push(problem.into());
     }
 
-    /// The parsed value of a flag, or `None` and a problem that names flag, value and what is expected.
+    /// The parsed value of a flag; or `None`, after adding a problem that names flag, value and the expected form.
     pub fn take<T>(
         &mut self,
         flag: &str,
@@ -24,8 +24,8 @@ impl Problems {
             .ok()
     }
 
-    /// Notes where two flags name one topic. A program that reads what it writes never ends, and nobody can tell apart
-    /// two kinds of records in one topic.
+    /// Adds a problem if two flags name one topic. A program that reads what it writes never ends, and nobody can
+    /// separate two kinds of records in one topic.
     pub fn differ(&mut self, one: (&str, &str), other: (&str, &str)) {
         let ((first, topic), (second, same)) = (one, other);
         if topic == same && !topic.is_empty() {
@@ -35,7 +35,7 @@ impl Problems {
         }
     }
 
-    /// Ends the start where there are problems.
+    /// Fails if there are problems, which ends the start.
     pub fn finish(self) -> anyhow::Result<()> {
         match self.0.as_slice() {
             [] => Ok(()),

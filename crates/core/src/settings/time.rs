@@ -6,7 +6,7 @@ use crate::record::timestamp;
 use std::time::Duration;
 
 impl Problems {
-    /// The time that a flag names, in epoch milliseconds; the log says which it was understood to be.
+    /// The time that a flag names (epoch ms); logs its interpretation.
     pub fn time(&mut self, flag: &str, text: &str) -> Option<i64> {
         let millis = self.take(flag, text, parse_time)?;
         echo(flag, text, millis);
@@ -14,18 +14,18 @@ impl Problems {
     }
 }
 
-/// Says which time a flag's text was understood to be.
+/// Logs the interpretation of a flag's time.
 pub fn echo(flag: &str, text: &str, millis: i64) {
     tracing::info!("{flag} {text} is {}", timestamp::date(millis));
 }
 
-/// A duration such as `300ms`, `20s`, `5m`, `24h` or `7d`.
+/// Parses a duration such as `300ms`, `20s`, `5m`, `24h` or `7d`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "use a number with a unit, such as 300ms, 20s, 5m, 24h or 7d".into())
 }
 
-/// A time in epoch milliseconds: RFC 3339, a date, `now`, `1h ago`, or an epoch number as in records.
+/// Parses a time, to epoch ms: RFC 3339, a date, `now`, `1h ago`, or an epoch number as in records.
 pub fn parse_time(text: &str) -> Result<i64, String> {
     time_at(text, now_ms())
 }

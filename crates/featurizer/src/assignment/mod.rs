@@ -1,11 +1,11 @@
-//! The partitions of a worker: which are attached, which wait for it, and how far each is.
+//! The partitions of a worker: which are attached, which wait to be attached, and each one's position.
 //!
-//! - `resume`: the decision where partitions go on
-//! - `rebuild`: the first position of a partition that is built from the log
+//! - `resume`: decides where each partition resumes
+//! - `rebuild`: the first position of a partition whose windows are built from the log
 //! - `partition`: one attached partition
-//! - `rejects`: its rejected records
+//! - `rejects`: the rejected records of a partition
 //!
-//! Nothing here reads a clock, Kafka or Redis: what was found out comes in as arguments.
+//! Nothing here reads a clock, Kafka or Redis: callers pass in what they found.
 
 mod partition;
 mod rebuild;
@@ -23,11 +23,11 @@ use crate::store::{Position, StoreTransaction, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// The pause before partitions are attached again: longer than a zombie needs to learn that it is one.
+/// Pause before partitions are attached again: longer than a zombie needs to notice that it is one.
 const PAUSE: Duration = Duration::from_millis(300);
-/// The pause before partitions are tried again that the topic does not have.
+/// Pause before the worker tries again to attach partitions that the topic does not have.
 const PUT_OFF: Duration = Duration::from_secs(1);
-/// The longest pause, after many setbacks without a success in between.
+/// Longest pause, after many setbacks without a success between them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The partitions that the group has assigned to a worker.
@@ -35,39 +35,40 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct Assignment {
     owned: BTreeMap<i32, OwnedPartition>,
     waiting: BTreeSet<i32>,
-    /// Those that the consumer reads already.
+    /// Partitions that the consumer already reads.
     started: BTreeSet<i32>,
-    /// Why partitions have to be rebuilt when they are attached next.
+    /// Reasons to rebuild partitions when they are attached next.
     causes: BTreeMap<i32, Cause>,
-    /// Users whose stored window cannot be read, with the partition that has to be rebuilt: it goes with that.
+    /// Users whose stored window cannot be read, each with the partition that has to be rebuilt; that rebuild deletes
+    /// hash and window.
     spoilt: BTreeMap<String, i32>,
     retry_at: Option<Instant>,
     /// Setbacks since the last success.
     setbacks: u32,
-    /// After a setback, the offsets that the batch given up had reached; a success is what passes them.
+    /// After a setback, the offset that the dropped batch had reached in each partition; success is to get past them.
     stuck: BTreeMap<i32, i64>,
-    /// The last write.
+    /// Token of the last write.
     token: Token,
-    /// The group has answered, be it with no partition.
+    /// True once the group has answered, even if it assigned no partition.
     joined: bool,
 }
 
-/// How far a transaction goes.
+/// The part of a batch that a transaction applies.
 pub(crate) struct Step<'a> {
     /// The progress of the batch in each partition.
     pub(crate) progress: &'a BTreeMap<i32, Progress>,
-    /// The share of the first user that the transaction leaves out; `None` when it is the batch's last.
+    /// The share of the first user that the transaction leaves out; `None` for the batch's last transaction.
     pub(crate) next_share: Option<u32>,
-    /// Partitions whose users are written, or whose users moved.
+    /// Partitions whose users are written, or from which users moved.
     pub(crate) touched: BTreeSet<i32>,
     /// Partitions between which users moved.
     pub(crate) mixed: &'a BTreeSet<i32>,
-    /// Positions of partitions of other workers whose users the transaction takes.
+    /// Positions of other workers' partitions whose users move into this transaction.
     pub(crate) foreign: BTreeMap<i32, Position>,
 }
 
 impl Assignment {
-    /// No partitions yet. `instance` is drawn at random.
+    /// An assignment without partitions. `instance` is drawn at random.
     pub(crate) fn new(instance: u64) -> Self {
         Self {
             owned: BTreeMap::new(),
@@ -83,13 +84,13 @@ impl Assignment {
         }
     }
 
-    /// The group assigns partitions.
+    /// Takes in partitions that the group assigns.
     pub(crate) fn assigned(&mut self, partitions: &[i32]) {
         self.joined = true;
         self.waiting.extend(partitions);
     }
 
-    /// The group takes partitions away.
+    /// Drops partitions that the group revokes.
     pub(crate) fn revoked(&mut self, partitions: &[i32]) {
         for id in partitions {
             self.owned.remove(id);
@@ -97,14 +98,14 @@ impl Assignment {
             self.started.remove(id);
             self.causes.remove(id);
             self.stuck.remove(id);
-            // Whoever has the partition next finds it again.
+            // The next worker of the partition finds the unreadable window itself.
             self.spoilt.retain(|_, partition| partition != id);
         }
         self.succeed_if_passed();
     }
 
-    /// Everything that is not stored was given up: all partitions are attached again, in a while. `progress` is that of
-    /// the batch.
+    /// Gives up everything that is not stored: all partitions are attached again after a pause. `progress` is that of
+    /// the dropped batch.
     pub(crate) fn go_back(
         &mut self,
         setback: &Setback,
@@ -125,7 +126,7 @@ impl Assignment {
         self.setbacks += 1;
     }
 
-    /// Transactions up to these positions were applied.
+    /// Notes that transactions up to these positions were applied.
     pub(crate) fn succeeded(&mut self, positions: &[(i32, i64)]) {
         if self.setbacks > 0 {
             for (id, offset) in positions {
@@ -147,7 +148,7 @@ impl Assignment {
         self.setbacks > 0
     }
 
-    /// The partitions that are to be attached now; none where it is too early.
+    /// The partitions to attach now; none while the pause lasts.
     pub(crate) fn due(&self, now: Instant) -> Vec<i32> {
         match self.retry_at {
             Some(time) if now < time => Vec::new(),
@@ -155,7 +156,8 @@ impl Assignment {
         }
     }
 
-    /// The consumer's position in some partition is outside of its log. Those that wait are sought when they are attached.
+    /// Judges a consumer position outside of a partition's log: a setback, unless partitions wait, since attaching them
+    /// seeks.
     pub(crate) fn out_of_range(&self) -> Result<(), Setback> {
         match self.waiting.is_empty() {
             true => Err(Setback::OutOfRange),
@@ -163,13 +165,13 @@ impl Assignment {
         }
     }
 
-    /// The partitions that are not attached.
+    /// Partitions that are not attached.
     pub(crate) fn waiting(&self) -> &BTreeSet<i32> {
         &self.waiting
     }
 
-    /// The topic does not have the partitions that wait: they are tried again in a while, unless the group takes them
-    /// away. Returns those that the consumer does not read yet; the group waits for it to begin.
+    /// Postpones partitions that wait and that the topic does not have, until the group revokes them. Returns those
+    /// that the consumer does not read yet: the group waits for it to start.
     pub(crate) fn put_off(&mut self, now: Instant) -> Vec<i32> {
         self.retry_at = Some(now + PUT_OFF);
         let waiting = self.waiting.iter().copied();
@@ -181,7 +183,7 @@ impl Assignment {
         self.joined
     }
 
-    /// Why partitions have to be rebuilt.
+    /// Reasons to rebuild partitions.
     pub(crate) fn causes(&self) -> &BTreeMap<i32, Cause> {
         &self.causes
     }
@@ -198,7 +200,7 @@ impl Assignment {
         self.token
     }
 
-    /// Partitions are attached. Returns those that the consumer does not read yet; it has to seek in the others.
+    /// Notes attached partitions. Returns those that the consumer does not read yet; it must seek in the others.
     pub(crate) fn attached(&mut self, partitions: BTreeMap<i32, OwnedPartition>) -> Vec<i32> {
         self.causes.clear();
         self.spoilt.clear();
@@ -213,40 +215,36 @@ impl Assignment {
         new
     }
 
-    /// An attached partition.
     pub(crate) fn get(&self, partition: i32) -> Option<&OwnedPartition> {
         self.owned.get(&partition)
     }
 
-    /// An attached partition.
     pub(crate) fn get_mut(&mut self, partition: i32) -> Option<&mut OwnedPartition> {
         self.owned.get_mut(&partition)
     }
 
-    /// All attached partitions.
     pub(crate) fn owned(&self) -> impl Iterator<Item = (i32, &OwnedPartition)> {
         self.owned.iter().map(|(id, own)| (*id, own))
     }
 
-    /// Bytes of memory for rejected records.
+    /// Bytes of memory that rejected records take.
     pub(crate) fn bytes(&self) -> usize {
         self.owned.values().map(OwnedPartition::bytes).sum()
     }
 
-    /// The next offset of each attached partition, as far as was sent.
+    /// The next offset of each attached partition, transactions still under way included.
     pub(crate) fn positions(&self) -> Vec<(i32, i64)> {
         let owned = self.owned();
         owned.map(|(id, own)| (id, own.position().offset)).collect()
     }
 
-    /// Tells if all users of every partition are where its position is, so that a batch may take several
-    /// transactions.
+    /// True if every user of every partition is at its position, so that the next batch may take several transactions.
     pub(crate) fn nobody_is_ahead(&self) -> bool {
         let mut owned = self.owned.values();
         owned.all(|own| own.position().ahead.is_none())
     }
 
-    /// Has a transaction leave the positions where its users are.
+    /// Has a transaction write the positions that its users reach.
     pub(crate) fn advance(&mut self, step: Step<'_>, transaction: &mut StoreTransaction) {
         let token = self.next_token();
         let mut signed = step.touched;

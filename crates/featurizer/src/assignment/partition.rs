@@ -1,50 +1,49 @@
-//! One partition in the hands of a worker.
+//! One partition that a worker has attached.
 
 use super::rejects::Rejects;
 use crate::store::{Ahead, Position, Token};
 
-/// A partition that a worker has attached.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnedPartition {
-    /// The position as it was written last.
+    /// The position as last written.
     position: Position,
-    /// The next offset to be taken into a batch.
+    /// Next offset to take into a batch.
     next: i64,
-    /// The fingerprint that the record before the position must have; compared once.
+    /// Fingerprint that the record before the position must have; compared once.
     check: Option<u64>,
-    /// The log's first records were deleted; the first one that is left tells from when on windows are complete.
+    /// Retention deleted the log's first records: the first one left tells since when windows are complete.
     gap: bool,
-    /// The offset at which the warm-up began, for its progress.
+    /// Offset at which the warm-up began, to report its progress.
     warm_from: i64,
     sweep: Sweep,
     rejects: Rejects,
 }
 
-/// The state of the sweep over all users with an expiry, which follows a rebuild.
+/// State of the sweep over all users with an expiry, which follows a rebuild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sweep {
-    /// The page at this cursor is the next one.
+    /// The next page is the one at this cursor.
     Page(u64),
     /// The last page is under way.
     LastPage,
-    /// Every hash says what its window says.
+    /// Every hash agrees with its window.
     Done,
 }
 
-/// The place of a record in the order of its partition.
+/// The verdict on a record, by its offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// It was applied before, or fetched before a seek.
+    /// Skip it: it was applied before, or was fetched before a seek.
     Past,
-    /// It is to be applied now.
+    /// Apply it now.
     Next,
-    /// The log is not the one that was applied.
+    /// The log is not the one that was applied before.
     OtherLog,
 }
 
 impl OwnedPartition {
-    /// A partition whose position has just been written. `check` is the fingerprint of the record before it; `gap`
-    /// says that the log's first records were deleted before they could be applied.
+    /// A partition whose position was just written. `check` is the fingerprint of the record before it; `gap` is true
+    /// if retention deleted the log's first records before they were applied.
     pub(crate) fn new(position: Position, check: Option<u64>, gap: bool, rejects: Rejects) -> Self {
         Self {
             next: position.offset,
@@ -57,48 +56,47 @@ impl OwnedPartition {
         }
     }
 
-    /// The position as it was written last.
+    /// The position as last written.
     pub(crate) fn position(&self) -> &Position {
         &self.position
     }
 
-    /// The next offset to be taken into a batch.
+    /// Next offset to take into a batch.
     pub(crate) fn next(&self) -> i64 {
         self.next
     }
 
-    /// The rejected records.
     pub(crate) fn rejects(&mut self) -> &mut Rejects {
         &mut self.rejects
     }
 
-    /// Bytes of memory for the rejected records.
+    /// Bytes of memory that the rejected records take.
     pub(crate) fn bytes(&self) -> usize {
         self.rejects.bytes()
     }
 
-    /// Tells if the windows are being built up from the log, without hashes.
+    /// True while the windows are built from the log; no hash is written meanwhile.
     pub(crate) fn is_warming(&self) -> bool {
         self.position.warm_until.is_some()
     }
 
-    /// Tells if readers see all there is to see.
+    /// True once every hash is written.
     pub(crate) fn is_settled(&self) -> bool {
         !self.is_warming() && self.sweep == Sweep::Done
     }
 
-    /// Offsets that the warm-up has applied, of how many; nothing when there is no warm-up.
+    /// Offsets that the warm-up has applied, and their total; `None` when there is no warm-up.
     pub(crate) fn warm_up(&self) -> Option<(i64, i64)> {
         let until = self.position.warm_until?;
         let done = self.position.offset - self.warm_from;
         Some((done, until - self.warm_from))
     }
 
-    /// Decides about a record by its offset; its fingerprint is asked for only where it matters.
+    /// Judges a record by its offset; computes its fingerprint only when it is needed.
     pub(crate) fn turn(&mut self, offset: i64, fingerprint: impl FnOnce() -> u64) -> Turn {
         if offset >= self.next {
             self.check = None;
-            // Users who are ahead have seen this record, unless the log is another one by now.
+            // Users who are ahead have seen this record, unless the log has been replaced.
             let ahead = self.position.ahead;
             let ahead = ahead.filter(|ahead| offset + 1 == ahead.until);
             return match ahead {
@@ -118,14 +116,14 @@ impl OwnedPartition {
     pub(crate) fn take(&mut self, offset: i64, timestamp: Option<i64>) {
         self.next = offset + 1;
         if std::mem::take(&mut self.gap) {
-            // Records of the same millisecond may be among the deleted ones.
+            // Deleted records may have had the same millisecond.
             let complete = timestamp.map(|time| time + 1);
             self.position.complete_from = complete.or(self.position.complete_from);
         }
     }
 
     /// Notes that all records of the log were taken. A warm-up ends with them: its target may be the offset of a
-    /// transaction's marker, which nobody ever reads.
+    /// transaction marker, which the broker never delivers.
     pub(crate) fn ended(&mut self) {
         self.gap = false;
         if let Some(until) = self.position.warm_until {
@@ -134,7 +132,7 @@ impl OwnedPartition {
         }
     }
 
-    /// Moves the position behind the records before `next`, which are applied.
+    /// Moves the position to `next`: all records before it are applied.
     pub(crate) fn moved(&mut self, next: i64, last: u64) {
         let position = &mut self.position;
         position.offset = next;
@@ -143,33 +141,33 @@ impl OwnedPartition {
         position.ahead = position.ahead.filter(|ahead| next < ahead.until);
     }
 
-    /// Notes that the records before `until`, the last of which has the fingerprint `last`, are applied of the users whose
-    /// share is below `done`.
+    /// Notes that the records before `until` are applied for users with a share below `done`. `last` is the fingerprint
+    /// of the last of them.
     pub(crate) fn partly_moved(&mut self, until: i64, last: u64, done: u32) {
         self.position.ahead = Some(Ahead { until, done, last });
     }
 
-    /// Names the write that stores the position next.
+    /// Sets the token of the write that will store the position.
     pub(crate) fn sign(&mut self, token: Token) {
         self.position.token = token;
     }
 
-    /// Notes that the state of some user holds events of this partition and of others.
+    /// Notes that some user's state holds events of this partition and of others.
     pub(crate) fn mix(&mut self) {
         self.position.mixed = true;
     }
 
-    /// The sweep, when it is time for it: all users that were due are evaluated.
+    /// The sweep, once it may run: after the warm-up, and after the first record behind a gap was taken.
     pub(crate) fn sweep(&self) -> Option<Sweep> {
         (!self.is_warming() && !self.gap).then_some(self.sweep)
     }
 
-    /// Tells if the sweep has users to look at.
+    /// True if the sweep has users to visit.
     pub(crate) fn is_unswept(&self) -> bool {
         self.position.unswept
     }
 
-    /// The sweep goes on.
+    /// Notes the progress of the sweep.
     pub(crate) fn swept(&mut self, sweep: Sweep) {
         self.sweep = sweep;
         self.position.unswept &= sweep != Sweep::Done;

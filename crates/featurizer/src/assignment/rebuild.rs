@@ -3,31 +3,32 @@
 use super::resume::{Cause, Present};
 use crate::store::{Building, Position, Token, fingerprint};
 
-/// How much before the longest window a rebuild begins: records are written a little after their event time.
+/// Margin (ms) by which a rebuild begins before the longest window: records are written a little after their event
+/// time.
 pub(crate) const MARGIN_MS: i64 = 15 * 60 * 1000;
 
-/// What is known of the log of a partition that is rebuilt.
+/// The log of a partition that is rebuilt, as far as known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stretch {
     /// The log's first offset.
     pub(crate) start: i64,
-    /// The offset of the log's first record, behind markers that retention has left.
+    /// The offset of the log's first record, after transaction markers that retention has left.
     pub(crate) first: i64,
     /// The offset after the log's last one.
     pub(crate) end: i64,
-    /// The first offset whose record is not older than the longest window and the margin; the end where there is none.
+    /// First offset whose record is no older than the longest window and the margin; the end if there is none.
     pub(crate) from: i64,
 }
 
 impl Stretch {
-    /// Retention may have deleted records that the windows still need.
+    /// True if retention may have deleted records that the windows still need.
     pub(crate) fn is_cut(self) -> bool {
         self.start > 0 && self.from <= self.first.max(self.start)
     }
 }
 
-/// The position with which a rebuild begins. `epoch` is drawn at random; `unswept` says that the partition's expiries
-/// hold users of an earlier building; `now` is in epoch milliseconds.
+/// The position at which a rebuild begins. `epoch` is drawn at random; `now` is in epoch milliseconds. `unswept` is
+/// set: the caller clears it if the partition's expiries hold no users of an earlier building.
 pub(crate) fn first_position(
     stored: Option<&Position>,
     cause: Cause,
@@ -43,7 +44,7 @@ pub(crate) fn first_position(
     let kept = stored.filter(|_| !cause.is_other_log()).filter(same);
     let incarnation = match (kept, present.topic) {
         (Some(stored), _) => stored.building.incarnation,
-        // The same for the same topic, so that a lost position does not make erasures void.
+        // Derived from the topic's id, so that erasures stay valid after a position is lost.
         (None, Some(topic)) if cause != Cause::Truncated && cause != Cause::OtherRecord => {
             fingerprint(None, Some(topic.to_string().as_bytes()), None) as u32
         }
@@ -61,7 +62,7 @@ pub(crate) fn first_position(
         },
         last: None,
         warm_until: (begin < stretch.end).then_some(stretch.end),
-        // The first record tells it better.
+        // A guess until the first record tells.
         complete_from: stretch.is_cut().then_some(now + 1),
         mixed: false,
         unswept: true,

@@ -1,22 +1,21 @@
-//! The rejected records of a partition: which copies count, and which dead letters exist.
+//! The rejected records of a partition: they decide which copies count and which records need a dead letter.
 //!
-//! They are stored beside the position, one field for each: the offset, and `incarnation:epoch:verdict` of the building
-//! that judged it last. A field of an earlier building says that the dead letter was written; one of another log says
-//! nothing.
+//! Redis stores them in a hash next to the position. A field is an offset; its value is `incarnation:epoch:verdict` of
+//! the building that judged the record last. A field of an earlier building only says that the dead letter was written;
+//! a field of another incarnation says nothing.
 
 use crate::store::{Building, Position, StoreTransaction};
 use std::collections::{BTreeMap, BTreeSet};
 use tidemill_core::record::resent::{Judged, Verdict};
 
-/// The field that holds the first offset whose judgement is remembered.
+/// Field that holds the first offset whose verdict is remembered.
 const FLOOR: &str = "floor";
-/// The field that holds the stretches of records that were deleted before they could be read.
+/// Field that holds the ranges of offsets that retention deleted before they were read.
 const SKIPPED: &str = "skipped";
 
-/// The rejected records of one partition.
 #[derive(Clone, Debug)]
 pub(crate) struct Rejects {
-    /// The beginning of the stored values: `incarnation:epoch`.
+    /// Prefix of the stored values: `incarnation:epoch`.
     building: String,
     judged: Judged,
     /// Records with a dead letter that this building has not judged yet.
@@ -74,7 +73,7 @@ impl Rejects {
         }
     }
 
-    /// Notes and writes that the records from one offset up to another were deleted before they could be read.
+    /// Notes and writes that retention deleted the records from one offset up to another before they were read.
     pub(crate) fn skip(
         &mut self,
         (from, to): (i64, i64),
@@ -89,7 +88,7 @@ impl Rejects {
         transaction.reject(partition, SKIPPED, &value);
     }
 
-    /// Notes a rejected record, and tells if it needs a dead letter: one that has none yet.
+    /// Notes a rejected record. True if it needs a dead letter, since it has none yet.
     pub(crate) fn reject(&mut self, offset: i64) -> bool {
         let floor = self.judged.floor();
         self.judged.reject(offset);
@@ -98,13 +97,13 @@ impl Rejects {
         !self.lettered.remove(&offset)
     }
 
-    /// Notes that an admitted copy of `original` was rejected in turn, and tells if the original needs a dead letter.
+    /// Notes that an admitted copy of `original` was rejected in turn. True if the original needs a dead letter.
     pub(crate) fn reject_copy(&mut self, original: i64) -> bool {
-        // An original that this building has judged was rejected, and has its letter.
+        // If this building has judged the original, it was rejected and has its letter.
         self.reject(original) && original < self.judged.begin()
     }
 
-    /// Tells if the copy of an original counts, and notes that it does. `next` is the offset of the copy.
+    /// Notes that a copy of `original` arrived at offset `next`. True if the copy counts.
     pub(crate) fn admit(&mut self, original: i64, next: i64) -> bool {
         let floor = self.judged.floor();
         let counts = self.judged.admit(original, next);
@@ -115,14 +114,14 @@ impl Rejects {
         counts
     }
 
-    /// Beyond its limit the judgement of the oldest is forgotten with that of each new one.
+    /// Has the oldest verdict removed from the store, if the new one has evicted it.
     fn forget(&mut self, floor: i64) {
         if self.judged.floor() > floor {
             self.changes.insert(self.judged.floor() - 1, None);
         }
     }
 
-    /// Bytes of memory.
+    /// Bytes of memory, estimated.
     pub(crate) fn bytes(&self) -> usize {
         self.judged.bytes() + self.lettered.len() * size_of::<i64>() * 2
     }

@@ -1,8 +1,7 @@
-//! The decision where each partition goes on, taken over all partitions at once.
+//! Decides where each partition resumes, over all partitions at once.
 //!
-//! A rebuild takes along every partition that shares users with the one that has to be rebuilt: the state of a shared
-//! user holds events of several partitions, and building one of them alone would count or lose the events of the
-//! others.
+//! A rebuild includes every partition that shares users with the one that has to be rebuilt: the state of a shared user
+//! holds events of several partitions, so a rebuild of one alone would double or lose the events of the others.
 
 use crate::relapse::{Relapse, relapsed};
 use crate::store::{Expiries, Position};
@@ -10,14 +9,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use tidemill_core::kafka::{Log, LogFit, StoredPosition, TopicId};
 
-/// Why the windows of a partition have to be built from the log.
+/// The reason why a partition's windows have to be built from the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// No position is stored.
     NoPosition,
     /// The stored windows have other feature definitions.
     Definitions,
-    /// Kafka's id of the topic is another one.
+    /// Kafka's id of the topic has changed.
     Topic,
     /// The position lies beyond the end of the log.
     Truncated,
@@ -25,18 +24,18 @@ pub(crate) enum Cause {
     OtherRecord,
     /// A stored window of the partition cannot be read.
     Unreadable,
-    /// A stored window cannot be read, not even whose it is.
+    /// A stored window cannot be read, and neither can its home: it may be any partition's.
     UnreadableHome,
-    /// Another program keeps something under the key of its expiries, so nobody knows who is due.
+    /// Another program keeps a value under the key of the partition's expiries, so nobody knows which users are due.
     Expiries,
-    /// Redis refused a part of a transaction.
+    /// Redis refused a command of a transaction.
     Torn,
     /// A partition that it shares users with is rebuilt.
     Shares,
 }
 
 impl Cause {
-    /// The log is another one than the position is about: its offsets mean nothing any more.
+    /// True if the position belongs to another log: its offsets mean nothing now.
     pub(crate) fn is_other_log(self) -> bool {
         matches!(self, Self::Topic | Self::Truncated | Self::OtherRecord)
     }
@@ -62,44 +61,43 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What is known of a partition when its worker attaches it.
+/// Facts about a partition when its worker attaches it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     /// The stored position.
     pub(crate) stored: Option<Position>,
-    /// The log's first offset and the one after its last, of a partition that is to be attached.
+    /// The log's first offset and the one after its last; only for a partition that is to be attached.
     pub(crate) log: Option<(i64, i64)>,
     /// A cause that was found while the partition was read.
     pub(crate) cause: Option<Cause>,
-    /// What is stored under the key of its expiries.
+    /// The kind of value under the key of its expiries.
     pub(crate) expiries: Expiries,
 }
 
-/// What the windows have to be built from.
+/// The source from which windows are built.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Present<'a> {
     /// Fingerprint of the feature definitions.
     pub(crate) definitions: &'a str,
-    /// Kafka's id of the topic, where brokers tell it.
+    /// Kafka's id of the topic; `None` if the brokers do not report it.
     pub(crate) topic: Option<TopicId>,
 }
 
-/// Where a partition goes on.
+/// The point at which a partition resumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resume {
-    /// Reading begins at `at`; if the record before the position comes, it must have the fingerprint `check`.
+    /// Reading begins at `at`; if the record before the position is read, it must have the fingerprint `check`.
     Continue { at: i64, check: Option<u64> },
     /// Retention deleted `lost` offsets before they were applied; reading begins at the log's start `at`.
     Gap { lost: i64, at: i64 },
-    /// It shares users with a partition of which records were lost: it goes on as with `Continue`, and its hashes are
-    /// marked.
+    /// It shares users with a partition that lost records: it resumes as with `Continue`, and its hashes are marked.
     Mark { at: i64, check: Option<u64> },
     /// The windows are built from the log.
     Rebuild(Cause),
 }
 
 /// Decides for every partition that is to be attached (those with a log range), and for every other one that a rebuild
-/// takes along.
+/// includes.
 pub(crate) fn resume(known: &BTreeMap<i32, Known>, present: Present<'_>) -> BTreeMap<i32, Resume> {
     let mut decided = BTreeMap::new();
     for (id, own) in known {
@@ -123,7 +121,7 @@ pub(crate) fn resume(known: &BTreeMap<i32, Known>, present: Present<'_>) -> BTre
     let all = causes
         .iter()
         .any(|(_, cause)| *cause == Cause::UnreadableHome);
-    // Of a partition without a position nobody knows with whom it shares users.
+    // A partition without a position may share users with any other.
     let shares = |own: &Known| own.stored.as_ref().is_none_or(|stored| stored.mixed);
     let any = causes.iter().any(|(id, _)| shares(&known[id]));
     if (all || any) && !relapsed(Relapse::RebuiltAlone) {
@@ -163,7 +161,7 @@ fn mark(known: &BTreeMap<i32, Known>, decided: &mut BTreeMap<i32, Resume>) {
     }
 }
 
-/// Decides for one partition by what is stored and its log alone.
+/// Decides for one partition by its stored position and its log alone.
 fn alone(stored: Option<&Position>, (start, end): (i64, i64), present: Present<'_>) -> Resume {
     let Some(stored) = stored else {
         return Resume::Rebuild(Cause::NoPosition);
@@ -317,7 +315,7 @@ mod tests {
             // A lost position may have been one that shared users.
             (vec![None, no, yes, None], None, vec![0, 2, 3]),
             (vec![None, no, no], None, vec![0]),
-            // A window that may be anybody's.
+            // A window that may belong to any partition.
             (vec![no, no, no], Some(Cause::UnreadableHome), vec![0, 1, 2]),
         ] {
             let mut known = known(&mixed, 1);
@@ -360,7 +358,7 @@ mod tests {
             resume(&known, present())
         };
         let gap = Resume::Gap { lost: 5, at: 15 };
-        // It is still seen if the log is another one.
+        // A log that was replaced is still noticed.
         let (at, check) = (9, Some(7));
         let own = Resume::Mark { at, check };
         let foreign = Resume::Mark {

@@ -1,4 +1,4 @@
-//! What becomes of partitions that are assigned, attached, moved, given up and revoked.
+//! Partitions are assigned, attached, advanced, given up and revoked.
 
 use super::partition::tests::partition;
 use super::*;

@@ -1,11 +1,10 @@
-//! Turns the decision about a partition into the position to be written.
+//! Turns the decision about a partition into the position to write.
 
 use super::log::Log;
 use crate::assignment::{Known, Present, Resume, Stretch, first_position};
 use crate::store::{Position, Token, fingerprint};
 use std::collections::BTreeMap;
 
-/// The position that was decided for a partition.
 pub(super) struct Decided {
     pub(super) position: Position,
     pub(super) read_from: i64,
@@ -15,7 +14,7 @@ pub(super) struct Decided {
     pub(super) rebuilt: bool,
 }
 
-/// What all decisions of one attach have in common.
+/// Facts that all decisions of one attach share.
 pub(super) struct Moment<'a> {
     pub(super) present: Present<'a>,
     /// A rebuild reads records from this Kafka time on (epoch ms).
@@ -25,7 +24,7 @@ pub(super) struct Moment<'a> {
     pub(super) now: i64,
 }
 
-/// Turns the decision about a partition into the position to be written.
+/// Turns the decision about a partition into the position to write.
 pub(super) fn decide(
     id: i32,
     own: &Known,
@@ -123,14 +122,14 @@ fn behind_gap(stored: &Position, at: i64, token: Token, now: i64) -> Position {
         last: None,
         ahead: stored.ahead.filter(|ahead| at < ahead.until),
         warm_until: stored.warm_until.filter(|until| at < *until),
-        // The first record tells it better. All hashes must say it, also those of silent users.
+        // A guess until the first record tells. The sweep marks all hashes, those of silent users too.
         complete_from: Some(now + 1),
         unswept: true,
         ..stored.clone()
     }
 }
 
-/// Partitions that are rebuilt together may share users: if records of one are lost, the hashes of all say so.
+/// Partitions that are rebuilt together may share users: if one of them lost records, the hashes of all say so.
 pub(super) fn share_gaps(decided: &mut BTreeMap<i32, Decided>, now: i64) {
     if decided.values().any(|own| own.rebuilt && own.gap) {
         for own in decided.values_mut().filter(|own| own.rebuilt) {
@@ -139,7 +138,8 @@ pub(super) fn share_gaps(decided: &mut BTreeMap<i32, Decided>, now: i64) {
     }
 }
 
-/// A number that no other write draws for this partition: no window of another building passes for one of this.
+/// A number that no other write draws for this partition, so that no window of another building is taken for one of
+/// this.
 fn draw(partition: i32, token: Token) -> u32 {
     let instance = token.instance.to_le_bytes();
     let words = (Some(&instance[..]), partition.to_le_bytes());

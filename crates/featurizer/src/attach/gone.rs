@@ -1,26 +1,27 @@
-//! Partitions that a topic made anew no longer has.
+//! Partitions that a re-created topic no longer has.
 //!
-//! Their users are handed to a partition that the topic has, where they are due at once: without the position of their
-//! home their windows are void, so the hash of each is removed, unless the user has come back in another partition.
+//! Their users move to the expiries of a partition that the topic has, where they are due at once. Their windows are
+//! void without the position of their home, so the worker removes each hash, unless the user has come back in another
+//! partition.
 
 use crate::store::{Door, Expiries, Lease, Lost, Position};
 use tidemill_core::kafka::TopicId;
 
-/// Partitions that are looked at at once.
+/// Partitions read at once.
 const PAGE: i32 = 16;
 
-/// What is stored of a partition that the topic does not have.
+/// The state that the store holds for a partition that the topic does not have.
 #[derive(Debug, PartialEq, Eq)]
 enum Remains {
     /// Nothing of ours.
     Nothing,
-    /// The state of a topic of the same name that is no more.
+    /// The state of a deleted topic of the same name.
     OfOtherTopic,
-    /// The state of this topic, or perhaps so: the partition was added a moment ago, and this worker does not know yet.
+    /// Perhaps the state of this topic: the partition may have been added a moment ago, unknown to this worker.
     OfThisTopic,
 }
 
-/// The partitions behind the last one of the topic of which the store holds state of an earlier topic.
+/// The partitions after the topic's last one for which the store holds state of an earlier topic.
 pub(super) fn find<D: Door>(
     count: i32,
     topic: Option<TopicId>,
@@ -50,7 +51,7 @@ pub(super) fn find<D: Door>(
 fn remains(position: Option<&str>, expiries: Expiries, topic: Option<TopicId>) -> Remains {
     let Some(text) = position else {
         return match expiries {
-            // The position was removed, and then the worker was stopped.
+            // A worker removed the position and was stopped before it moved the expiries.
             Expiries::Users => Remains::OfOtherTopic,
             Expiries::None | Expiries::Foreign => Remains::Nothing,
         };

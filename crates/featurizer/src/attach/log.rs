@@ -1,16 +1,16 @@
-//! The door to the log of a topic, as far as attaching asks.
+//! The log of a topic, as far as attaching needs it.
 
 use tidemill_core::kafka::{Consumer, TopicId};
 
-/// The log of a topic, as far as attaching asks. Errors: the brokers do not answer.
+/// The log of a topic, as far as attaching needs it. Errors: the brokers do not answer.
 pub(crate) trait Log {
     /// The number of partitions.
     fn partitions(&self) -> anyhow::Result<i32>;
-    /// Kafka's id of the topic; `None` where brokers do not tell it.
+    /// Kafka's id of the topic; `None` if the brokers do not report it.
     fn topic_id(&self) -> anyhow::Result<Option<TopicId>>;
-    /// The first offset of a partition, and the one after its last.
+    /// The first offset of a partition, and the offset after its last.
     fn range(&self, partition: i32) -> anyhow::Result<(i64, i64)>;
-    /// The offset of the first record that is not older than a Kafka time (epoch ms); the end where there is none.
+    /// Offset of the first record no older than a Kafka time (epoch ms); the end if there is none.
     fn offset_at(&self, partition: i32, time: i64) -> anyhow::Result<i64>;
 }
 

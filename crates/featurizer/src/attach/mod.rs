@@ -1,10 +1,10 @@
-//! Takes partitions: asks store and log, has the decision made for all of them at once, and writes it down.
+//! Attaches partitions: reads store and log, has all of them decided at once, and writes the new positions.
 //!
-//! The write fences off the earlier owner, whose next transaction is refused from then on.
+//! The write fences off the earlier owner: Redis refuses its next transaction.
 //!
 //! - `decided`: the position of each partition
-//! - `gone`: partitions that a topic made anew no longer has
-//! - `log`: what is asked of Kafka
+//! - `gone`: partitions that a re-created topic no longer has
+//! - `log`: Kafka's side
 
 mod decided;
 mod gone;
@@ -20,24 +20,23 @@ use crate::store::{Door, Expiries, Lease, Outcome, Position, StoreTransaction};
 use decided::{Decided, Moment, decide, share_gaps};
 use std::collections::BTreeMap;
 
-/// Rejected records that are read at once, and expiries that are moved at once.
+/// Rejected records read at once, and expiries moved at once.
 const PAGE: usize = 1000;
 
-/// A partition that was attached, and what its worker has to do.
+/// A partition that was attached, and the worker's task.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Attached {
-    /// The partition.
     pub(crate) partition: i32,
-    /// The first offset to be read.
+    /// The first offset to read.
     pub(crate) read_from: i64,
-    /// The consumer reads the partition already: it has to seek.
+    /// True if the consumer reads the partition already, and must seek.
     pub(crate) seek: bool,
     /// Offsets that retention deleted before they were applied.
     pub(crate) lost: i64,
 }
 
-/// Attaches partitions that wait, and those of the worker that a rebuild takes along. Those that the topic does not have
-/// go on waiting. Nothing of the worker may be under way.
+/// Attaches partitions that wait, and those of the worker that a rebuild includes. Partitions that the topic does not
+/// have keep waiting. No transaction of the worker may be under way.
 pub(crate) fn attach<D: Door>(
     waiting: &[i32],
     assignment: &mut Assignment,
@@ -69,7 +68,7 @@ pub(crate) fn attach<D: Door>(
     };
     let decided = decide_all(&known, &moment, log)?;
     if !relapsed(Relapse::RebuiltForever) {
-        // Its events come back with the rebuild, or are gone from the log.
+        // The rebuild reads its events again, or they are gone from the log.
         let rebuilt = |(_, id): &(&str, i32)| decided.contains_key(id);
         let spoilt = assignment.spoilt().filter(rebuilt);
         spoilt.for_each(|(user, _)| transaction.delete(user));
@@ -116,8 +115,8 @@ pub(crate) fn attach<D: Door>(
     Ok(reads)
 }
 
-/// Reads the owner, all positions and what kind of expiries there are, and asks for the logs of the partitions that are
-/// to be attached.
+/// Reads the owner, all positions and the kinds of values under the expiries keys, and asks for the logs of the
+/// partitions to attach.
 fn look<D: Door>(
     count: i32,
     waiting: &[i32],
@@ -167,7 +166,7 @@ fn decide_all(
         let own = &known[&id];
         match decide(id, own, resume, moment, log) {
             Ok(position) => drop(decided.insert(id, position)),
-            // Nobody knows if it shares users; its own worker will ask the same again.
+            // The partition may share users or not; its own worker will ask the same again.
             Err(error) if own.log.is_none() && own.stored.is_none() => {
                 tracing::debug!(partition = id, "left to its own worker: {error:#}");
             }
@@ -176,13 +175,12 @@ fn decide_all(
     }
     share_gaps(&mut decided, moment.now);
     for (id, own) in &mut decided {
-        // Users of an earlier building are found in the expiries.
+        // Only expiries that exist can hold users of an earlier building.
         own.position.unswept &= known[id].expiries == Expiries::Users;
     }
     Ok(decided)
 }
 
-/// Reads a partition's rejected records.
 fn rejects<D: Door>(
     lease: &mut Lease<D>,
     partition: i32,

@@ -1,4 +1,4 @@
-//! `featurizer doctor`: what is wrong with brokers, topic, records, group or Redis, and the remedy.
+//! `featurizer doctor`: problems of brokers, topic, records, group and Redis, each with a remedy.
 
 use crate::opening;
 use crate::settings::Config;
@@ -13,7 +13,7 @@ use tidemill_core::redis_server::Unfit;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// Prints the findings; the exit code is 1 where there is a problem.
+/// Prints the findings; the exit code is 1 if there is a problem.
 pub async fn run(
     config: &Config,
     json: bool,
@@ -25,7 +25,7 @@ pub async fn run(
         entry.clear();
         let (key, value) = (record.key(), record.value());
         if is_claim(value) {
-            // Its object is not fetched: whose it is cannot be told.
+            // Its object is not fetched, so the user is unknown.
             return Seen::Usable(None);
         }
         match user_event::decode(definitions, key, value, record.timestamp(), &mut entry) {
@@ -56,19 +56,20 @@ pub async fn run(
             "change --features, unless it is meant so",
         );
     }
-    examine(&patient, see, &shutdown, &mut report).await;
-    block_in_place(|| store(config, &mut report));
+    let log = examine(&patient, see, &shutdown, &mut report).await;
+    let partitions: Vec<i32> = log.iter().map(|lag| lag.partition).collect();
+    block_in_place(|| store(config, &partitions, &mut report));
     report.print(json)
 }
 
-fn store(config: &Config, report: &mut Report) {
-    if let Err(Lost(error)) = ask(config, report) {
+fn store(config: &Config, partitions: &[i32], report: &mut Report) {
+    if let Err(Lost(error)) = ask(config, partitions, report) {
         let remedy = config.redis.verdict(&error).remedy;
         report.problem("redis", format!("{}: {error}", config.redis), remedy);
     }
 }
 
-fn ask(config: &Config, report: &mut Report) -> Result<(), Lost> {
+fn ask(config: &Config, partitions: &[i32], report: &mut Report) -> Result<(), Lost> {
     let mut store = Redis::new(&config.redis).map_err(|error| Lost(format!("{error:#}")))?;
     let address = config.redis.to_string();
     let text = |answer: Vec<Vec<u8>>| String::from_utf8_lossy(&answer.concat()).into_owned();
@@ -99,10 +100,26 @@ fn ask(config: &Config, report: &mut Report) -> Result<(), Lost> {
             "another --key-prefix, or --takeover",
         );
     }
+    for partition in partitions {
+        for (key, kind) in [
+            (keys.position(*partition), "string"),
+            (keys.expiry(*partition), "zset"),
+            (keys.rejected(*partition), "hash"),
+        ] {
+            let found = text(store.command(&["TYPE", &key])?);
+            if found != kind && found != "none" {
+                report.problem(
+                    "keys",
+                    format!("{key} holds a {found}, where the featurizer keeps a {kind}: another program wrote it"),
+                    "remove the key, or use another --key-prefix",
+                );
+            }
+        }
+    }
     Ok(())
 }
 
-/// A Redis that may not be asked what it is.
+/// Checks a Redis whose user may not call INFO, by trying it out.
 fn untold(store: &mut Redis, config: &Config, report: &mut Report) -> Result<(), Lost> {
     match opening::try_out(store, config)? {
         Some(Unfit { reason, remedy }) => {

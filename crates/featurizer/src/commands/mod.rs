@@ -1,4 +1,4 @@
-//! Commands beside the loop.
+//! Commands other than the loop.
 
 pub mod doctor;
 pub mod explain;

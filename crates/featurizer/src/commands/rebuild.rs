@@ -1,4 +1,4 @@
-//! `featurizer rebuild`: has the stored windows built anew from the topic.
+//! `featurizer rebuild`: has the stored windows built again from the topic.
 
 use crate::assignment::{Cause, Known, Present, resume};
 use crate::opening;
@@ -7,12 +7,13 @@ use crate::store::{Keys, Lost, Redis};
 use std::collections::BTreeMap;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Cluster;
+use tidemill_core::tell_line;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// Deletes the position of one partition or of all, with those that a rebuild takes along. The worker that holds it notices
-/// at its next transaction, and a featurizer that starts later when it attaches the partition: without a position,
-/// windows are built from the log.
+/// Deletes the position of one partition or of all, and of those that a rebuild includes. A worker that holds the
+/// partition notices at its next transaction, and a featurizer that starts later when it attaches the partition:
+/// without a position, windows are built from the log.
 pub async fn run(
     config: &Config,
     partition: Option<i32>,
@@ -51,23 +52,23 @@ pub async fn run(
         }
         let all = taken_along(&mut redis, &keys, partitions.clone(), count).map_err(failure)?;
         if all.len() > partitions.len() {
-            println!("partitions share users, which cannot be built from one of them alone");
+            tell_line!("partitions share users, which cannot be built from one of them alone")?;
         }
-        // All at once, so that the worker that finds the first one gone decides about all of them.
+        // All in one DEL, so that the worker that first misses a position decides about all of them.
         let mut words = vec!["DEL".to_owned()];
         words.extend(all.iter().map(|partition| keys.position(*partition)));
         redis.command(&words).map_err(failure)?;
         for partition in all {
-            println!(
+            tell_line!(
                 "partition {partition} of {} will be built anew",
                 shared.topic
-            );
+            )?;
         }
         Ok(())
     })
 }
 
-/// The partitions asked for, and those that a rebuild of these takes along.
+/// The partitions asked for, and those that a rebuild of these includes.
 fn taken_along(
     redis: &mut Redis,
     keys: &Keys,

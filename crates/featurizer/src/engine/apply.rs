@@ -1,6 +1,6 @@
-//! A batch becomes a transaction: windows take in their events, features are evaluated, everything is packed.
+//! Turns a batch into a transaction: inserts events into windows, evaluates features and packs the commands.
 //!
-//! It decides, but reads and writes nothing: the users are in memory, and the transaction is sent by others.
+//! It decides but does no I/O: the users are in memory, and the engine sends the transaction.
 
 use crate::assignment::{Assignment, OwnedPartition};
 use crate::batch::{Batch, BatchUser, Change, TRANSACTION_BYTES, UserChange};
@@ -10,28 +10,28 @@ use crate::users::{Erasures, Home, Marks, Place, Slot, User, UserLookup, Users};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use tidemill_core::features::{Definitions, Evaluation, Limits};
+use tidemill_core::record::timestamp::FUTURE_LIMIT_MS;
 
-/// What does not change from batch to batch.
+/// The configuration, the same for every batch.
 pub(crate) struct Rules {
-    /// The features.
     pub(crate) definitions: Definitions,
-    /// How much of its events a window keeps.
+    /// Limits on the events that a window keeps.
     pub(crate) limits: Limits,
 }
 
-/// What a batch is about.
+/// The reason for a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Occasion {
-    /// Records: the lives of their users' hashes are renewed.
+    /// Records arrived: the hashes of their users get a new TTL.
     Records,
-    /// Time: features are evaluated again, and no life is prolonged.
+    /// Time passed: features are evaluated again, and no TTL is renewed.
     Decay,
 }
 
-/// What applying a part of a batch has brought.
+/// The outcome of applying a part of a batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
-    /// The end of the users applied, earlier than asked where the transaction is full.
+    /// End of the users applied, earlier than asked if the transaction is full.
     pub(crate) end: usize,
     /// The partitions of the users applied.
     pub(crate) touched: BTreeSet<i32>,
@@ -41,7 +41,7 @@ pub(crate) struct Applied {
     pub(crate) adopted: u64,
 }
 
-/// Applies batches; keeps the memory that evaluations need.
+/// Applies batches; keeps the buffers that evaluations need.
 #[derive(Default)]
 pub(crate) struct Applier {
     evaluation: Evaluation,
@@ -49,30 +49,30 @@ pub(crate) struct Applier {
     entries: Vec<u8>,
 }
 
-/// What applying needs to know.
+/// The inputs of applying a batch.
 pub(crate) struct Context<'a> {
     pub(crate) rules: &'a Rules,
     pub(crate) batch: &'a Batch,
     pub(crate) assignment: &'a Assignment,
-    /// The positions of partitions of other workers that users come from.
+    /// The positions of other workers' partitions from which users move.
     pub(crate) foreign: &'a BTreeMap<i32, Position>,
     pub(crate) occasion: Occasion,
     /// The wall clock (epoch ms).
     pub(crate) now: i64,
 }
 
-/// What the changes of one user bring.
+/// The effects of one user's changes.
 struct Changes<'a> {
     transaction: &'a mut StoreTransaction,
     applied: &'a mut Applied,
-    /// The user begins with them.
+    /// True if the user's state starts with them: its hash is deleted first.
     anew: bool,
-    /// The state is to be written.
+    /// True if the state has to be written.
     write: bool,
 }
 
 impl Applier {
-    /// Applies the changes of a part of the batch's users to memory, and packs the transaction.
+    /// Applies the changes of a part of the batch's users in memory, and packs the transaction.
     pub(crate) fn apply(
         &mut self,
         context: &Context<'_>,
@@ -89,7 +89,7 @@ impl Applier {
         for index in part.clone() {
             let user = &all[index];
             if transaction.bytes() >= TRANSACTION_BYTES && share != Some(user.share()) {
-                // They were loaded in vain: the WATCH on them ends with this transaction.
+                // They are dropped again: the WATCH on their keys ends with this transaction.
                 for user in &all[index..part.end] {
                     forget_foreign(users.slot(user.slot()), context.assignment);
                 }
@@ -156,8 +156,8 @@ impl Applier {
         }
     }
 
-    /// Ends a user without a state, whom an earlier building has left behind, or whose window's life has ended. If the
-    /// events may just have been deleted from the log, the hash says so instead.
+    /// Deletes a user without a state: left by an earlier building, or its window has expired. If retention may just
+    /// have deleted the events, a hash that says so is written instead.
     fn left_behind(
         &mut self,
         context: &Context<'_>,
@@ -181,7 +181,7 @@ impl Applier {
         };
         let mut user = User::new(home, erasures);
         if incomplete_until(context, &user, own).is_some() {
-            // Its events may have been in another partition, of which other records are lost.
+            // Its events may have been in another partition that has lost other records.
             user.lack(Some(context.now + 1));
             user.renew(context.now, context.rules.definitions.ttl_ms());
             self.write(context, (id, &mut user, true), own, transaction);
@@ -241,7 +241,7 @@ impl Applier {
         transaction: &mut StoreTransaction,
     ) {
         let (definitions, now) = (&context.rules.definitions, context.now);
-        // After a warm-up the hash is still to be made, and so is its end.
+        // After a warm-up the hash is written for the first time, and so is its TTL.
         let first = user.scheduled() == Some(0);
         let mut renew = context.occasion == Occasion::Decay || first;
         if context.occasion == Occasion::Records {
@@ -250,7 +250,7 @@ impl Applier {
         let (mut due, mut evaluation, mut complete_from) = (None, None, None);
         let mut marks = user.marks();
         if own.is_warming() {
-            // The hash follows when all events are in, which is the first thing that is due then.
+            // The hash follows when all events are applied: a score of 0 makes the user the first one due then.
             due = Some(0);
         } else if user.expires_at() > now {
             user.evaluate(definitions, now, &mut self.evaluation);
@@ -265,7 +265,7 @@ impl Applier {
             evaluation = Some(&self.evaluation);
         }
         let stale_marks = user.mark(marks);
-        // A user that is due may stand there by an earlier building, of which the state knows nothing.
+        // A user that is due may be in the sorted set because of an earlier building, unknown to the state.
         if user.schedule(due) || context.occasion == Occasion::Decay {
             match due {
                 Some(at) => transaction.schedule(user.home().partition, id, at),
@@ -288,19 +288,21 @@ impl Applier {
     }
 }
 
-/// The time before which events of the user may be missing, and the one until which that matters (epoch ms).
+/// The time before which events of the user may be missing, and the time until which that matters (epoch ms).
 fn incomplete_until(
     context: &Context<'_>,
     user: &User,
     own: &OwnedPartition,
 ) -> Option<(i64, i64)> {
     let times = [own.position().complete_from, user.complete_from()];
+    // A lost event's own time may be later than Kafka's, within the limit.
     let from = times.into_iter().flatten().max()?;
+    let from = from.saturating_add(FUTURE_LIMIT_MS);
     let until = from.saturating_add(context.rules.definitions.longest_ms());
     (until > context.now).then_some((from, until))
 }
 
-/// The Kafka time before which records of a partition were lost, whoever holds it (epoch ms).
+/// The Kafka time (epoch ms) before which a partition, of this or another worker, lost records.
 fn complete_from(context: &Context<'_>, partition: i32) -> Option<i64> {
     let own = context
         .assignment
@@ -310,15 +312,15 @@ fn complete_from(context: &Context<'_>, partition: i32) -> Option<i64> {
         .complete_from
 }
 
-/// Tells if the sweep has to write a user: one that is due, or whose hash says less than it should.
+/// True if the sweep has to write a user: it is due, or its hash may lack the mark that events are missing.
 fn needs_look(context: &Context<'_>, user: &User, own: &OwnedPartition) -> bool {
     let incomplete = incomplete_until(context, user, own).is_some();
     let due = user.scheduled().is_some_and(|at| at <= context.now);
-    // It may be marked, but with an earlier time.
+    // The hash may be marked already, but with an earlier time.
     due || incomplete
 }
 
-/// Erases a user, unless the erasure was known when the state was made.
+/// Erases a user, unless the state already knows this erasure.
 fn erase(context: &Context<'_>, place: Place, slot: &mut Slot, changes: &mut Changes<'_>) {
     let (id, state) = slot.parts();
     let mut erasures = match state {
@@ -346,8 +348,8 @@ fn erase(context: &Context<'_>, place: Place, slot: &mut Slot, changes: &mut Cha
     erasures.add(place, incomplete);
     changes.transaction.erase(id, &erasures, context.now);
     (changes.anew, changes.write) = (false, false);
-    // Events of other partitions that are newer than the erasure go too, since nobody can tell them from the older ones
-    // any more. The hash begins anew and says so.
+    // Newer events of other partitions go too, since the state does not tell them from the older ones. A new hash says
+    // so.
     let missing = erasures.incomplete().is_some_and(|from| from > place.time);
     *state = UserLookup::Missing(erasures);
     if let (true, Some(home)) = (missing, home(context, place)) {
@@ -356,7 +358,7 @@ fn erase(context: &Context<'_>, place: Place, slot: &mut Slot, changes: &mut Cha
     }
 }
 
-/// The home of users of a record's partition.
+/// The home of users whose records lie in this partition.
 fn home(context: &Context<'_>, place: Place) -> Option<Home> {
     let own = context.assignment.get(place.partition)?;
     Some(Home {
@@ -365,7 +367,7 @@ fn home(context: &Context<'_>, place: Place) -> Option<Home> {
     })
 }
 
-/// Makes a user without events of one without a state.
+/// Gives a user without a state one without events.
 fn make(state: &mut UserLookup, home: Home, changes: &mut Changes<'_>) {
     if let UserLookup::Missing(erasures) = state {
         let user = User::new(home, std::mem::take(erasures));
@@ -374,7 +376,8 @@ fn make(state: &mut UserLookup, home: Home, changes: &mut Changes<'_>) {
     }
 }
 
-/// Drops a user of another worker, who learns of its writes only from the WATCH that ends with this transaction.
+/// Drops a user of another worker: we notice that worker's writes only through the WATCH that ends with this
+/// transaction.
 fn forget_foreign(slot: &mut Slot, assignment: &Assignment) {
     let own = matches!(slot.user(), UserLookup::Loaded(user)
         if assignment.get(user.home().partition).is_some());

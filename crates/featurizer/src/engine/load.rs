@@ -8,32 +8,32 @@ use crate::store::{Door, Lease, Position, StoredUser};
 use crate::users::{Erasures, Home, User, UserLookup, Users};
 use std::collections::BTreeMap;
 
-/// What the judgement of a stored user needs to know.
+/// The facts needed to judge a stored user.
 pub(super) struct Judge<'a> {
     pub(super) rules: &'a Rules,
     pub(super) assignment: &'a Assignment,
-    /// A window outlives its hash by this (ms) in the store.
+    /// Time (ms) by which a window outlives its hash in the store.
     pub(super) outlives_ms: i64,
     /// The wall clock (epoch ms).
     pub(super) now: i64,
 }
 
-/// A stored user, judged by what the worker itself holds.
+/// A stored user, judged by the partitions that the worker has attached.
 #[derive(Debug, PartialEq)]
 enum Judged {
     /// The user has no state.
     Missing,
     /// The state counts.
     Valid(Box<User>),
-    /// The state belongs to a partition of another worker, and counts where it is of that one's present epoch. `None`
-    /// when it cannot be read, perhaps because it is of other definitions.
+    /// The state belongs to a partition of another worker, and counts if its epoch is that partition's current one.
+    /// `None` if it cannot be read, perhaps because it has other definitions.
     Foreign(Home, Option<Box<User>>),
-    /// The state should be readable and is not; its home, where that can be read.
+    /// The state should be readable and is not; its home, if that can be read.
     Unreadable(Option<i32>),
 }
 
 impl Judge<'_> {
-    /// Redis has let the others go, or will before the transaction arrives.
+    /// True if the window is still stored: Redis has evicted an expired one, or will before the transaction arrives.
     fn lives(&self, user: &User) -> bool {
         user.expires_at().saturating_add(self.outlives_ms) > self.now
     }
@@ -45,7 +45,7 @@ impl Judge<'_> {
         };
         let own = self.assignment.get(home.partition);
         if own.is_some_and(|own| own.position().building.epoch != home.epoch) {
-            // Of an earlier building, perhaps of other definitions.
+            // It belongs to an earlier building, perhaps with other definitions.
             return Judged::Missing;
         }
         let Rules {
@@ -61,11 +61,11 @@ impl Judge<'_> {
     }
 }
 
-/// Users of other workers that a transaction takes: the positions of their partitions, which it has to change.
+/// Positions of other workers' partitions whose users move into a transaction; it has to change them.
 pub(super) type Foreign = BTreeMap<i32, Position>;
 
-/// Reads the users that are not known. Returns the positions of the partitions that valid users of other workers come
-/// from, and the number of users read.
+/// Reads the users that are not in memory. Returns the positions of the other workers' partitions that valid users come
+/// from.
 pub(super) fn load<D: Door>(
     judge: &Judge<'_>,
     users: &mut Users,
@@ -124,7 +124,7 @@ pub(super) fn load<D: Door>(
                 _ => {}
             }
         }
-        // Time alone changes nothing of users of other workers.
+        // Time alone changes nothing for users of other workers.
         if let (true, Occasion::Records, Some(position)) = (any, occasion, position) {
             taken.insert(partition, position);
         }

@@ -1,9 +1,9 @@
-//! The engine: a batch goes in, and windows, hashes and positions come out in fenced transactions.
+//! The engine: turns a batch into windows, hashes and positions, written in fenced transactions.
 //!
-//! - `load`: users come into memory
-//! - `apply`: windows take in their events, and a transaction is packed
+//! - `load`: reads users into memory
+//! - `apply`: inserts events into windows, and packs a transaction
 //!
-//! One transaction is in flight while the next is prepared; its outcome is asked for before the next is sent.
+//! One transaction is in flight while the next is prepared; the engine awaits its outcome before it sends the next.
 
 mod apply;
 mod load;
@@ -24,19 +24,19 @@ use load::{Foreign, Judge};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// The time after which a batch under way is given up; the group waits for a poll six times as long.
+/// Time after which a batch under way is given up; `max.poll.interval.ms` is six times as long.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The users of a worker, and its way to the store.
+/// The users of a worker, and its lease on the store.
 pub(crate) struct Engine<D> {
     rules: Rules,
     users: Users,
     lease: Lease<D>,
     transaction: StoreTransaction,
     applier: Applier,
-    /// The wall clock in epoch milliseconds.
+    /// The wall clock (epoch ms).
     clock: fn() -> i64,
-    /// What the transaction under way brings when it is applied, and the positions that it leaves.
+    /// Counts to add once the transaction under way is applied, and the positions that it writes.
     pending: (Tally, Vec<(i32, i64)>),
     tally: Tally,
 }
@@ -61,22 +61,22 @@ impl<D: Door> Engine<D> {
         }
     }
 
-    /// The features.
+    /// Feature definitions and limits.
     pub(crate) fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// The wall clock in epoch milliseconds.
+    /// The wall clock (epoch ms).
     pub(crate) fn now(&self) -> i64 {
         (self.clock)()
     }
 
-    /// The way to the store, for reads between transactions; the transaction under way must be settled before.
+    /// The lease, for reads between transactions; settle the transaction under way first.
     pub(crate) fn lease(&mut self) -> &mut Lease<D> {
         &mut self.lease
     }
 
-    /// The lease with an empty transaction, connected.
+    /// Connects if necessary; returns the lease and the emptied transaction.
     pub(crate) fn connect(&mut self) -> Result<(&mut Lease<D>, &mut StoreTransaction), Setback> {
         let now = self.now();
         if let Some(skew) = self.lease.connect(now)? {
@@ -86,7 +86,7 @@ impl<D: Door> Engine<D> {
         Ok((&mut self.lease, &mut self.transaction))
     }
 
-    /// Takes a user into a batch, named by a partition, and returns its place there.
+    /// Adds a user, named by a record of `partition`, to a batch, and returns its place there.
     pub(crate) fn touch(&mut self, batch: &mut Batch, user: &str, partition: i32) -> u32 {
         let index = self.users.find(user);
         let slot = self.users.slot(index);
@@ -102,7 +102,7 @@ impl<D: Door> Engine<D> {
         place
     }
 
-    /// Applies a batch and sends its transactions. The outcome of the last one is asked for before the next.
+    /// Applies a batch and sends its transactions. The outcome of the last one is awaited before the next is sent.
     pub(crate) fn commit(
         &mut self,
         batch: &mut Batch,
@@ -112,7 +112,7 @@ impl<D: Door> Engine<D> {
         if batch.is_empty() {
             return Ok(());
         }
-        // While users are ahead, one transaction has to take the whole batch: a position has room for one lead.
+        // While users are ahead, one transaction has to take the whole batch: a position has room for one `Ahead`.
         if batch.span() == Span::Many && assignment.nobody_is_ahead() {
             let users = &mut self.users;
             batch.sort(|slot| share(users.slot(slot).id()));
@@ -125,7 +125,7 @@ impl<D: Door> Engine<D> {
                 break;
             }
             if begun.elapsed() > LONGEST {
-                // The users that are ahead stay so; the others follow from the stored position.
+                // Users that are ahead stay so; the others follow from the stored position.
                 return Err(Setback::Slow(begun.elapsed()));
             }
         }
@@ -184,7 +184,7 @@ impl<D: Door> Engine<D> {
         Ok(applied.end)
     }
 
-    /// Reads the users of a part of a batch that are not known.
+    /// Reads the users of a part of a batch that are not in memory.
     fn load(
         &mut self,
         part: &[BatchUser],
@@ -196,7 +196,7 @@ impl<D: Door> Engine<D> {
         let users = &mut self.users;
         let mut is_missing = |user: &&BatchUser| match users.slot(user.slot()).user() {
             UserLookup::NotLoaded => true,
-            // Redis has let it go, or will before the transaction arrives.
+            // Redis has evicted it, or will before the transaction arrives.
             UserLookup::Loaded(user) => user.expires_at().saturating_add(outlives_ms) <= now,
             UserLookup::Missing(_) => false,
         };
@@ -216,7 +216,7 @@ impl<D: Door> Engine<D> {
         load::load(&judge, &mut self.users, &mut self.lease, &missing, occasion)
     }
 
-    /// Waits for the transaction under way.
+    /// Waits for the outcome of the transaction under way.
     pub(crate) fn settle(&mut self, assignment: &mut Assignment) -> Result<(), Setback> {
         if !self.lease.is_under_way() {
             return Ok(());
@@ -234,12 +234,11 @@ impl<D: Door> Engine<D> {
         }
     }
 
-    /// Tells if a transaction is under way.
     pub(crate) fn is_under_way(&self) -> bool {
         self.lease.is_under_way()
     }
 
-    /// Looks if the stored positions are still those written last.
+    /// Compares the stored positions with those written last.
     pub(crate) fn verify(&mut self) -> Result<(), Setback> {
         match self.lease.verify()? {
             Hold::Kept => Ok(()),
@@ -247,21 +246,21 @@ impl<D: Door> Engine<D> {
         }
     }
 
-    /// Gives up everything that is not stored.
+    /// Drops everything that is not stored.
     pub(crate) fn go_back(&mut self) {
         self.users.clear();
         self.lease.disconnect();
         self.pending = Default::default();
     }
 
-    /// Lets partitions go.
+    /// Releases partitions, and evicts their users.
     pub(crate) fn release(&mut self, partitions: &[i32]) {
         self.lease.release(partitions);
         self.users.evict(partitions);
     }
 
-    /// Partitions were attached: the users in memory may be of an earlier building of these. The positions of `others`,
-    /// which a rebuild has taken along, are for their own workers to hold.
+    /// Notes attached partitions, whose users in memory may be of an earlier building. Releases `others`, which a
+    /// rebuild includes: their own workers will hold them.
     pub(crate) fn attached(&mut self, partitions: &[i32], others: &[i32]) {
         self.users.evict(partitions);
         self.lease.release(others);
@@ -272,7 +271,7 @@ impl<D: Door> Engine<D> {
         self.users.size()
     }
 
-    /// What has happened since this was last asked.
+    /// The counts since the last call.
     pub(crate) fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
     }

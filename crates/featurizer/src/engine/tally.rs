@@ -1,11 +1,11 @@
-//! What an engine has done, counted for the metrics.
+//! Counts of an engine's work, for the metrics.
 
 use std::time::Duration;
 
-/// Counts since the metrics were last brought up to date.
+/// Counts since the metrics were last updated.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Records applied, the rejected among them.
+    /// Records applied, rejected ones included.
     pub(crate) records: usize,
     /// Users written.
     pub(crate) users: usize,
@@ -15,41 +15,41 @@ pub(crate) struct Tally {
     pub(crate) adopted: u64,
     /// Users read.
     pub(crate) loads: usize,
-    /// Commands on hashes that Redis refused, and the first error.
+    /// Commands on hashes that Redis refused; `error` is the first error among them.
     pub(crate) refused: usize,
     pub(crate) error: Option<String>,
-    /// The times from the oldest record of each batch until it was applied (ms).
+    /// Times from the oldest record of each batch until it was applied (ms).
     pub(crate) fresh: Vec<i64>,
-    /// The times that loading, applying and writing took, a transaction each.
+    /// Times for loading, applying and writing each transaction.
     pub(crate) stages: Vec<[Duration; 3]>,
     oldest: Option<i64>,
 }
 
 impl Tally {
-    /// A transaction was sent.
+    /// Counts a transaction that was sent.
     pub(super) fn transaction(&mut self, users: usize, adopted: u64) {
         self.transactions += 1;
         self.users += users;
         self.adopted += adopted;
     }
 
-    /// The transaction sent is the last one of its batch.
+    /// Counts a batch whose last transaction was sent.
     pub(super) fn batch(&mut self, records: usize, oldest: Option<i64>) {
         self.records += records;
         self.oldest = oldest;
     }
 
-    /// Users are read.
+    /// Counts users that are read.
     pub(super) fn loaded(&mut self, users: usize) {
         self.loads += users;
     }
 
-    /// A transaction was loaded, applied and sent, after the one before it was settled.
+    /// Adds the times of a transaction: loading, applying, and sending, which waits for the one before it.
     pub(super) fn took(&mut self, load: Duration, apply: Duration, write: Duration) {
         self.stages.push([load, apply, write]);
     }
 
-    /// A transaction was applied at `now` (epoch ms).
+    /// Adds the counts of `sent`, which were applied at `now` (epoch ms).
     pub(super) fn applied(&mut self, sent: Self, now: i64, refused: usize, error: Option<String>) {
         self.records += sent.records;
         self.users += sent.users;

@@ -1,4 +1,4 @@
-//! The intake of a worker: records come in, claims are resolved, and what cannot be used goes to the dead letters.
+//! The intake of a worker: takes records in, resolves claims, and sends unusable records to the dead-letter topic.
 //!
 //! - `take`: the decision about one record
 
@@ -18,9 +18,9 @@ use tidemill_core::kafka::{Consumer, DeadLetters, Producer, Record};
 use tidemill_core::record::Reject;
 use tidemill_core::record::resent::Original;
 
-/// How long dead letters may take to be acknowledged before their batch is done again.
+/// Time limit for the acknowledgement of dead letters; past it the batch is repeated.
 const LETTERS: Duration = Duration::from_secs(4);
-/// Records between two looks at the clock.
+/// Records between two reads of the clock.
 const LOOK: usize = 64;
 
 /// Takes the records of a worker.
@@ -32,7 +32,7 @@ pub(crate) struct Intake {
     /// Rejects whose dead letters are not acknowledged yet.
     unacknowledged: Vec<Reject>,
     rejections: Rejections,
-    /// The time at which the batch's first record came.
+    /// Arrival of the batch's first record.
     begun: Option<Instant>,
     late: bool,
 }
@@ -103,7 +103,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Looks at the clock now and then, and after a claim, whose object takes time.
+    /// Reads the clock once in a while, and after a claim, whose object takes time to fetch.
     fn look(&mut self, batch: &Batch, claim: bool) {
         if self.begun.is_none() || claim || batch.records().is_multiple_of(LOOK) {
             let begun = *self.begun.get_or_insert_with(Instant::now);
@@ -111,17 +111,18 @@ impl Intake {
         }
     }
 
-    /// Tells if the batch has taken records for as long as it may.
+    /// True if the batch has been filled for as long as it may.
     pub(crate) fn is_late(&self) -> bool {
         self.late
     }
 
-    /// Notes that all records of a partition's log have come. A blocked partition's come again.
+    /// Notes that all records of a partition's log were delivered. Those of a blocked partition will be delivered
+    /// again.
     pub(crate) fn ended(&self, partition: i32, assignment: &mut Assignment) {
         ended(partition, self.blocked.contains(partition), assignment);
     }
 
-    /// Has blocked partitions read again whose time has come.
+    /// Resumes blocked partitions whose pause is over.
     pub(crate) fn retry(
         &mut self,
         consumer: &Consumer,
@@ -135,7 +136,7 @@ impl Intake {
         retried.map_err(|error| Setback::Brokers(format!("{error:#}")))
     }
 
-    /// Unblocks partitions that go, or go on elsewhere.
+    /// Unblocks partitions that are revoked, or that resume at another offset.
     pub(crate) fn unblock(
         &mut self,
         consumer: &Consumer,
@@ -160,19 +161,19 @@ impl Intake {
         Ok(())
     }
 
-    /// What was rejected with a dead letter.
+    /// Rejected records with a dead letter, to be logged.
     pub(crate) fn rejections(&mut self) -> &mut Rejections {
         &mut self.rejections
     }
 
-    /// Forgets the batch.
+    /// Drops the state of the batch.
     pub(crate) fn go_back(&mut self) {
         self.unacknowledged.clear();
         (self.begun, self.late) = (None, false);
     }
 }
 
-/// Notes that all records of a partition's log have come, unless it is blocked.
+/// Notes that all records of a partition's log were delivered, unless it is blocked.
 pub(crate) fn ended(partition: i32, blocked: bool, assignment: &mut Assignment) {
     use crate::relapse::{Relapse, relapsed};
     if blocked && !relapsed(Relapse::WarmWhileBlocked) {

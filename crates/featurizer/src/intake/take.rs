@@ -1,4 +1,4 @@
-//! From a record to a change in the batch, or a rejection. It decides, and sends nothing.
+//! Turns a record into a change in the batch or a rejection. It decides, and sends nothing.
 
 use crate::assignment::{Assignment, OwnedPartition, Turn};
 use crate::batch::{Batch, Change};
@@ -19,20 +19,20 @@ pub(crate) struct Incoming<'a> {
     pub(crate) timestamp: Option<i64>,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
-    /// The record that it is a copy of.
+    /// The original, if the record is a copy.
     pub(crate) original: Option<Original>,
 }
 
-/// What became of a record.
+/// The outcome of a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// It is in the batch, or was applied before, or a copy of a record that counts.
+    /// It is in the batch, was applied before, or is a copy that does not count.
     Done,
-    /// It cannot be used; with a dead letter if there is none of it yet.
+    /// It cannot be used; `letter` is true if it has no dead letter yet.
     Rejected { reject: Reject, letter: bool },
 }
 
-/// The place of a record in the order of its partition; the past for partitions of others.
+/// Judges a record by its offset; records of partitions that are not attached are past.
 ///
 /// Errors: the log is another one than the one that was applied.
 pub(crate) fn turn(incoming: &Incoming<'_>, assignment: &mut Assignment) -> Result<Turn, Setback> {
@@ -53,7 +53,7 @@ pub(crate) fn turn(incoming: &Incoming<'_>, assignment: &mut Assignment) -> Resu
     }
 }
 
-/// Takes a record into the batch. `content` is its value, or the object that it stands for.
+/// Takes a record into the batch. `content` is its value, or the object that a claim refers to.
 pub(crate) fn take<D: Door>(
     incoming: &Incoming<'_>,
     content: Result<Option<&[u8]>, Reject>,
@@ -89,9 +89,13 @@ pub(crate) fn take<D: Door>(
         let definitions = &engine.rules().definitions;
         user_event::decode(definitions, key, content, timestamp, batch.entries())
     });
-    let (user, change) = match decoded {
-        Ok(UserRecord::Event { user, .. }) => (user, Change::Event(begin as u32)),
-        Ok(UserRecord::Erasure { user }) => (user, Change::Erasure),
+    let (user, change, place) = match decoded {
+        Ok(UserRecord::Event { user, .. }) => {
+            // An erasure between a record and its copy covers the copy too.
+            let offset = original.unwrap_or(offset);
+            (user, Change::Event(begin as u32), Place { offset, ..place })
+        }
+        Ok(UserRecord::Erasure { user }) => (user, Change::Erasure, place),
         Err(reject) => return rejected(own, offset, original, reject),
     };
     if own.position().ahead.is_some() && offset < own.position().reached(&user) {

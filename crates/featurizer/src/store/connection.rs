@@ -6,18 +6,18 @@ use redis::{Client, ClientTlsConfig, Connection, TlsCertificates, Value};
 use std::time::Duration;
 use tidemill_core::redis_access::RedisAccess;
 
-/// How long Redis may take to answer before it is given up: far beyond any step, below the limit of a stop.
+/// Time limit for an answer of Redis: far more than any transaction takes, less than the time limit of a stop.
 const ANSWER: Duration = Duration::from_secs(3);
-/// How long connecting may take.
+/// Time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// The connection is gone, and with it the knowledge of what became of the last write.
+/// The connection is lost; the outcome of the last write is unknown.
 #[derive(Debug)]
 pub struct Lost(pub String);
 
 impl From<redis::RedisError> for Lost {
     fn from(error: redis::RedisError) -> Self {
-        // As Redis writes it, which is what people look for.
+        // In the words of Redis, which people search for.
         match (error.code(), error.detail()) {
             (Some(code), Some(detail)) => Self(format!("{code} {detail}")),
             _ => Self(error.to_string()),
@@ -26,7 +26,7 @@ impl From<redis::RedisError> for Lost {
 }
 
 impl Lost {
-    /// Says to which command it was the answer.
+    /// Adds the command that Redis answered with this error.
     pub(super) fn to(self, command: &str) -> Self {
         Self(format!("{} (answer to {command})", self.0))
     }
@@ -38,16 +38,16 @@ impl From<Lost> for anyhow::Error {
     }
 }
 
-/// A Redis and, between two errors, the connection to it.
+/// A Redis, and the connection to it until an error drops it.
 pub struct Redis {
     client: Client,
     connection: Option<Connection>,
-    /// Longest wait for an answer.
+    /// Time limit for an answer.
     answer: Duration,
 }
 
 impl Redis {
-    /// The Redis of an address, not connected yet. Fails where URL or certificates cannot be used.
+    /// The Redis at an address, not connected yet. Fails if the URL or the certificates cannot be used.
     pub fn new(access: &RedisAccess) -> anyhow::Result<Self> {
         let identity = access.identity.clone();
         let client = if access.is_tls() {
@@ -69,13 +69,13 @@ impl Redis {
         })
     }
 
-    /// The same with another longest wait for connecting and for an answer.
+    /// Limits each wait for an answer to `answer`, and connecting too where that is less than the default.
     pub fn answering_within(mut self, answer: Duration) -> Self {
         self.answer = answer;
         self
     }
 
-    /// One command given as words.
+    /// Sends one command, given as words, and returns the texts of the answer.
     pub fn command<Word: AsRef<[u8]>>(&mut self, words: &[Word]) -> Result<Vec<Vec<u8>>, Lost> {
         let mut pack = Pack::default();
         pack.all(words);

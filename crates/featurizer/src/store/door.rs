@@ -1,4 +1,5 @@
-//! The door to the store: RESP commands go in, answers come out. Redis is behind it, and in tests a map in memory.
+//! The interface to the store: takes RESP commands, returns answers. `Redis` implements it, and in tests a map in
+//! memory.
 
 use super::connection::Lost;
 use super::resp::{Pack, read};
@@ -6,10 +7,10 @@ use redis::{RedisError, Value};
 
 /// A connection to a store that speaks RESP. It never reconnects on its own.
 pub trait Door {
-    /// Connects anew.
+    /// Opens a new connection.
     fn connect(&mut self) -> Result<(), Lost>;
 
-    /// Tells if there is a connection; it may turn out to be dead at its next use.
+    /// True if there is a connection; it may turn out to be dead at its next use.
     fn is_connected(&self) -> bool;
 
     /// Drops the connection.
@@ -18,10 +19,10 @@ pub trait Door {
     /// Sends commands without waiting for their answers.
     fn send(&mut self, commands: &[u8]) -> Result<(), Lost>;
 
-    /// Waits for the next answer. An error that the store answers is an answer.
+    /// Waits for the next answer. An error reply of the store is an answer too.
     fn receive(&mut self) -> Result<Value, Lost>;
 
-    /// Sends commands and waits for their answers; an error among them ends the connection.
+    /// Sends commands and waits for their answers; an error reply among them ends the connection.
     fn ask(&mut self, pack: &Pack) -> Result<Vec<Value>, Lost> {
         if pack.commands() == 0 {
             return Ok(Vec::new());
@@ -42,7 +43,7 @@ pub trait Door {
     }
 }
 
-/// The name and the first argument, as a rule the key, of a packed command.
+/// The name and the first argument (as a rule the key) of a packed command.
 fn command(pack: &Pack, index: usize) -> String {
     let (mut rest, mut words) = (pack.bytes(), Vec::new());
     for _ in 0..=index {
@@ -56,7 +57,7 @@ fn command(pack: &Pack, index: usize) -> String {
     words.join(" ")
 }
 
-/// The texts in an answer, with `None` for nil; of an array, those of its elements.
+/// The texts in an answer, with `None` for nil; for an array, those of its elements.
 pub(super) fn texts(answer: Value) -> Vec<Option<Vec<u8>>> {
     match answer {
         Value::Array(values) => values.into_iter().flat_map(texts).collect(),

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// The names of the keys of one topic under one prefix.
+/// The key names of one topic under one prefix.
 #[derive(Clone, Debug)]
 pub struct Keys {
     prefix: String,
@@ -18,32 +18,32 @@ impl Keys {
         }
     }
 
-    /// The beginning of the name of a user's hash; the id follows.
+    /// The name of a user's hash (hash), without the id at its end.
     pub fn features(&self) -> String {
         format!("{}features:", self.prefix)
     }
 
-    /// The beginning of the name of a user's window; the id follows.
+    /// The name of a user's window (string), without the id at its end.
     pub fn window(&self) -> String {
         format!("{}window:", self.prefix)
     }
 
-    /// The partition's position.
+    /// The name of a partition's position (string).
     pub fn position(&self, partition: i32) -> String {
         format!("{}position:{}:{partition}", self.prefix, self.topic)
     }
 
-    /// The partition's users by their next expiry.
+    /// The name of a partition's expiries (sorted set): users by their next expiry.
     pub fn expiry(&self, partition: i32) -> String {
         format!("{}expiry:{}:{partition}", self.prefix, self.topic)
     }
 
-    /// The partition's rejected records, by offset.
+    /// The name of a partition's rejected records (hash), by offset.
     pub fn rejected(&self, partition: i32) -> String {
         format!("{}rejected:{}:{partition}", self.prefix, self.topic)
     }
 
-    /// The user's erasures. The name does not show the id, since it outlives the user.
+    /// The name of a user's erasures (string). It hides the id, since it outlives the user.
     pub fn erased(&self, user: &str) -> String {
         let digest = Sha256::digest(user.as_bytes());
         let digits: String = digest[..16]
@@ -53,7 +53,7 @@ impl Keys {
         format!("{}erased:{digits}", self.prefix)
     }
 
-    /// The owner of the prefix.
+    /// The name of the prefix's owner (string).
     pub fn owner(&self) -> String {
         format!("{}owner", self.prefix)
     }

@@ -1,8 +1,8 @@
-//! The lease on partitions: transactions that are executed only while nobody else has written.
+//! The lease on partitions: Redis executes its transactions only while no other worker has written.
 //!
 //! The lease WATCHes the owner and the positions of its partitions and compares them with what it wrote there last.
-//! Every write changes the position's token, so whoever else wrote is noticed: a new owner of the partition, a zombie,
-//! or a Redis that lost its last second.
+//! Every write changes the position's token, so any other write is noticed: that of a new owner of the partition, of a
+//! zombie, or the loss of Redis's last second.
 
 use super::connection::Lost;
 use super::door::{Door, texts};
@@ -13,44 +13,44 @@ use crate::relapse::{Relapse, relapsed};
 use redis::{RedisError, Value};
 use std::collections::BTreeMap;
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All of it is written, but for commands on hashes that Redis refused one by one, as it does when another
-    /// program keeps something else under the same key: their number, and the first error.
+    /// All of it is written, except commands on hashes that Redis refused one by one, as it does if another program
+    /// keeps another type under the same key: their number, and the first error.
     Applied(usize, Option<String>),
-    /// Nothing is written: another has written, or Redis lost what was.
+    /// Nothing is written: another client changed a WATCHed key, or Redis lost writes.
     Refused,
-    /// Redis refused a window, position or expiry: what is stored of these partitions is not what was decided.
+    /// Redis refused a command on a window, position or expiry: the stored state of these partitions is not as decided.
     Torn(Vec<i32>, String),
 }
 
-/// The WATCHed keys as they are: nobody can change them unnoticed until the next transaction.
+/// The values of the WATCHed keys: if a client changes one before the next transaction, Redis refuses that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
-    /// Whose prefix it is.
+    /// The owner of the prefix.
     pub owner: Option<String>,
-    /// The positions, in the order they were asked for.
+    /// The positions, in the order of the partitions asked for.
     pub positions: Vec<Option<String>>,
 }
 
-/// What has become of the positions that a lease wrote last.
+/// The fate of the positions that a lease wrote last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// They are stored, and the owner is still the lease's.
     Kept,
-    /// Another owner has written since, or the store has forgotten them.
+    /// Another worker has written since, or Redis has lost them.
     Lost,
 }
 
-/// The connection of a worker, and the positions that it holds.
+/// The connection of a worker, and the positions that it may write.
 pub struct Lease<D> {
     door: D,
     keys: Keys,
     owner: String,
-    /// The positions of attached partitions as they were written last.
+    /// The positions of attached partitions, as last written.
     held: BTreeMap<i32, String>,
-    /// The answer to the WATCH behind the last transaction.
+    /// The values under WATCH; `None` if they must be read again.
     watched: Option<Watched>,
     under_way: Option<UnderWay>,
     pack: Pack,
@@ -63,7 +63,7 @@ struct UnderWay {
 }
 
 impl<D: Door> Lease<D> {
-    /// Nothing is held yet. `owner` is the text in the prefix's owner key while it is ours.
+    /// A lease that holds nothing yet. `owner` is the text in the prefix's owner key while it is ours.
     pub fn new(door: D, keys: Keys, owner: String) -> Self {
         let (held, pack) = (BTreeMap::new(), Pack::default());
         Self {
@@ -88,13 +88,13 @@ impl<D: Door> Lease<D> {
         &mut self.door
     }
 
-    /// The names of the keys.
+    /// The key names.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    /// Connects if there is no connection, and returns how far the store's clock is ahead of `now` (epoch ms); 0 where
-    /// the clock may not be asked.
+    /// Connects, and returns the lead of the store's clock over `now` (ms), or 0 if the user may not call TIME. `None`
+    /// if there is a connection already.
     pub fn connect(&mut self, now: i64) -> Result<Option<i64>, Lost> {
         if self.door.is_connected() {
             return Ok(None);
@@ -121,7 +121,7 @@ impl<D: Door> Lease<D> {
         }
     }
 
-    /// Drops the connection and everything held: an unread reply or an old WATCH may be left on it.
+    /// Drops the connection and everything held: an unread reply or a stale WATCH may be left on it.
     pub fn disconnect(&mut self) {
         self.drop_all();
         self.door.disconnect();
@@ -133,7 +133,7 @@ impl<D: Door> Lease<D> {
         self.under_way = None;
     }
 
-    /// Lets these partitions go.
+    /// Gives up these partitions.
     pub fn release(&mut self, partitions: &[i32]) {
         self.held
             .retain(|partition, _| !partitions.contains(partition));
@@ -167,14 +167,13 @@ impl<D: Door> Lease<D> {
         }
     }
 
-    /// Executes a transaction right after [`Lease::look`], whatever that has shown. Its positions are held from then
-    /// on.
+    /// Executes a transaction right after [`Lease::look`], whatever that returned. Its positions are held from then on.
     pub fn attach(&mut self, transaction: &mut StoreTransaction) -> Result<Outcome, Lost> {
         self.transmit(transaction)?;
         self.outcome()
     }
 
-    /// Sends a transaction, unless the stored positions are not those written last, or it moves one that is not held;
+    /// Sends a transaction if the stored positions are those written last and it moves none that is not held;
     /// [`Lease::outcome`] waits for the answer.
     pub fn send(&mut self, transaction: &mut StoreTransaction) -> Result<Hold, Lost> {
         debug_assert!(self.under_way.is_none(), "one transaction at a time");
@@ -190,13 +189,13 @@ impl<D: Door> Lease<D> {
         Ok(hold)
     }
 
-    /// Looks again if the stored positions are those written last.
+    /// Reads the stored positions again, and compares them with those written last.
     pub fn verify(&mut self) -> Result<Hold, Lost> {
         self.watched = None;
         self.hold()
     }
 
-    /// Compares the WATCHed positions with those written last, and begins the WATCH where there is none.
+    /// Compares the WATCHed positions with those written last; sets the WATCH if there is none.
     fn hold(&mut self) -> Result<Hold, Lost> {
         self.watch_held()?;
         let held = self.held.values().map(|text| Some(text.as_str()));
@@ -210,7 +209,7 @@ impl<D: Door> Lease<D> {
         })
     }
 
-    /// Begins the WATCH on owner and held positions where there is none.
+    /// WATCHes owner and held positions unless that is done already.
     pub(super) fn watch_held(&mut self) -> Result<(), Lost> {
         if self.watched.is_none() {
             let partitions: Vec<i32> = self.held.keys().copied().collect();
@@ -219,7 +218,7 @@ impl<D: Door> Lease<D> {
         Ok(())
     }
 
-    /// Sends packed commands outside of transactions, and waits for their answers.
+    /// Sends packed commands outside of a transaction, and waits for their answers.
     pub(super) fn ask(&mut self, pack: impl FnOnce(&mut Pack, &Keys)) -> Result<Vec<Value>, Lost> {
         self.pack.clear();
         pack(&mut self.pack, &self.keys);
@@ -234,7 +233,7 @@ impl<D: Door> Lease<D> {
             .map(|(partition, position)| (*partition, position.to_string()))
             .collect();
         self.watched = None;
-        // The next transaction's WATCH rides behind this EXEC in the same round trip.
+        // The next transaction's WATCH follows this EXEC in the same round trip.
         let mut held: Vec<i32> = self.held.keys().copied().collect();
         held.extend(positions.iter().map(|(partition, _)| *partition));
         held.sort_unstable();
@@ -247,7 +246,7 @@ impl<D: Door> Lease<D> {
         self.door.send(self.pack.bytes())
     }
 
-    /// Tells if a transaction was sent whose outcome was not asked for yet.
+    /// True if a transaction was sent and its outcome was not read yet.
     pub fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
@@ -262,7 +261,7 @@ impl<D: Door> Lease<D> {
             return Ok(Outcome::Applied(0, None));
         };
         for _ in 0..=commands {
-            // OK and QUEUED; a command that could not be queued fails the EXEC.
+            // OK and QUEUED; if a command cannot be queued, the EXEC fails.
             self.door.receive()?;
         }
         let executed = self.door.receive()?;
@@ -291,7 +290,7 @@ impl<D: Door> Lease<D> {
         }
     }
 
-    /// Removes positions, so that whoever attaches the partitions next rebuilds them, also after a crash.
+    /// Deletes positions, so that the next worker to attach the partitions rebuilds them, even after a crash.
     fn void(&mut self, partitions: &[i32]) -> Result<(), Lost> {
         let answers = self.ask(|pack, keys| {
             pack.all(&["MULTI"]);
@@ -303,8 +302,8 @@ impl<D: Door> Lease<D> {
         answers.map(drop)
     }
 
-    /// Judges the errors of single commands by the keys that the commands name: on hashes, the number of errors and the
-    /// first; the error that tears the transaction otherwise.
+    /// Judges the errors of single commands by the keys that they name: returns the number of errors on hashes and the
+    /// first of them; fails with any other error, which tears the transaction.
     fn errors(&self, answers: &[Value]) -> Result<(usize, Option<String>), String> {
         let error = |answer: &Value| match answer {
             Value::ServerError(error) => Some(Lost::from(RedisError::from(error.clone())).0),
@@ -315,7 +314,7 @@ impl<D: Door> Lease<D> {
             return Ok((refused, first));
         }
         let hashes = self.keys.features();
-        // Behind MULTI.
+        // Skip MULTI.
         let mut rest = resp::read(self.pack.bytes()).map_or(&[][..], |(_, rest)| rest);
         for answer in answers {
             let Some((words, behind)) = resp::read(rest) else {

@@ -1,5 +1,5 @@
-//! A map in memory behind the same door as Redis, for tests: it executes the commands that are packed for Redis, on a
-//! clock that stands, and loses what it is told to lose.
+//! A map in memory behind the same interface as Redis, for tests: it executes the commands packed for Redis, on a clock
+//! that tests set, and loses what tests make it lose.
 
 use super::connection::Lost;
 use super::door::Door;
@@ -9,13 +9,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-/// Executed transactions that can be forgotten.
+/// Number of executed transactions that can be forgotten.
 const FORGETTABLE: usize = 6;
 
 type Bytes = Vec<u8>;
 type Keys = BTreeMap<Bytes, Key>;
 
-/// What is kept under a key.
+/// The value of a key.
 #[derive(Clone, Debug, PartialEq)]
 enum Data {
     Text(Bytes),
@@ -26,27 +26,27 @@ enum Data {
 #[derive(Clone, Debug)]
 struct Key {
     data: Data,
-    /// The end of its life (epoch ms).
+    /// Expiry (epoch ms).
     end: Option<i64>,
 }
 
-/// A store that connections share.
+/// A store that several connections share.
 #[derive(Clone, Default)]
 pub(crate) struct Memory(Rc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     keys: RefCell<Keys>,
-    /// Changes of each key, counted.
+    /// Number of changes of each key.
     changes: RefCell<BTreeMap<Bytes, u64>>,
     /// The keys before each of the last transactions.
     past: RefCell<VecDeque<Keys>>,
     now: Cell<i64>,
-    /// The number of failovers: connections of before are dead.
+    /// Number of failovers: older connections are dead.
     failovers: Cell<u32>,
 }
 
-/// What happens to the next commands of a connection.
+/// A fault of a connection's next commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// They never arrive.
@@ -70,7 +70,7 @@ impl Memory {
         self.0.now.set(now);
     }
 
-    /// Forgets the last transactions, as a replica does that is promoted.
+    /// Forgets the last transactions, as a promoted replica does.
     pub(crate) fn forget(&self, transactions: usize) {
         let mut past = self.0.past.borrow_mut();
         for _ in 0..transactions {
@@ -95,7 +95,6 @@ impl Memory {
         }
     }
 
-    /// A text.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         match self.live(key.as_bytes()) {
             Some(Data::Text(text)) => Some(String::from_utf8_lossy(&text).into_owned()),
@@ -103,7 +102,7 @@ impl Memory {
         }
     }
 
-    /// A text, of whatever other program.
+    /// Sets a text, as another program would.
     pub(crate) fn put(&self, key: &str, text: &[u8]) {
         self.touch(key.as_bytes());
         let key = key.as_bytes().to_vec();
@@ -120,7 +119,7 @@ impl Memory {
         self.0.keys.borrow_mut().remove(key.as_bytes());
     }
 
-    /// The names of all keys that begin like this.
+    /// The names of all keys with a prefix.
     pub(crate) fn names(&self, prefix: &str) -> Vec<String> {
         let keys = self.0.keys.borrow();
         let names = keys
@@ -294,9 +293,9 @@ impl Memory {
                         .collect(),
                     _ => Vec::new(),
                 };
-                // In the order of a hash, as in Redis: what is there all the time is returned, whatever comes and goes.
+                // In hash order, as in Redis: a scan returns every item that stays, whatever else comes and goes.
                 for item in &mut items {
-                    let hash = super::position::fingerprint(None, Some(&item.1), None);
+                    let hash = super::fingerprint(None, Some(&item.1), None);
                     item.0 = (hash >> 2) as i64 + 1;
                 }
                 items.sort();
@@ -332,8 +331,8 @@ fn error(text: &str) -> Value {
     redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap()
 }
 
-/// One connection to a store in memory. Commands are executed when their answers are asked for, so that other
-/// connections come in between.
+/// One connection to a store in memory. Commands are executed when their answers are read, so that other connections
+/// can get in between.
 pub(crate) struct Connection {
     memory: Memory,
     session: Option<Session>,
@@ -351,12 +350,12 @@ struct Session {
 }
 
 impl Connection {
-    /// Has the next commands go wrong.
+    /// Makes the next commands fail.
     pub(crate) fn fail(&mut self, fault: Fault) {
         self.fault = Some(fault);
     }
 
-    /// Executes what was sent.
+    /// Executes the commands sent.
     pub(crate) fn deliver(&mut self) {
         let Some(session) = self.session.as_mut() else {
             return;

@@ -2,7 +2,7 @@
 //!
 //! Every worker has a connection of its own. Its [`Lease`] WATCHes the positions of its partitions and the prefix's
 //! owner, compares them with what it wrote there last, and writes with MULTI/EXEC only then. A connection is dropped
-//! at its first error: the attach with which the next one begins fences off whatever that one left under way.
+//! at its first error: the next one begins with an attach, which fences off any transaction left under way.
 //!
 //! The files of this folder are the only ones that name the redis crate.
 
@@ -25,6 +25,7 @@ pub use keys::Keys;
 pub use lease::{Hold, Lease, Outcome, Watched};
 pub use owner::{Ownership, own};
 pub use peek::{Peek, peek};
-pub use position::{Ahead, Building, Position, Token, fingerprint, share};
+pub use position::{Ahead, Building, Position, Token, share};
 pub use queries::{Expiries, Page, StoredUser};
+pub use tidemill_core::kafka::fingerprint;
 pub use transaction::{StoreTransaction, UserWrite};

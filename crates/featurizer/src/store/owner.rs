@@ -1,23 +1,23 @@
-//! Whose key prefix it is: one group, one topic and one set of feature definitions.
+//! The owner of a key prefix: one group, one topic and one set of feature definitions.
 
 use super::connection::{Lost, Redis};
 use super::keys::Keys;
 
-/// What was found.
+/// The state of a prefix.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// It is ours, perhaps since now.
+    /// It is ours, perhaps only now.
     Ours,
-    /// It was somebody else's, and is ours now.
+    /// It was another owner's, and is ours now.
     Taken {
-        /// Whose it was.
+        /// The earlier owner.
         from: String,
     },
-    /// It is this owner's.
+    /// It belongs to this owner.
     Foreign(String),
 }
 
-/// Makes the prefix ours when it is nobody's, or when it may be taken over.
+/// Claims the prefix if it has no owner, or if it may be taken over.
 pub fn own(redis: &mut Redis, keys: &Keys, owner: &str, takeover: bool) -> Result<Ownership, Lost> {
     let key = keys.owner();
     redis.command(&["SET", &key, owner, "NX"])?;

@@ -1,4 +1,4 @@
-//! What is stored of one user, read at one instant and by no owner.
+//! Reads the stored state of one user at one instant, without a lease.
 
 use super::connection::{Lost, Redis};
 use super::door::{Door, texts};
@@ -7,7 +7,7 @@ use super::position::Position;
 use super::resp::Pack;
 use redis::Value;
 
-/// What was found.
+/// The stored state of one user.
 #[derive(Debug)]
 pub struct Peek {
     /// The stored window's bytes.

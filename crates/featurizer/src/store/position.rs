@@ -1,75 +1,75 @@
-//! The stored position of a partition: how far it has been applied, by whom, and what its windows are built from.
+//! The stored position of a partition: the next offset, the write that stored it, and the origin of its windows.
 
 use std::fmt;
 use std::str::FromStr;
-use tidemill_core::kafka::TopicId;
+use tidemill_core::kafka::{TopicId, fingerprint};
 
-/// The name of one write of one worker: no two writes ever have the same.
+/// The name of one write of one worker; no two writes share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The worker, drawn at random when it starts.
     pub instance: u64,
-    /// The number of its writes.
+    /// Sequence number of the write.
     pub count: u64,
 }
 
-/// What the windows of a partition are built from. A rebuild begins a new one.
+/// The origin of a partition's windows. A rebuild begins a new building.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Building {
     /// Drawn at random; stored windows of another epoch are void.
     pub epoch: u32,
-    /// Drawn when the log was found to be another one than before; offsets of another incarnation mean nothing.
+    /// Changes when the log is found to be another one than before; offsets of another incarnation mean nothing.
     pub incarnation: u32,
     /// Offset of the first record that the windows were built from.
     pub begin: i64,
     /// Fingerprint of the feature definitions.
     pub definitions: String,
-    /// Kafka's id of the topic; `None` where the brokers do not tell it.
+    /// Kafka's id of the topic; `None` if the brokers do not report it.
     pub topic: Option<TopicId>,
 }
 
-/// The position of a partition, stored beside the windows of its users.
+/// The position of a partition, stored next to the windows of its users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The next offset to be applied.
     pub offset: i64,
     /// The write that stored it.
     pub token: Token,
-    /// What the windows are built from.
+    /// The origin of the windows.
     pub building: Building,
-    /// Fingerprint of the record before `offset`, where one has been applied.
+    /// Fingerprint of the record before `offset`, if one has been applied.
     pub last: Option<u64>,
     /// Below this offset the windows are being built up from the log, and no hash is written.
     pub warm_until: Option<i64>,
-    /// Records before this Kafka time (epoch ms) were deleted from the log before they could be applied.
+    /// Retention deleted records before this Kafka time (epoch ms) before they could be applied.
     pub complete_from: Option<i64>,
-    /// The state of some user holds events of this partition and of others: none of these can be rebuilt alone.
+    /// The state of some user holds events of this partition and of others: none of them can be rebuilt alone.
     pub mixed: bool,
-    /// The partition's expiries still hold users that must be looked at once, after a rebuild or a gap.
+    /// After a rebuild or a gap, the sweep has not yet visited all users in the partition's expiries.
     pub unswept: bool,
-    /// Some of the users are further already.
+    /// Progress of users beyond the position.
     pub ahead: Option<Ahead>,
 }
 
-/// How far some of a partition's users have been applied beyond its position: a long batch is written in several
+/// Progress of the users that have been applied beyond their partition's position: a long batch is written in several
 /// transactions, and each takes a share of the users. After a crash in between, the rest follows record by record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ahead {
-    /// The next offset to be applied for the users that are ahead.
+    /// The next offset to apply for the users that are ahead.
     pub until: i64,
-    /// The users that are ahead: those whose [`share`] is below this.
+    /// Bound of the users that are ahead: those whose [`share`] is below it.
     pub done: u32,
     /// Fingerprint of the record before `until`.
     pub last: u64,
 }
 
-/// A user's place in the order of a long batch, below 2^16. It must never change.
+/// A user's rank in a long batch, below 2^16. Stored positions depend on it, so it must never change.
 pub fn share(user: &str) -> u32 {
     (fingerprint(None, Some(user.as_bytes()), None) >> 48) as u32
 }
 
 impl Position {
-    /// The next offset to be applied for this user.
+    /// The next offset to apply for this user.
     pub fn reached(&self, user: &str) -> i64 {
         match self.ahead {
             Some(Ahead { until, done, .. }) if share(user) < done => until,
@@ -112,7 +112,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// The fields of a position's text; a text with others is of another version, and read as none.
+/// The fields of a position's text; a text with any other is of another version, and does not parse.
 const FIELDS: [&str; 13] = [
     "offset",
     "token",
@@ -202,32 +202,14 @@ fn hexadecimal(digits: Option<&str>) -> Result<u32, ()> {
     u32::from_str_radix(digits.ok_or(())?, 16).map_err(drop)
 }
 
-/// A fingerprint of a record, which tells if a log still holds the record that it held. It must never change.
-pub fn fingerprint(timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
-    const MULTIPLIER: u64 = 0x517c_c1b7_2722_0a95;
-    let mut hash = 0u64;
-    let mut mix = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER);
-    mix(timestamp.unwrap_or(-1) as u64);
-    for bytes in [key, value] {
-        let bytes = bytes.unwrap_or_default();
-        mix(bytes.len() as u64);
-        let (words, rest) = bytes.as_chunks::<8>();
-        words.iter().for_each(|word| mix(u64::from_le_bytes(*word)));
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        mix(u64::from_le_bytes(last));
-    }
-    hash
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
-    /// The topic of the positions in tables.
+    /// The topic of the positions in tests.
     pub(crate) const TOPIC: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
 
-    /// A position at `offset` of the definitions "00ff", for the tables of others.
+    /// A position at `offset` with the definitions "00ff", for tests.
     pub(crate) fn stored(offset: i64, last: Option<u64>) -> Position {
         Position {
             offset,
@@ -295,26 +277,8 @@ pub(crate) mod tests {
             position.ahead = Some(Ahead { until, done, last });
             assert_eq!(position.reached("u"), reached);
         }
-        // The shares of names that differ in their last digits spread over the whole range.
+        // The shares of names that differ only in their last digits spread over the whole range.
         let low = (0..1000).filter(|number| share(&format!("u_{number:05}")) < 1 << 15);
         assert!((400..600).contains(&low.count()));
-    }
-
-    #[test]
-    fn fingerprints_differ_with_every_part() {
-        let own = fingerprint(Some(1), Some(b"key"), Some(b"a value of some length"));
-        assert_eq!(
-            own,
-            fingerprint(Some(1), Some(b"key"), Some(b"a value of some length"))
-        );
-        for other in [
-            fingerprint(Some(2), Some(b"key"), Some(b"a value of some length")),
-            fingerprint(Some(1), Some(b"kez"), Some(b"a value of some length")),
-            fingerprint(Some(1), Some(b"key"), Some(b"a value of some lengti")),
-            fingerprint(Some(1), Some(b"ke"), Some(b"ya value of some length")),
-            fingerprint(None, None, None),
-        ] {
-            assert_ne!(own, other);
-        }
     }
 }

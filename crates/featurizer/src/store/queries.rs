@@ -1,4 +1,4 @@
-//! What is read between two transactions: windows, due users, all users with an expiry, rejected records.
+//! Reads between two transactions: windows, due users, all users with an expiry, rejected records.
 
 use super::connection::Lost;
 use super::door::{Door, texts};
@@ -7,41 +7,41 @@ use super::lease::Lease;
 use super::resp::Pack;
 use redis::Value;
 
-/// The bytes that are stored of a user.
+/// The stored bytes of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredUser {
-    /// The window.
+    /// The encoded window and its additions.
     pub window: Option<Vec<u8>>,
-    /// The erasures.
+    /// The erasures, as text.
     pub erased: Option<Vec<u8>>,
 }
 
-/// What is stored under the key of a partition's expiries.
+/// The kind of value under the key of a partition's expiries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expiries {
-    /// Users.
+    /// A sorted set of users.
     #[default]
     Users,
-    /// Nothing.
+    /// No key.
     None,
-    /// Data of another program.
+    /// Another type, written by another program.
     Foreign,
 }
 
 /// One page of a scan.
 #[derive(Debug)]
 pub struct Page<Item> {
-    /// The cursor of the next page; 0 behind the last.
+    /// The cursor of the next page; 0 after the last.
     pub next: u64,
-    /// The items. A scan may bring one twice.
+    /// The items. A scan may return one twice.
     pub items: Vec<Item>,
 }
 
 impl<D: Door> Lease<D> {
     /// The stored users, in the order of their ids. WATCHes their windows: if another client writes one of them before
-    /// our next EXEC, that EXEC is refused.
+    /// our next EXEC, Redis refuses that EXEC.
     pub fn load(&mut self, ids: &[&str]) -> Result<Vec<StoredUser>, Lost> {
-        // First, since it would end the WATCH on the windows.
+        // First, since it may UNWATCH everything.
         self.watch_held()?;
         let mut answers = self.ask(|pack, keys| {
             let prefix = keys.window();
@@ -62,7 +62,7 @@ impl<D: Door> Lease<D> {
         Ok(users.collect())
     }
 
-    /// Of each partition, users whose next expiry is not after `now`, the longest due first, up to its limit.
+    /// For each partition, users whose next expiry is not after `now`, the longest due first, up to its limit.
     pub fn due(&mut self, limits: &[(i32, usize)], now: i64) -> Result<Vec<Vec<String>>, Lost> {
         let now = now.to_string();
         let answers = self.ask(|pack, keys| {
@@ -86,7 +86,7 @@ impl<D: Door> Lease<D> {
         Ok(counts.filter_map(|count| count.parse::<u64>().ok()).sum())
     }
 
-    /// Of each partition, what is stored under the key of its expiries.
+    /// For each partition, the kind of value under the key of its expiries.
     pub fn expiries(&mut self, partitions: &[i32]) -> Result<Vec<Expiries>, Lost> {
         let answers = self.ask(|pack, keys| {
             for partition in partitions {
@@ -102,8 +102,8 @@ impl<D: Door> Lease<D> {
         Ok(kinds.collect())
     }
 
-    /// Moves all users of one partition's expiries to those of another, where they are due at once. A user may stand in
-    /// both for a moment, which does no harm: an expiry only says that the user has to be looked at.
+    /// Moves all users of one partition's expiries to those of another, where they are due at once. A user may be in
+    /// both for a moment, which is harmless: an expiry only says that the user has to be visited.
     pub fn move_expiries(&mut self, from: i32, to: i32, limit: usize) -> Result<(), Lost> {
         let last = (limit.max(1) - 1).to_string();
         loop {
@@ -143,7 +143,7 @@ impl<D: Door> Lease<D> {
         })
     }
 
-    /// One page of a partition's rejected records: offsets, each with its standing.
+    /// One page of a partition's rejected records: fields and values.
     pub fn rejected(
         &mut self,
         partition: i32,

@@ -1,4 +1,4 @@
-//! Commands in Redis' own format (RESP), packed without an allocation for each, and counted as they are written.
+//! Commands in Redis's own format (RESP), packed without an allocation each, and counted as they are written.
 
 /// Packed commands, and their number.
 #[derive(Debug, Default)]
@@ -9,12 +9,12 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// Begins a command with its name. The guard writes the count of words when it is dropped, so that the count
-    /// cannot differ from the words.
+    /// Begins a command with its name. The guard writes the number of words when it is dropped, so that it cannot
+    /// differ from the words.
     pub fn command(&mut self, name: impl AsRef<[u8]>) -> Command<'_> {
         let begin = self.bytes.len();
         self.commands += 1;
-        // Room for one digit; a longer count moves the words.
+        // Room for one digit; a longer number moves the words.
         self.bytes.extend_from_slice(b"*0\r\n");
         let mut command = Command {
             pack: self,
@@ -81,9 +81,9 @@ impl Command<'_> {
         self.word(itoa::Buffer::new().format(number));
     }
 
-    /// Appends a word that `write` writes.
+    /// Appends a word that `write` produces.
     pub fn written(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        // The length stands before the word, and Redis takes no leading zeros to be filled in later.
+        // RESP puts the length before the word, and Redis accepts no leading zeros to be overwritten later.
         let mut scratch = std::mem::take(&mut self.pack.scratch);
         scratch.clear();
         write(&mut scratch);
@@ -129,7 +129,7 @@ impl Words {
         self.word(itoa::Buffer::new().format(number));
     }
 
-    /// Tells if there is no word.
+    /// True if there is no word.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -144,7 +144,7 @@ fn word_into(bytes: &mut Vec<u8>, parts: &[&[u8]]) {
     bytes.extend_from_slice(b"\r\n");
 }
 
-/// The words of the first command in `bytes`, and the bytes behind it; `None` where there is no whole command.
+/// The words of the first command in `bytes`, and the bytes after it; `None` if there is no whole command.
 pub(super) fn read(bytes: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     let (words, mut rest) = length(bytes, b'*')?;
     let mut command = Vec::new();

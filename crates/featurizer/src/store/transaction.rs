@@ -1,4 +1,4 @@
-//! What one MULTI/EXEC writes, packed while it is decided.
+//! The commands of one MULTI/EXEC, packed while they are decided.
 
 use super::keys::Keys;
 use super::position::Position;
@@ -7,12 +7,12 @@ use crate::users::{Erasures, User, WHOLE_EVERY_MS};
 use std::collections::BTreeMap;
 use tidemill_core::features::{Definitions, Evaluation, FeatureValue};
 
-/// How long an erasure is remembered beyond the longest window: a partition that lags further behind may bring back
-/// values without a window.
+/// Time (ms) for which an erasure is remembered beyond the longest window: a partition that lags further behind may
+/// bring back values without a window.
 const ERASURE_MS: i64 = 7 * 24 * 3_600_000;
 const HOUR_MS: i64 = 3_600_000;
 
-/// The commands of a transaction; it is used again for each.
+/// The commands of a transaction; reused for the next.
 pub struct StoreTransaction {
     features: Vec<u8>,
     window: Vec<u8>,
@@ -25,14 +25,14 @@ pub struct StoreTransaction {
     sets: BTreeMap<i32, Sets>,
 }
 
-/// How long keys live, in milliseconds.
+/// Lifetimes of keys (ms).
 #[derive(Clone, Copy, Debug)]
 struct Lives {
-    /// A window lives longer than its hash by at least this.
+    /// Minimum by which a window outlives its hash.
     outlives: i64,
-    /// An erasure is remembered for this time.
+    /// Lifetime of an erasure.
     erasure: i64,
-    /// Redis' clock is ahead of ours by this.
+    /// Lead of Redis's clock over ours.
     skew: i64,
 }
 
@@ -49,23 +49,23 @@ struct Sets {
     forgotten: Words,
 }
 
-/// One user's part of a transaction.
+/// The part of a transaction that concerns one user.
 pub struct UserWrite<'a> {
     /// The user's id.
     pub id: &'a str,
-    /// The state, as it is to be stored.
+    /// The state to be stored.
     pub user: &'a mut User,
-    /// The entries that the window has taken in since it was stored last.
+    /// The entries inserted into the window since it was last stored.
     pub entries: &'a [u8],
-    /// The features' values; without, the hash stays as it is.
+    /// The features' values; `None` leaves the hash as it is.
     pub evaluation: Option<&'a Evaluation>,
     /// The time in `_complete_from` (epoch ms).
     pub complete_from: Option<i64>,
-    /// The hash may hold marks of earlier writes that must go.
+    /// True if the hash may hold marks of earlier writes that must be removed.
     pub stale_marks: bool,
-    /// The hash may hold fields of an earlier life or of other definitions, which go.
+    /// True if the hash may hold fields of an earlier life or of other definitions; it is deleted first.
     pub anew: bool,
-    /// The end of the hash's life is written; without, it stays as it is.
+    /// True if the hash gets a new expiry time.
     pub renew: bool,
 }
 
@@ -91,22 +91,22 @@ impl StoreTransaction {
         }
     }
 
-    /// Sets how far Redis' clock is ahead of ours (ms): lives end by Redis' clock.
+    /// Sets the lead of Redis's clock over ours (ms): TTLs end by Redis's clock.
     pub fn set_skew(&mut self, skew: i64) {
         self.lives.skew = skew;
     }
 
-    /// The time (ms) by which a user's window outlives its hash at least.
+    /// Minimum (ms) by which a user's window outlives its hash.
     pub fn outlives_ms(&self) -> i64 {
         self.lives.outlives
     }
 
-    /// The bytes of users packed so far.
+    /// Bytes of the commands packed so far.
     pub fn bytes(&self) -> usize {
         self.pack.bytes().len()
     }
 
-    /// Empties the transaction.
+    /// Empties the transaction, and keeps its buffers.
     pub fn clear(&mut self) {
         self.pack.clear();
         self.positions.clear();
@@ -114,34 +114,34 @@ impl StoreTransaction {
         self.sets.clear();
     }
 
-    /// Moves the position of a partition of ours.
+    /// Writes the position of a partition of ours.
     pub fn position(&mut self, partition: i32, position: Position) {
         self.positions.push((partition, position));
     }
 
-    /// Changes the position of a partition that another worker may hold, which makes that worker go back.
+    /// Writes the position of a partition that another worker may hold, which makes that worker go back.
     pub fn disturb(&mut self, partition: i32, position: Position) {
         self.others.push((partition, position));
     }
 
-    /// The positions of ours that are moved.
+    /// The positions of our partitions that it writes.
     pub fn positions(&self) -> &[(i32, Position)] {
         &self.positions
     }
 
-    /// Writes whose prefix it is.
+    /// Writes the owner of the prefix.
     pub fn owner(&mut self, owner: &str) {
         self.pack.all(&["SET", &self.keys.owner(), owner]);
     }
 
-    /// Sets the time at which a user has to be evaluated again.
+    /// Sets the time (epoch ms) at which a user has to be evaluated again.
     pub fn schedule(&mut self, partition: i32, id: &str, at: i64) {
         let scheduled = &mut self.sets.entry(partition).or_default().scheduled;
         scheduled.number(at);
         scheduled.word(id);
     }
 
-    /// Takes a user out of a partition's expiries.
+    /// Removes a user from a partition's expiries.
     pub fn unschedule(&mut self, partition: i32, id: &str) {
         let sets = self.sets.entry(partition).or_default();
         sets.unscheduled.word(id);
@@ -160,13 +160,13 @@ impl StoreTransaction {
         sets.forgotten.word(field);
     }
 
-    /// Removes the position and the rejected records of a partition that is no more.
+    /// Removes the position and the rejected records of a partition that no longer exists.
     pub fn end_partition(&mut self, partition: i32) {
         let (position, rejected) = (self.keys.position(partition), self.keys.rejected(partition));
         self.pack.all(&["UNLINK", &position, &rejected]);
     }
 
-    /// Removes a partition's expiries, without blocking Redis however many there are.
+    /// Removes a partition's expiries, without blocking Redis whatever their number.
     pub fn unlink_expiries(&mut self, partition: i32) {
         self.pack.all(&["UNLINK", &self.keys.expiry(partition)]);
     }
@@ -251,7 +251,7 @@ impl StoreTransaction {
 
     /// Deletes a user's hash and window, and remembers the erasures.
     pub fn erase(&mut self, id: &str, erasures: &Erasures, now: i64) {
-        // A key that is set and deleted has changed for everybody who WATCHes it, also where it did not exist.
+        // SET and DEL change the key for every client that WATCHes it, even if it did not exist.
         let mut touch = self.pack.command("SET");
         touch.joined(&self.window, id.as_bytes());
         touch.word("");
@@ -266,8 +266,8 @@ impl StoreTransaction {
         remember.number(end);
     }
 
-    /// Appends the whole transaction to a pack, after which the transaction only knows its positions. Returns the
-    /// number of its commands.
+    /// Appends the whole transaction with MULTI and EXEC to `out`. Call it once between two [`Self::clear`]. Returns
+    /// the number of commands within.
     pub(super) fn pack(&mut self, out: &mut Pack) -> usize {
         for (partition, sets) in &self.sets {
             let (expiry, rejected) = (self.keys.expiry(*partition), self.keys.rejected(*partition));
@@ -300,7 +300,7 @@ impl StoreTransaction {
         self.pack.all(&["HSET", key, "field", "1"]);
     }
 
-    /// The transaction as Redis gets it.
+    /// The commands as Redis receives them.
     #[cfg(test)]
     pub(crate) fn text(&mut self) -> String {
         let mut pack = Pack::default();

@@ -1,26 +1,26 @@
-//! The users that a worker holds in memory, bounded in bytes; those not used again of late go first.
+//! The users that a worker holds in memory, bounded in bytes; it evicts those not used recently first.
 
 use super::{Erasures, User};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
-/// What a worker knows of a user.
+/// A worker's knowledge of a user.
 #[derive(Debug)]
 pub enum UserLookup {
-    /// The user was not read from the store yet.
+    /// The user has not been read from the store yet.
     NotLoaded,
-    /// The store has no state, and these erasures.
+    /// The store has no state, only these erasures.
     Missing(Erasures),
-    /// The state.
+    /// The state, as stored or newer.
     Loaded(Box<User>),
 }
 
-/// One user's slot.
+/// A user in the cache, with its state as far as known.
 #[derive(Debug)]
 pub struct Slot {
     id: Box<str>,
     user: UserLookup,
-    /// Its place in the batch that is being gathered or applied; such a slot stays.
+    /// Its place in the batch that is being gathered or applied; such a slot is never evicted.
     place: Option<u32>,
     used: bool,
     bytes: usize,
@@ -32,17 +32,17 @@ impl Slot {
         &self.id
     }
 
-    /// What is known of the user.
+    /// The knowledge of the user.
     pub fn user(&self) -> &UserLookup {
         &self.user
     }
 
-    /// Id and state, to be changed.
+    /// Id and state, the latter mutable.
     pub fn parts(&mut self) -> (&str, &mut UserLookup) {
         (&self.id, &mut self.user)
     }
 
-    /// Replaces what is known.
+    /// Replaces the knowledge of the user.
     pub fn set(&mut self, user: UserLookup) {
         self.user = user;
     }
@@ -52,13 +52,13 @@ impl Slot {
         self.place
     }
 
-    /// Notes the user's place in the batch; the slot stays until [`Users::release`].
+    /// Sets the user's place in the batch; the slot is not evicted until [`Users::release`].
     pub fn put(&mut self, place: u32) {
         self.place = Some(place);
     }
 }
 
-/// The users that a worker holds in memory. An index names a slot while its user is in the batch.
+/// The users that a worker holds in memory. An index is valid while its user is in the batch.
 pub struct Users {
     hasher: DefaultHashBuilder,
     table: HashTable<u32>,
@@ -69,11 +69,11 @@ pub struct Users {
     limit: usize,
 }
 
-/// Bytes of a slot beside its id and window: itself, the user, the table's entry, and what the allocator adds.
+/// Bytes of a slot without its id and window: the slot, the user, the table's entry, and the allocator's overhead.
 const SLOT: usize = size_of::<Option<Slot>>() + size_of::<User>() + 3 * 16 + 8;
 
 impl Users {
-    /// An empty cache of at most `limit` bytes (and, in any case, what the batch under way touches).
+    /// An empty cache of at most `limit` bytes; users of the batch under way may exceed it.
     pub fn new(limit: usize) -> Self {
         Self {
             hasher: DefaultHashBuilder::default(),
@@ -86,7 +86,7 @@ impl Users {
         }
     }
 
-    /// The slot of a user, made where there is none.
+    /// The index of a user's slot, made if there is none.
     pub fn find(&mut self, id: &str) -> u32 {
         let hash = self.hasher.hash_one(id);
         let own = |index: &u32| {
@@ -125,7 +125,7 @@ impl Users {
     ///
     /// # Panics
     ///
-    /// When the slot was not touched and is gone.
+    /// If the slot is not part of the batch and was evicted.
     pub fn slot(&mut self, index: u32) -> &mut Slot {
         let slot = self.slots[index as usize].as_mut();
         slot.expect("a touched slot stays")
@@ -146,9 +146,9 @@ impl Users {
         slot.place = None;
     }
 
-    /// Evicts users until the limit is kept: a second chance for those used since the last time around.
+    /// Evicts users until the limit is met: those used since the last pass get a second chance.
     pub fn shrink(&mut self) {
-        // Twice around: the first time may only find out which are not used.
+        // Two passes: the first may only clear the marks of use.
         let mut steps = 2 * self.slots.len();
         while self.bytes > self.limit && steps > 0 {
             steps -= 1;

@@ -1,28 +1,28 @@
-//! What is stored of a user: a whole state, and what each later write has added to it.
+//! The stored bytes of a user: a whole state, and the additions of later writes.
 //!
-//! An event changes little of a window, so most writes append; now and then a write replaces all that by the whole
-//! again. Redis, its append-only file and its replicas are spared a window for each event.
+//! An event changes little of a window, so most writes append; an occasional write replaces everything with a new
+//! whole. That spares Redis, its append-only file and its replicas a whole window per event.
 
 use super::{Erasures, Home, Marks, User};
 use tidemill_core::features::{Definitions, Limits, Window};
 
-/// The first byte of a whole state, and of each addition.
+/// The first byte of a whole state, and of an addition.
 const WHOLE: u8 = 3;
 const ADDED: u8 = 0xae;
 /// Bytes of a whole before the window: kind, the window's length, marks, home, complete_from, then the changing part.
 const HEAD: usize = 1 + 4 + 1 + 8 + 8 + CHANGING;
 /// Bytes of an addition before its events: kind, the length of the events, marks, then the changing part.
 const ADDED_HEAD: usize = 1 + 4 + 1 + CHANGING;
-/// Bytes of what every write brings up to date: recorded, expires_at, scheduled.
+/// Bytes of the part that every write updates: recorded, expires_at, scheduled.
 const CHANGING: usize = 8 + 8 + 8;
 /// Only a whole write renews the TTL of the window's key, additions do not: a whole write adds this slack (ms), and
 /// is forced once it is used up.
 pub const WHOLE_EVERY_MS: i64 = 30 * 60 * 1000;
 
-/// What the store holds of a user after the last write. It decides what the next write is.
+/// The stored form of a user after the last write. It decides the form of the next write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stored {
-    /// Bytes of the whole; 0 when the next write must be one.
+    /// Bytes of the whole; 0 if the next write must be a whole.
     whole: usize,
     /// Bytes added to it since.
     added: usize,
@@ -31,8 +31,8 @@ pub(super) struct Stored {
 }
 
 impl User {
-    /// Tells if a write may add `events` bytes of events to what is stored: not to more than double the whole, and
-    /// not where the key's life must be prolonged.
+    /// True if a write may append `events` bytes of events: the additions must stay smaller than the whole, and the key
+    /// must not need a new TTL.
     pub fn may_add(&self, events: usize) -> bool {
         let Stored {
             whole,
@@ -42,7 +42,7 @@ impl User {
         added + ADDED_HEAD + events <= whole && self.expires_at - expires_at < WHOLE_EVERY_MS
     }
 
-    /// Appends the bytes of the whole, and takes them for stored.
+    /// Appends the bytes of the whole, and notes them as stored.
     pub fn encode(&mut self, definitions: &Definitions, out: &mut Vec<u8>) {
         let begin = out.len();
         out.push(WHOLE);
@@ -54,7 +54,7 @@ impl User {
         self.encode_changing(out);
         self.window.encode(definitions, out);
         let whole = out.len() - begin;
-        // More than that of anything does not fit a Redis value.
+        // A Redis value is never longer than 512 MiB.
         out[begin + 1..begin + 5].copy_from_slice(&((whole - HEAD) as u32).to_le_bytes());
         self.stored = Stored {
             whole,
@@ -63,7 +63,7 @@ impl User {
         };
     }
 
-    /// Appends the bytes of an addition with these entries, and takes them for stored.
+    /// Appends the bytes of an addition with these entries, and notes them as stored.
     pub fn encode_added(&mut self, entries: &[u8], out: &mut Vec<u8>) {
         out.push(ADDED);
         out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
@@ -87,7 +87,7 @@ impl User {
         out.extend_from_slice(&self.scheduled.unwrap_or(i64::MIN).to_le_bytes());
     }
 
-    /// The home of a stored user, whatever its definitions are; `None` when no whole stands there.
+    /// The home of a stored user, with whatever definitions; `None` if `bytes` do not begin with a whole.
     pub fn stored_home(bytes: &[u8]) -> Option<Home> {
         let mut from = bytes;
         let ([WHOLE], _length, _bits) = (
@@ -103,8 +103,8 @@ impl User {
         })
     }
 
-    /// Reads what was written with the same definitions and limits; `None` when it is something else. `erasures` are
-    /// stored apart.
+    /// Reads bytes written with the same definitions and limits; `None` for anything else. `erasures` are stored under
+    /// their own key.
     pub fn decode(
         definitions: &Definitions,
         limits: &Limits,
@@ -250,7 +250,7 @@ mod tests {
                     bytes.clear();
                     user.encode(&definitions, &mut bytes);
                 }
-                // By their bytes, since tiles hold what equals nothing, not even itself.
+                // Compared as bytes, since tiles may hold NaN, which differs from itself.
                 let read = User::decode(&definitions, &LIMITS, &bytes, Erasures::default());
                 let whole = |mut user: User| {
                     let (stored, mut whole) = (user.stored, Vec::new());

@@ -1,7 +1,7 @@
-//! The erasures of a user: which records they cover, in whatever order partitions are read.
+//! The erasures of a user: the records that they cover, in whatever order partitions are read.
 //!
 //! In its own partition an erasure covers the records before it. In other partitions, whose offsets have no order
-//! with its own, it covers those that are not newer by Kafka's time.
+//! with its own, it covers those that are not newer by Kafka timestamp.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,11 +9,11 @@ use std::str::FromStr;
 /// The place of a record in the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The partition.
+    /// Partition number.
     pub partition: i32,
-    /// The partition's incarnation: offsets of another one mean nothing.
+    /// Incarnation of the partition's log: offsets of another one mean nothing.
     pub incarnation: u32,
-    /// The offset.
+    /// Offset in the partition.
     pub offset: i64,
     /// The Kafka timestamp (epoch ms); `i64::MIN` for a record without one.
     pub time: i64,
@@ -23,7 +23,7 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Erasure {
     place: Place,
-    /// The time (epoch ms) before which events may be missing that the erasure does not cover; `i64::MIN` for none.
+    /// Time (epoch ms) before which events that the erasure does not cover may be missing; `i64::MIN` for none.
     incomplete: i64,
 }
 
@@ -32,7 +32,7 @@ struct Erasure {
 pub struct Erasures(Vec<Erasure>);
 
 impl Erasures {
-    /// Tells if one of them covers a record.
+    /// True if one of them covers a record.
     pub fn cover(&self, record: Place) -> bool {
         self.0.iter().any(|erasure| {
             let own = erasure.place;
@@ -44,7 +44,7 @@ impl Erasures {
         })
     }
 
-    /// Tells if an erasure was known before: it, or a later one of its partition.
+    /// True if this erasure, or a later one of its partition, is known.
     pub fn contain(&self, place: Place) -> bool {
         self.0.iter().any(|erasure| {
             let own = erasure.place;
@@ -53,8 +53,8 @@ impl Erasures {
         })
     }
 
-    /// Adds an erasure in place of an earlier one of its partition. `incomplete` is the time before which events may
-    /// be missing, if events were dropped that it may not cover.
+    /// Adds an erasure, and drops an earlier one of its partition. `incomplete` is the time before which events may be
+    /// missing, if events were dropped that it may not cover.
     pub fn add(&mut self, place: Place, incomplete: Option<i64>) {
         let mut incomplete = incomplete.unwrap_or(i64::MIN);
         self.0.retain(|erasure| {
@@ -73,7 +73,7 @@ impl Erasures {
         times.max().filter(|time| *time != i64::MIN)
     }
 
-    /// The newest Kafka time of an erasure (epoch ms).
+    /// The newest Kafka timestamp of an erasure (epoch ms).
     pub fn newest(&self) -> Option<i64> {
         self.0.iter().map(|erasure| erasure.place.time).max()
     }

@@ -1,7 +1,7 @@
-//! The state of a user: the window, where its events came from, and what the store has of it.
+//! The state of a user: the window, the origin of its events, and the form in which it is stored.
 //!
 //! - `erasure`: the records that erasures cover
-//! - `codec`: what is stored of a user, as bytes
+//! - `codec`: the stored bytes of a user
 //! - `cache`: the users that a worker holds in memory
 
 mod cache;
@@ -15,19 +15,19 @@ pub use erasure::{Erasures, Place};
 use codec::Stored;
 use tidemill_core::features::{Definitions, Evaluation, Limits, Window};
 
-/// Redis counts a life in seconds in its own EXPIRE; within one it is not renewed again.
+/// Minimum by which a record must extend a hash's life for a PEXPIREAT (ms); less for TTLs below 1,000 s.
 const RENEWAL_MS: i64 = 1000;
 
-/// The partition that a user's state belongs to: the one whose worker keeps it.
+/// The partition that a user's state belongs to: its worker keeps the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Home {
-    /// The partition.
+    /// Partition number.
     pub partition: i32,
-    /// The epoch of its building that the state belongs to.
+    /// Epoch of the partition's building that the state belongs to.
     pub epoch: u32,
 }
 
-/// Fields that the hash may hold and that must go when they no longer apply.
+/// Fields that the hash may hold, and that must be removed when they no longer apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// `_exact`
@@ -40,15 +40,15 @@ pub struct Marks {
 #[derive(Clone, Debug, PartialEq)]
 pub struct User {
     home: Home,
-    /// Some events came from another partition than `home`.
+    /// True if some events came from another partition than `home`.
     mixed: bool,
-    /// The newest Kafka time of an event (epoch ms).
+    /// The newest Kafka timestamp of an event (epoch ms).
     recorded: i64,
     /// Events before this Kafka time may be missing (epoch ms), because of an earlier home or an erasure.
     complete_from: Option<i64>,
-    /// The end of the hash's life (epoch ms), unless another record renews it.
+    /// Expiry of the hash (epoch ms), unless another record renews it.
     expires_at: i64,
-    /// The score in the home's sorted set of expiries; `None` where the user is not in it.
+    /// Score in the home's sorted set of expiries; `None` if the user is not in it.
     scheduled: Option<i64>,
     marks: Marks,
     window: Window,
@@ -78,8 +78,8 @@ impl User {
         self.home
     }
 
-    /// Moves the user to another partition; the next write is a whole one. Events before `complete_from` may be missing,
-    /// as the earlier home says. Returns that home if the user was scheduled there.
+    /// Moves the user to another partition; the next write is a whole. Events before `complete_from`, the mark of the
+    /// earlier home, may be missing. Returns that home if the user was scheduled there.
     pub fn adopt(&mut self, home: Home, complete_from: Option<i64>) -> Option<Home> {
         self.lack(complete_from);
         let scheduled = self.scheduled.take();
@@ -89,7 +89,7 @@ impl User {
         scheduled.map(|_| before)
     }
 
-    /// Takes an event in.
+    /// Inserts an event's entry; `kafka_time` is in epoch ms.
     pub fn insert(
         &mut self,
         definitions: &Definitions,
@@ -106,33 +106,33 @@ impl User {
         self.complete_from = self.complete_from.max(before);
     }
 
-    /// The Kafka time before which events may be missing (epoch ms), beside what the home says.
+    /// The Kafka time before which events may be missing (epoch ms), in addition to the home's mark.
     pub fn complete_from(&self) -> Option<i64> {
         self.complete_from
     }
 
-    /// The erasures that are known of the user.
+    /// The known erasures of the user.
     pub fn erasures(&self) -> &Erasures {
         &self.erasures
     }
 
-    /// Tells if an erasure covers all events of the user.
+    /// True if an erasure covers all events of the user.
     pub fn is_covered_by(&self, erasure: Place) -> bool {
         let own = self.home.partition == erasure.partition && !self.mixed;
         own || self.recorded <= erasure.time
     }
 
-    /// The events.
+    /// The window with the user's events.
     pub fn window(&self) -> &Window {
         &self.window
     }
 
-    /// The end of the hash's life (epoch ms).
+    /// Expiry of the hash (epoch ms).
     pub fn expires_at(&self) -> i64 {
         self.expires_at
     }
 
-    /// Prolongs the hash's life where that makes a difference, and tells if it does.
+    /// Extends the hash's life if that makes a difference; true if it does.
     pub fn renew(&mut self, now: i64, ttl_ms: i64) -> bool {
         let renewed = now + ttl_ms;
         let matters = renewed - self.expires_at >= RENEWAL_MS.min(ttl_ms / 1000);
@@ -142,22 +142,22 @@ impl User {
         matters
     }
 
-    /// The score in the home's sorted set of expiries.
+    /// Score in the home's sorted set of expiries (epoch ms); `None` if the user is not in it.
     pub fn scheduled(&self) -> Option<i64> {
         self.scheduled
     }
 
-    /// Sets the score, and tells if it is another one than before.
+    /// Sets the score; true if it differs from the earlier one.
     pub fn schedule(&mut self, due: Option<i64>) -> bool {
         std::mem::replace(&mut self.scheduled, due) != due
     }
 
-    /// The marks in the hash.
+    /// The marks that the hash holds.
     pub fn marks(&self) -> Marks {
         self.marks
     }
 
-    /// Sets the marks, and tells if the hash may hold one that must go.
+    /// Sets the marks; true if the hash may hold one that must be removed.
     pub fn mark(&mut self, marks: Marks) -> bool {
         let before = std::mem::replace(&mut self.marks, marks);
         (before.inexact && !marks.inexact) || (before.incomplete && !marks.incomplete)

@@ -1,4 +1,4 @@
-//! What Kafka brings a worker: records, and partitions that the group gives and takes away.
+//! Handles what a poll returns: records, and partitions that the group assigns and revokes.
 
 use super::Worker;
 use crate::attach::attach;
@@ -7,13 +7,13 @@ use crate::setback::Setback;
 use std::time::{Duration, Instant};
 use tidemill_core::kafka::Polled;
 
-/// The pause of a worker whose partitions wait: records that arrive meanwhile are read again.
+/// Pause of a worker without attached partitions; records polled meanwhile are dropped, and read again after a seek.
 const WAIT: Duration = Duration::from_millis(10);
-/// The wait of a poll when nothing is under way; decay and signals are looked after in between.
+/// Timeout of a poll when nothing is under way; decay and signals are handled between two polls.
 const IDLE: Duration = Duration::from_millis(50);
 
 impl Worker {
-    /// Takes what comes next, if anything does.
+    /// Polls once, and handles the result.
     pub(super) fn consume(&mut self) -> Result<(), Setback> {
         let busy = self.engine.is_under_way() || self.expiry.is_pressing();
         let quiet = self.idle && self.batch.is_empty() && !busy;
@@ -33,14 +33,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Attaches the partitions that wait, if it is time to, and has them read.
+    /// Attaches the partitions that wait, if their pause is over, and has the consumer read them.
     pub(super) fn attach(&mut self) -> Result<(), Setback> {
         if self.assignment.waiting().is_empty() {
             return Ok(());
         }
         let waiting = self.assignment.due(Instant::now());
         if waiting.is_empty() {
-            // Beside partitions that the topic does not have, others are read.
+            // Other partitions go on while some wait that the topic does not have.
             if self.assignment.owned().next().is_none() {
                 std::thread::sleep(WAIT);
             }
@@ -86,7 +86,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Commits what was read of partitions that go, or drops it where others may have them already.
+    /// Commits the batch before partitions are revoked, or drops it if others may own them already.
     fn revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), Setback> {
         tracing::debug!(?partitions, lost, "partitions revoked");
         let written = match lost {

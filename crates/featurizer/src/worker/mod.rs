@@ -1,6 +1,6 @@
-//! The loop of a worker thread: take records, commit them, evaluate silent users, go on; and go back after a setback.
+//! The loop of a worker thread: takes records, commits them, evaluates silent users; goes back after a setback.
 //!
-//! - `consume`: what Kafka brings: records, and partitions that the group gives and takes away
+//! - `consume`: records, and partitions that the group assigns and revokes
 
 mod consume;
 
@@ -58,7 +58,7 @@ impl Worker {
         }
         match self.settle() {
             Ok(()) => self.consumer.commit_hint(&self.assignment.positions()),
-            // The stored positions say where the next worker goes on.
+            // The next worker resumes at the stored positions.
             Err(setback) => tracing::warn!(reason = setback.reason(), "stopping early"),
         }
         Ok(())
@@ -87,7 +87,7 @@ impl Worker {
         self.report.tell(member, &self.expiry)
     }
 
-    /// Commits the batch; the outcome of its last transaction is asked for later.
+    /// Commits the batch; the outcome of its last transaction is read later.
     fn flush(&mut self) -> Result<(), Setback> {
         self.intake.acknowledge()?;
         self.engine
@@ -100,7 +100,7 @@ impl Worker {
         self.engine.settle(&mut self.assignment)
     }
 
-    /// Gives up everything that is not stored, and has all partitions attached again. The one answer to every setback.
+    /// Drops everything that is not stored, and has all partitions attached again: the response to every setback.
     fn go_back(&mut self, setback: Setback) -> anyhow::Result<()> {
         if let Setback::Fatal(error) = setback {
             return Err(error);

@@ -1,34 +1,35 @@
-//! Two builds by turns on one stack and load: medians and spread of both, and how they compare.
+//! Two builds in alternation on one stack and load: medians and spread of both, and their ratio.
 
 use std::path::Path;
 
 use anyhow::Result;
+use tidemill_core::remark_line;
 
 use super::rates::{table, thousands};
 use crate::harness::Binaries;
 
-/// How often each build is measured.
+/// Measurements of each build.
 const ROUNDS: usize = 5;
 
-/// The figures of one run by their names; all runs have the same.
+/// The figures of one run by name; all runs have the same names.
 pub(super) type Figures = Vec<(&'static str, f64)>;
 
-/// Measures this build and the one in `folder` by turns with `run`, and returns the table.
+/// Measures this build and the one in `folder` in alternation with `run`, and returns the table.
 pub(super) fn alternate(
     folder: &Path,
     mut run: impl FnMut(&Binaries) -> Result<Figures>,
 ) -> Result<String> {
     let (ours, theirs) = (Binaries::build()?, Binaries::at(folder)?);
-    // Not counted: a broker fresh from its start compiles its code.
+    // Not counted: a broker compiles its code after its start.
     run(ours)?;
     let mut found = [Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
-        // The second of a round finds another broker than the first: they change places.
+        // The second build of a round finds the broker in another state than the first, so they change places.
         for place in 0..2 {
             let side = (round + place) % 2;
             let (name, binaries) = [("ours", ours), ("theirs", &theirs)][side];
             let figures = run(binaries)?;
-            eprintln!("round {} of {ROUNDS}, {name}: {figures:?}", round + 1);
+            remark_line!("round {} of {ROUNDS}, {name}: {figures:?}", round + 1);
             found[side].push(figures);
         }
     }
@@ -36,7 +37,7 @@ pub(super) fn alternate(
     Ok(compared(&ours, &theirs))
 }
 
-/// The Markdown of two sides that have the same figures.
+/// A Markdown table of two sides that have the same figures.
 fn compared(ours: &[Figures], theirs: &[Figures]) -> String {
     let names = ours.iter().take(1).flatten();
     let rows: Vec<Vec<String>> = names
@@ -55,7 +56,7 @@ fn compared(ours: &[Figures], theirs: &[Figures]) -> String {
     table(&header, &rows)
 }
 
-/// The median of some values and their extremes.
+/// The median of some values, and their extremes.
 struct Spread {
     median: f64,
     least: f64,

@@ -1,6 +1,7 @@
-//! `sandbox bench drain`: what the broker and the client library allow on this machine.
+//! `sandbox bench drain`: the limit of broker and librdkafka on this machine.
 
 use anyhow::Result;
+use tidemill_core::tell_line;
 
 use super::rates::table;
 use super::topic::{drain, fill};
@@ -28,7 +29,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
         flags.records,
         |number, draft| {
             draft.key.extend(number.to_string().bytes());
-            // Hardly compressible, as nothing is for free.
+            // Hardly compressible, as in reality.
             let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
             draft.value.extend((0..flags.bytes).map(|_| {
                 state ^= state << 13;
@@ -52,6 +53,6 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
         row("written", filled.per_second()),
         row("read", drained.per_second()),
     ];
-    println!("{}", table(&["", "records/s", "MB/s"], &rows));
+    tell_line!("{}", table(&["", "records/s", "MB/s"], &rows))?;
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! `sandbox bench`: how fast each binary is, beside the limit and a plain loop, all in one run on one machine.
+//! `sandbox bench`: the speed of each binary, next to the limit and a plain loop, all in one run on one machine.
 //!
-//! Figures of two machines, or of two days, say little about each other; ratios within one run do. Each bench
-//! prints Markdown tables, ready for a README.
+//! Figures of two machines, or of two days, are hardly comparable; ratios within one run are. Each bench prints
+//! Markdown tables, ready for a README.
 
 mod against;
 mod collector;
@@ -19,11 +19,12 @@ use anyhow::Result;
 use clap::Subcommand;
 
 pub use rates::{Measured, Rates, table};
+use tidemill_core::tell_line;
 
 use crate::harness::{Scene, until};
 use crate::kafka;
 
-/// How long joining a group may take.
+/// Time limit for joining a group.
 const JOINED: Duration = Duration::from_secs(60);
 
 /// What to measure.
@@ -43,9 +44,9 @@ pub enum Bench {
     Model(model::Flags),
 }
 
-/// Measures, and prints what was found.
+/// Measures, and prints the results.
 pub fn command(bench: &Bench) -> Result<()> {
-    println!("{}", machine());
+    tell_line!("{}", machine())?;
     match bench {
         Bench::Drain(flags) => drain::command(flags),
         Bench::Collector(flags) => collector::command(flags),
@@ -56,12 +57,12 @@ pub fn command(bench: &Bench) -> Result<()> {
     }
 }
 
-/// How many workers a featurizer or scorer has by default, and a bare loop too.
+/// The default number of workers of a featurizer or scorer; a bare loop has as many.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4))
 }
 
-/// Waits until all workers of a group have partitions. Starting, joining the group and sharing its partitions out happen
+/// Waits until all workers of a group have partitions. Starting, joining the group and assigning its partitions happen
 /// once, and are no part of a rate.
 fn all_at_work(scene: &Scene, group: &str) -> Result<()> {
     until("partitions for all workers", JOINED, || {
@@ -70,7 +71,7 @@ fn all_at_work(scene: &Scene, group: &str) -> Result<()> {
     })
 }
 
-/// What it was measured on, in a line.
+/// The machine of the measurement, in a line.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -1,11 +1,11 @@
-//! Rates side by side, as a Markdown table: each beside the limit and beside the plain loop of the same run.
+//! Rates in a Markdown table: each with its share of the limit, and its multiple of the plain loop, in the same run.
 
 use std::time::{Duration, Instant};
 
-/// So many records in so much time.
+/// A number of records and the time that they took.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
-    /// Records.
+    /// Number of records.
     pub records: u64,
     /// Wall time.
     pub elapsed: Duration,
@@ -39,12 +39,12 @@ impl Rates {
         Rates { unit, rows }
     }
 
-    /// Another row.
+    /// Adds a row.
     pub fn add(&mut self, name: &str, found: Measured) {
         self.rows.push((name.to_owned(), found.per_second()));
     }
 
-    /// The Markdown of it.
+    /// The table as Markdown.
     pub fn markdown(&self) -> String {
         let (limit, plain) = (self.rows[0].1, self.rows[1].1);
         let row = |(name, rate): &(String, f64)| {
@@ -95,7 +95,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A rate as people read it: `183,000`.
+/// A rate with separators: `183,000`.
 pub(super) fn thousands(rate: f64) -> String {
     let digits = format!("{rate:.0}");
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Topics to measure on: filled as fast as they take it, and drained by a loop that does nothing else.
+//! Topics to measure on: filled as fast as the broker accepts records, and drained by a loop that does nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,13 @@ use crate::kafka::{self, Producer};
 /// One record to write.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
-    /// Its key.
     pub(super) key: Vec<u8>,
-    /// Its value.
     pub(super) value: Vec<u8>,
-    /// Its Kafka timestamp in epoch milliseconds; without one the time of its sending.
+    /// Its Kafka timestamp (epoch ms); `None` for the time of sending.
     pub(super) timestamp_ms: Option<i64>,
 }
 
-/// Creates `topic` and writes `records` to it, each as `draft` writes it over the one before.
+/// Creates `topic` and writes `records` to it; `draft` fills in each one, with key and value cleared before.
 pub(super) fn fill(
     brokers: &str,
     topic: &str,
@@ -42,7 +40,7 @@ pub(super) fn fill(
     Ok(Measured::since(start, records))
 }
 
-/// Reads the first `records` of a topic with one consumer that looks at none of them: the limit for every other.
+/// Reads the first `records` of a topic with one consumer that discards them: the limit for every other reader.
 pub(super) fn drain(brokers: &str, topic: &str, records: u64) -> Result<Measured> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)

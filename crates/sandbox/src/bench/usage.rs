@@ -1,12 +1,12 @@
-//! What a process has used, as Linux counts it.
+//! The resources that a process has used, as Linux counts them.
 
 use std::fs;
 use std::time::Duration;
 
-/// Clock ticks a second in /proc, which Linux fixes at 100 for all programs.
+/// Clock ticks per second in /proc, which Linux fixes at 100 for all programs.
 const TICKS: f64 = 100.0;
 
-/// The most memory that a process had at a time; `None` once it has ended.
+/// The peak memory of a process, in bytes; `None` once it has ended.
 pub(super) fn peak(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
@@ -16,10 +16,11 @@ pub(super) fn peak(pid: u32) -> Option<u64> {
     Some(kilobytes << 10)
 }
 
-/// The processor time that a process has used.
+/// The processor time that a process has used; `None` if it cannot be read.
 pub(super) fn used(pid: u32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Behind the name, which may hold anything but ends with the last bracket: user time is the 12th, system the 13th.
+    // After the name, which may hold anything but ends with the last bracket: user time is the 12th field, system time
+    // the 13th.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
     let used = (ticks()? + ticks()?) / TICKS;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidemill_core::record::resent;
 
-/// Headers that every letter has behind the record's own.
+/// Headers that every letter has after the record's own.
 const ALWAYS: [&str; 7] = [
     resent::TOPIC,
     resent::PARTITION,
@@ -15,8 +15,9 @@ const ALWAYS: [&str; 7] = [
     "version",
 ];
 
-/// Headers that a letter may have, behind [`resent::TOPIC`].
-const SOMETIMES: [&str; 5] = [
+/// Headers that a letter may have, after [`resent::TOPIC`].
+const SOMETIMES: [&str; 6] = [
+    resent::TIMESTAMP,
     "source.group",
     "value.length",
     "value.sha256",
@@ -24,11 +25,11 @@ const SOMETIMES: [&str; 5] = [
     "key.sha256",
 ];
 
-/// Names and values in their order.
+/// Names and values, in order.
 pub(super) type Headers = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// Parts the headers that were added from a record's own, which may have the same names. What is added begins with the
-/// last [`resent::TOPIC`]; earlier versions wrote some of it before that.
+/// Splits the record's own headers from the added ones, which may have the same names. The added ones begin with the
+/// last [`resent::TOPIC`]; earlier versions wrote some of them before it.
 pub(super) fn parted(mut own: Headers) -> (Headers, BTreeMap<String, String>) {
     let last =
         |own: &Headers, name: &str| own.iter().rposition(|(other, _)| other == name.as_bytes());
@@ -46,13 +47,12 @@ pub(super) fn parted(mut own: Headers) -> (Headers, BTreeMap<String, String>) {
     }
     own.extend(others);
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    // Of several of one name the last counts.
+    // Of several headers with one name the last counts.
     let added = added.into_iter();
     let added = added.map(|(name, value)| (text(name), text(value.unwrap_or_default())));
     (own, added.collect())
 }
 
-/// Headers with these values.
 #[cfg(test)]
 pub(super) fn headers(pairs: &[(&str, &str)]) -> Headers {
     let pairs = pairs.iter();

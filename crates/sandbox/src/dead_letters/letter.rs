@@ -1,4 +1,4 @@
-//! One dead letter: a record as it was, who rejected it, and why.
+//! One dead letter: a record as it was, the program that rejected it, and the reason.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use tidemill_core::record::resent;
 
 use super::headers::{Headers, parted};
 
-/// The most of a key or value that is shown.
+/// Limit of the characters shown of a key or value.
 const SHOWN: usize = 160;
 
 /// A rejected record.
@@ -23,16 +23,16 @@ pub(super) struct Letter {
     pub(super) value: Option<Vec<u8>>,
     /// The record's own headers.
     headers: Headers,
-    /// The headers behind them.
+    /// The headers added after them.
     added: BTreeMap<String, String>,
     pub(super) reason: String,
-    /// The group that rejected the record; empty in letters of programs that did not say.
+    /// The group that rejected the record; empty if the letter does not say.
     pub(super) group: String,
-    /// The topic of the record; empty where the letter does not say.
+    /// The topic of the record; empty if the letter does not say.
     pub(super) source: String,
 }
 
-/// A record that letters are about: letters of one have the same.
+/// The identity of a rejected record: letters about one record have the same.
 pub(super) type Subject<'a> = (
     &'a str,
     (i32, i64),
@@ -42,7 +42,7 @@ pub(super) type Subject<'a> = (
 );
 
 impl Letter {
-    /// Reads a record of a topic of dead letters.
+    /// Reads a record of a dead-letter topic.
     pub(super) fn of(message: &BorrowedMessage<'_>) -> Letter {
         let headers = kafka::headers(message);
         let headers = headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_owned)));
@@ -57,7 +57,7 @@ impl Letter {
         letter.with_headers(headers.collect())
     }
 
-    /// Reads all headers of a letter.
+    /// Takes all headers of a letter.
     fn with_headers(self, headers: Headers) -> Letter {
         let (headers, added) = parted(headers);
         let find = |name| added.get(name).cloned();
@@ -71,7 +71,7 @@ impl Letter {
         }
     }
 
-    /// A letter with these headers, at one number as offset and as time.
+    /// A letter with these headers; `place` is both its offset and its time.
     #[cfg(test)]
     pub(super) fn for_test(place: i64, headers: &[(&str, &str)], value: &str) -> Letter {
         let letter = Letter {
@@ -87,14 +87,14 @@ impl Letter {
         self.added.get(name).map(String::as_str)
     }
 
-    /// Partition and offset of the record in its topic.
+    /// Partition and offset of the rejected record in its topic.
     pub(super) fn original(&self) -> Option<(i32, i64)> {
         let partition = self.added(resent::PARTITION)?.parse().ok()?;
         Some((partition, self.added(resent::OFFSET)?.parse().ok()?))
     }
 
-    /// The record that it is about; the letter itself where that does not say. Content is part of it, since a topic of
-    /// the same name may have other records at the same offsets.
+    /// The record that the letter is about, or the letter itself if it names none. It includes the content, since a
+    /// topic of the same name may have had other records at the same offsets.
     pub(super) fn subject(&self) -> Subject<'_> {
         let itself = ("", (self.partition, self.offset));
         let (topic, place) = match self.original() {
@@ -111,18 +111,25 @@ impl Letter {
         )
     }
 
-    /// Orders letters by their age.
+    /// Sort key of letters by age.
     pub(super) fn age(&self) -> (Option<i64>, i32, i64) {
         (self.timestamp_ms, self.partition, self.offset)
     }
 
-    /// Key and value are there, and the topic that they came from.
+    /// The Kafka timestamp of a copy: that of the record, or of the letter if the letter does not name it.
+    pub(super) fn copy_timestamp(&self) -> Option<i64> {
+        let named = self.added(resent::TIMESTAMP);
+        let named = named.and_then(|millis| millis.parse().ok());
+        named.or(self.timestamp_ms)
+    }
+
+    /// True if key and value are complete, and their topic is known.
     pub(super) fn is_whole(&self) -> bool {
         let cut = ["value.length", "key.length"].map(|name| self.added(name));
         !self.source.is_empty() && cut == [None, None]
     }
 
-    /// Names it among the letters of its topic, also where that was made anew.
+    /// Identifies the letter within its topic, even if the topic is re-created.
     pub(super) fn mark(&self) -> String {
         let Letter {
             partition,
@@ -133,20 +140,24 @@ impl Letter {
         format!("{partition}:{offset}:{}", timestamp_ms.unwrap_or_default())
     }
 
-    /// The headers of a copy of the record: its own, and those that name it.
+    /// The headers of a copy of the record: its own, and those that name the original.
     pub(super) fn copy_headers(&self) -> OwnedHeaders {
         let own = self
             .headers
             .iter()
             .map(|(name, value)| (name.as_slice(), value.as_deref()));
         let names = self.original().map(|(partition, offset)| {
-            [
+            let place = [
                 (resent::TOPIC, self.source.clone()),
                 (resent::PARTITION, partition.to_string()),
                 (resent::OFFSET, offset.to_string()),
-            ]
+            ];
+            let timestamp = self.added(resent::TIMESTAMP);
+            let timestamp = timestamp.map(|millis| (resent::TIMESTAMP, millis.to_owned()));
+            place.into_iter().chain(timestamp)
         });
-        let names = names.iter().flatten();
+        let names: Vec<_> = names.into_iter().flatten().collect();
+        let names = names.iter();
         let names = names.map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
         own.chain(names)
             .fold(OwnedHeaders::new(), |headers, (key, value)| {
@@ -154,7 +165,7 @@ impl Letter {
             })
     }
 
-    /// The minute in which it was written.
+    /// The minute in which the letter was written, in RFC 3339.
     pub(super) fn minute(&self) -> String {
         let time = self
             .timestamp_ms
@@ -184,12 +195,12 @@ impl fmt::Display for Letter {
     }
 }
 
-/// Bytes as text, with what is invisible or no text escaped.
+/// Bytes as text, with invisible characters and invalid UTF-8 escaped.
 fn shown(bytes: Option<&[u8]>) -> String {
     let Some(bytes) = bytes else {
         return "null".to_owned();
     };
-    // No letter has more than 4 bytes.
+    // A character has at most 4 bytes.
     let text = visible(&bytes[..bytes.len().min(4 * SHOWN)]);
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),

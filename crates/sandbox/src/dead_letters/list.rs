@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::letter::Letter;
 
-/// A group as a sentence names it.
+/// The name of a group in a sentence.
 pub(super) fn named(group: &str) -> String {
     match group {
         "" => "a group unknown".to_owned(),
@@ -12,7 +12,7 @@ pub(super) fn named(group: &str) -> String {
     }
 }
 
-/// The table of these letters, one for each record and group; `resent` holds the marks of those that went back.
+/// The table of these letters, one for each record and group; `resent` holds the marks of those that were sent back.
 pub(super) fn list<'l>(
     topic: &str,
     letters: impl Iterator<Item = &'l Letter>,

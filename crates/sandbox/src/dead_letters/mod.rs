@@ -1,5 +1,5 @@
-//! `sandbox dead-letters`: records that were rejected, by whom and why, and copies of them to their topic once the cause
-//! is mended.
+//! `sandbox dead-letters`: lists rejected records with group and reason, and sends copies back to their topic once the
+//! cause is fixed.
 
 mod headers;
 mod letter;
@@ -8,12 +8,15 @@ mod rejected;
 mod resend;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use anyhow::{Context, Result, ensure};
 
 use self::letter::Letter;
 use self::rejected::{Rejected, by_record};
+use tidemill_core::printing::tell;
+use tidemill_core::tell_line;
+
 use crate::kafka::{self, Isolation};
 
 /// Which dead letters, and what to do with them.
@@ -35,6 +38,10 @@ pub struct Flags {
     /// skips the copy
     #[arg(long)]
     resend: bool,
+    /// Send what was sent back before too, such as copies that were rejected in turn: a featurizer still counts each
+    /// record once, a scorer scores every copy
+    #[arg(long, requires = "resend")]
+    again: bool,
     /// Do not ask
     #[arg(long, requires = "resend")]
     yes: bool,
@@ -44,7 +51,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// The newest letter of each group that is asked for.
+    /// The newest letter of each group that the flags select.
     fn wanted<'r>(&self, rejected: &'r Rejected) -> impl Iterator<Item = &'r Letter> {
         let by_group = rejected.by_group().into_values();
         by_group.filter(|letter| {
@@ -55,10 +62,10 @@ impl Flags {
     }
 }
 
-/// Lists rejected records by group and reason and, where the flags say so, sends copies of them.
+/// Lists rejected records by group and reason; with `--resend`, sends copies of them.
 pub fn command(flags: &Flags) -> Result<()> {
     let topic = letters_of(&flags.brokers, &flags.topic)?;
-    // Before anything is read: whoever was sending back is stopped, so that what is read stays true.
+    // Opened before anything is read: it fences off other senders, so that the marks read below stay complete.
     let sender = match flags.resend {
         true => Some(resend::Sender::open(&flags.brokers, &topic)?),
         false => None,
@@ -74,13 +81,20 @@ pub fn command(flags: &Flags) -> Result<()> {
     let mut records = by_record(letters);
     records.retain(|rejected| flags.wanted(rejected).next().is_some());
     let wanted = records.iter().flat_map(|rejected| flags.wanted(rejected));
-    print!("{}", list::list(&topic, wanted, &resent, flags.samples));
+    tell(&list::list(&topic, wanted, &resent, flags.samples).to_string())?;
     let Some(sender) = sender else { return Ok(()) };
-    let is_open = |letter: &Letter| !resent.contains(&letter.mark());
+    let is_open = |letter: &Letter| flags.again || !resent.contains(&letter.mark());
+    let wanted = records.len();
     records.retain(|rejected| flags.wanted(rejected).any(is_open));
+    let before = wanted - records.len();
     let records = sendable(&flags.brokers, records)?;
     if records.is_empty() {
-        println!("nothing to send back");
+        match before {
+            0 => tell_line!("nothing to send back")?,
+            _ => tell_line!(
+                "nothing to send back: {before} went back before; --again sends them once more"
+            )?,
+        }
         return Ok(());
     }
     let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
@@ -92,11 +106,11 @@ pub fn command(flags: &Flags) -> Result<()> {
         }
     }
     for (group, count) in groups {
-        println!("to send back: {count} that {} rejected", list::named(group));
+        tell_line!("to send back: {count} that {} rejected", list::named(group))?;
     }
-    println!(
+    tell_line!(
         "every group reads a copy: a featurizer counts it where its state rejected the original, a scorer scores it"
-    );
+    )?;
     let places: Vec<String> = places
         .iter()
         .map(|(topic, count)| format!("{count} to {topic}"))
@@ -106,11 +120,11 @@ pub fn command(flags: &Flags) -> Result<()> {
         return Ok(());
     }
     sender.send(&records)?;
-    println!("sent back {places}");
+    tell_line!("sent back {places}")?;
     Ok(())
 }
 
-/// Leaves out, and names, what has no way back.
+/// The records that can be sent back; prints the number of the others, with the reason.
 fn sendable(brokers: &str, records: Vec<Rejected>) -> Result<Vec<Rejected>> {
     let (whole, cut): (Vec<_>, Vec<_>) = records
         .into_iter()
@@ -142,13 +156,13 @@ fn sendable(brokers: &str, records: Vec<Rejected>) -> Result<Vec<Rejected>> {
         ),
     ] {
         if !records.is_empty() {
-            println!("{} cannot be sent back: {why}", records.len());
+            tell_line!("{} cannot be sent back: {why}", records.len())?;
         }
     }
     Ok(there)
 }
 
-/// The topic itself, or that of its dead letters.
+/// The dead-letter topic: the topic itself, or the one that belongs to it.
 fn letters_of(brokers: &str, topic: &str) -> Result<String> {
     let own = format!("{topic}.dead-letter");
     let names = kafka::topics(brokers)?;
@@ -171,8 +185,7 @@ fn agreed(places: &str) -> Result<bool> {
         std::io::stdin().is_terminal(),
         "there is nobody to ask whether to send {places}: add --yes to agree beforehand"
     );
-    print!("send back {places}? [y/N] ");
-    std::io::stdout().flush()?;
+    tell(&format!("send back {places}? [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin()
         .read_line(&mut answer)

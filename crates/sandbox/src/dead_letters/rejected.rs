@@ -1,15 +1,15 @@
-//! A rejected record with all letters about it: those of several groups, of rebuilds, and of its copies.
+//! A rejected record with all letters about it: of several groups, of rebuilds, and of its copies.
 
 use std::collections::BTreeMap;
 
 use super::letter::Letter;
 
-/// A record that one group or several have rejected.
+/// A record that one or several groups have rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rejected {
     /// The oldest letter.
     pub(super) first: Letter,
-    /// The others in their order.
+    /// The other letters, oldest first.
     others: Vec<Letter>,
 }
 
@@ -28,7 +28,7 @@ impl Rejected {
     }
 }
 
-/// Puts the letters about one record together; the records in the order of their first letters.
+/// Groups letters by record; sorts the records by their first letters.
 pub(super) fn by_record(mut letters: Vec<Letter>) -> Vec<Rejected> {
     letters.sort_by(|one, other| {
         let by_age = one.age().cmp(&other.age());
@@ -73,7 +73,7 @@ mod tests {
             letter(4, "a", "missing_field", "7", "{}"),
             letter(3, "a", "missing_field", "8", "{}"),
             letter(2, "a", "wrong_type", "7", "{}"),
-            // Of a topic of the same name before it.
+            // About a record of an earlier topic of the same name.
             letter(1, "a", "wrong_type", "7", "{"),
             Letter::for_test(9, &[], "{}"),
             Letter::for_test(8, &[], "{}"),

@@ -1,9 +1,9 @@
-//! Sends copies of rejected records, one of each: readers of what is committed find it exactly once, whoever is killed
-//! and however many send.
+//! Sends one copy of each rejected record: read_committed readers find it exactly once, even if senders are killed or
+//! run at the same time.
 //!
-//! The letters that a copy answers are noted on a topic beside theirs, in the transaction that sends it: a kill
-//! in between undoes both. The transactional id is that of the topic, so that of two who send at once the first is
-//! fenced off, and what it has open undone, before the second reads what is noted.
+//! The transaction that sends a copy also notes the letters that it answers, on a topic next to theirs: a kill undoes
+//! both. The transactional id belongs to the topic, so a second sender fences off the first, and aborts its open
+//! transaction, before it reads the notes.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -19,13 +19,13 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 use super::rejected::Rejected;
 use crate::kafka::{self, Isolation, block_on};
 
-/// How long one question to the brokers may take.
+/// Time limit for one request to the brokers.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Records of one transaction.
+/// Limit of records in one transaction.
 const AT_ONCE: usize = 1_000;
 
-/// Where it is noted what was sent back.
+/// The topic of the notes about letters that were sent back.
 fn notes(topic: &str) -> String {
     format!("{topic}.resent")
 }
@@ -45,14 +45,14 @@ pub(super) fn resent(brokers: &str, topic: &str) -> Result<HashSet<String>> {
     Ok(marks)
 }
 
-/// The only one who sends back letters of a topic.
+/// The only sender of a topic's letters.
 pub(super) struct Sender {
     producer: ThreadedProducer<DefaultProducerContext>,
     notes: String,
 }
 
 impl Sender {
-    /// Stops whoever else sends back letters of `topic`.
+    /// Fences off all other senders of `topic`'s letters.
     pub(super) fn open(brokers: &str, topic: &str) -> Result<Sender> {
         let notes = notes(topic);
         make(brokers, &notes)?;
@@ -61,7 +61,7 @@ impl Sender {
             .set("transactional.id", format!("sandbox-dead-letters-{topic}"))
             .set("partitioner", "murmur2_random")
             .set("compression.type", "lz4")
-            // Whether a record is too large is for its topic to say.
+            // The topic decides if a record is too large.
             .set("message.max.bytes", "67108864")
             .create()
             .context("creating a Kafka producer")?;
@@ -71,7 +71,7 @@ impl Sender {
         Ok(Sender { producer, notes })
     }
 
-    /// Sends copies and notes; an error says how many were sent.
+    /// Sends copies and notes; an error gives the number sent.
     pub(super) fn send(&self, records: &[Rejected]) -> Result<()> {
         for (index, some) in records.chunks(AT_ONCE).enumerate() {
             self.send_some(some).with_context(|| {
@@ -99,16 +99,16 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends a copy, and a note for each letter that it answers.
+    /// Sends a copy, and a note for each letter about its record.
     fn send_one(&self, rejected: &Rejected) -> KafkaResult<()> {
         let letter = &rejected.first;
         let mut copy: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&letter.source);
         copy.key = letter.key.as_deref();
         copy.payload = letter.value.as_deref();
-        // Only where the original lies is it known whether that counts.
+        // Only the original's partition knows if the original counts.
         copy.partition = letter.original().map(|(partition, _)| partition);
-        // Close to when it was first sent, which counts for events without a time of their own.
-        copy.timestamp = letter.timestamp_ms;
+        // It counts for events without a time of their own.
+        copy.timestamp = letter.copy_timestamp();
         copy.headers = Some(letter.copy_headers());
         self.queue(copy)?;
         rejected.letters().try_for_each(|letter| {
@@ -118,7 +118,7 @@ impl Sender {
         })
     }
 
-    /// Queues a record, waiting for room: of one record there may be any number of letters to note.
+    /// Queues a record, waiting for room: one record may have any number of letters to note.
     fn queue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> KafkaResult<()> {
         let deadline = Instant::now() + ANSWER;
         loop {
@@ -136,7 +136,7 @@ impl Sender {
     }
 }
 
-/// Makes the topic of the notes where it is missing; compacted, so that what was sent back is never forgotten.
+/// Creates the topic of the notes if it is missing; compacted, so that notes are never deleted.
 fn make(brokers: &str, topic: &str) -> Result<()> {
     if kafka::topics(brokers)?.iter().any(|name| name == topic) {
         return Ok(());

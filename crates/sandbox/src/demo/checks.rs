@@ -1,4 +1,4 @@
-//! The checks of the demo: outputs against what the log and the planted truth say they must be.
+//! The checks of the demo: outputs against the log and the planted truth.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -12,20 +12,20 @@ use crate::kafka::Stored;
 use crate::oracle::{Watch, compare, histories, read_data_set};
 use crate::simulate::{Kind, Written};
 
-/// How long outputs may take to catch up with the last input.
+/// Time limit for outputs to catch up with the last input.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
-/// The model's threshold, which its manifest gives.
+/// The model's threshold, as in its manifest.
 const THRESHOLD: f64 = 0.85;
 
-/// A model worth deploying alerts at least this rightly, and finds at least this much.
+/// Minimum precision and recall of a model worth deploying.
 const PRECISION: f64 = 0.6;
 const RECALL: f64 = 0.3;
 
-/// Fewer frauds than this say little about a model.
+/// Below this number of frauds, precision and recall say little.
 const FEW: usize = 50;
 
-/// Every payment has exactly one prediction of the documented shape; how fast; and how right.
+/// Checks that every payment has exactly one prediction of the documented shape; reports latency and accuracy.
 pub(super) fn predictions(
     scene: &Scene,
     watch: Watch,
@@ -80,7 +80,7 @@ pub(super) fn predictions(
     Ok(())
 }
 
-/// Key equal to the transaction id, three fields, and the verdict that follows from the score.
+/// True if the key is the transaction id, there are three fields, and the verdict follows from the score.
 fn well_shaped(prediction: &Stored) -> bool {
     let Ok(serde_json::Value::Object(fields)) = prediction.json() else {
         return false;
@@ -93,7 +93,7 @@ fn well_shaped(prediction: &Stored) -> bool {
     let (Some(id), Some(score), Some(fraud)) = (id, score, fraud) else {
         return false;
     };
-    // A rounded score of exactly the threshold tells nothing about the unrounded one.
+    // A rounded score of exactly the threshold does not show the unrounded one.
     let verdict = score == THRESHOLD || (score > THRESHOLD) == fraud;
     fields.len() == 3
         && Some(id.as_bytes()) == prediction.key.as_deref()
@@ -101,7 +101,7 @@ fn well_shaped(prediction: &Stored) -> bool {
         && verdict
 }
 
-/// Alerts against the planted truth; and each alert is in the scorer's log.
+/// Compares alerts with the planted truth; checks that each is in the scorer's log.
 fn alerts(
     predictions: &[Stored],
     frauds: &BTreeMap<String, Kind>,
@@ -165,12 +165,12 @@ fn ratio(part: u64, whole: u64) -> f64 {
     }
 }
 
-/// Every user's features equal a recomputation from the whole topic.
+/// Checks that every user's features equal a recomputation from the whole topic.
 pub(super) fn features(scene: &Scene, report: &mut Report) -> Result<()> {
     let histories = histories(&scene.read(&scene.names.user_events)?);
     let mut redis = scene.redis()?;
     let mut last = compare(&histories, &mut redis, &scene.names.key_prefix)?;
-    // It may not have caught up yet; what remains wrong at the deadline is wrong.
+    // The featurizer may not have caught up yet; differences that remain at the deadline are wrong.
     let _late = until("features to be right", CATCH_UP, || {
         last = compare(&histories, &mut redis, &scene.names.key_prefix)?;
         Ok(last.holds().then_some(()))
@@ -184,7 +184,7 @@ pub(super) fn features(scene: &Scene, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// SIGTERM ends all three cleanly.
+/// Checks that SIGTERM ends all three cleanly.
 pub(super) fn shutdown(programs: &mut Programs, report: &mut Report) -> Result<()> {
     let mut lines = Vec::new();
     let mut holds = true;
@@ -207,7 +207,7 @@ pub(super) fn shutdown(programs: &mut Programs, report: &mut Report) -> Result<(
     Ok(())
 }
 
-/// The Parquet files hold each labeled event once, field by field.
+/// Checks that the Parquet files hold each labeled event once, field by field.
 pub(super) fn data_set(scene: &Scene, report: &mut Report) -> Result<()> {
     let log = scene.read(&scene.names.labeled_events)?;
     let data_set = read_data_set(&scene.data_set())?;
@@ -223,7 +223,7 @@ pub(super) fn data_set(scene: &Scene, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The same while the collector goes on: it writes a short file when it has waited long enough.
+/// The same while the collector runs on: it writes a short file after `--max-age`.
 pub(super) fn data_set_grows(scene: &Scene, report: &mut Report) -> Result<()> {
     let count = scene.read(&scene.names.labeled_events)?.len();
     let _late = until("all rows", CATCH_UP, || {

@@ -1,4 +1,4 @@
-//! The live part: traffic at its pace, and how far each binary is with it.
+//! The live part: traffic at its pace, and the progress of each binary.
 
 use std::io::IsTerminal;
 use std::thread;
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use indicatif::{MultiProgress, ProgressBar};
+use tidemill_core::remark_line;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::Scene;
@@ -14,7 +15,7 @@ use crate::oracle::Watch;
 use crate::progress;
 use crate::simulate::{Plan, Sink, Written, run as simulate};
 
-/// Writes the plan's traffic while showing what becomes of it.
+/// Writes the plan's traffic, and shows the progress of the binaries meanwhile.
 pub(super) fn run(
     plan: &Plan,
     scene: &Scene,
@@ -23,7 +24,7 @@ pub(super) fn run(
 ) -> Result<Written> {
     let count = plan.settings.count;
     let seconds = count as f64 / plan.settings.rate;
-    eprintln!("{count} live payments over {seconds:.0} s ...");
+    remark_line!("{count} live payments over {seconds:.0} s ...");
     let display = Display::new(count);
     let mut sink = Sink::kafka(&scene.brokers, scene.names.topics())?;
     let written = thread::scope(|scope| {
@@ -47,7 +48,7 @@ pub(super) fn run(
     written
 }
 
-/// Four bars on a terminal; elsewhere a line now and then.
+/// Four bars on a terminal; elsewhere a line every few seconds.
 struct Display {
     payments: ProgressBar,
     predictions: ProgressBar,
@@ -69,7 +70,7 @@ impl Display {
     fn refresh(&self, scene: &Scene, watch: &Watch) {
         let names = &scene.names;
         self.predictions.set_position(watch.count());
-        // Groups say now and then how far they are; a moment without an answer is no trouble.
+        // Groups commit at intervals; a moment without an answer is harmless.
         let position = |group: &str, topic: &str| {
             let positions = kafka::committed(&scene.brokers, group, topic).unwrap_or_default();
             u64::try_from(positions.values().sum::<i64>()).unwrap_or(0)
@@ -82,7 +83,7 @@ impl Display {
 
     fn tell(&self) {
         if !std::io::stderr().is_terminal() {
-            eprintln!(
+            remark_line!(
                 "  payments {}, predictions {}, user events applied {}, labels in files {}",
                 self.payments.position(),
                 self.predictions.position(),

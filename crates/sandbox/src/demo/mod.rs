@@ -1,4 +1,4 @@
-//! `sandbox demo`: the real executables on simulated live traffic, ending in a report of what was checked.
+//! `sandbox demo`: the real executables on simulated live traffic, ending in a report of checks.
 
 mod checks;
 mod live;
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tidemill_core::{remark_line, tell_line};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Binaries, Names, Program, Scene};
@@ -40,10 +41,10 @@ pub struct Flags {
 /// Payments made in the hours before the demo: users start with a history, the collector with a backlog.
 const PAST_PAYMENTS: u64 = 44_000;
 
-/// How far back they go; less than the features' window of 24 hours.
+/// Age of the oldest of them; less than the features' window of 24 hours.
 const PAST_MS: i64 = 20 * 3_600_000;
 
-/// The three binaries under way.
+/// The three running binaries.
 struct Programs {
     featurizer: Program,
     scorer: Program,
@@ -64,9 +65,9 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
     };
     let stack = Stack::start(&options)?;
     spinner.done("Redis and Kafka are up");
-    println!("{}", stack.describe());
+    tell_line!("{}", stack.describe())?;
 
-    // On servers of our own the documented names are free; on others' they may be in use.
+    // On our own servers the documented names are free; on given ones they may be in use.
     let foreign = options.brokers.is_some() || options.redis_url.is_some();
     let names = if foreign {
         Names::unique("demo")
@@ -76,7 +77,7 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
     let scene = Scene::on(&stack, names, 4)?;
     create_outputs(&stack, &scene.names)?;
     let mut programs = if stack.is_mock() {
-        // The mock cannot find a position by time, so that a first start would not see what is past.
+        // The mock cannot find a position by time, so a first start would miss past records.
         let programs = start(flags, &scene)?;
         write_past(flags, &scene, shutdown)?;
         programs
@@ -101,9 +102,9 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
         checks::shutdown(&mut programs, &mut report)?;
         checks::data_set(&scene, &mut report)?;
     }
-    report.print(stack.is_mock());
+    report.print(stack.is_mock())?;
     if flags.keep {
-        look_around(&scene, &programs);
+        look_around(&scene, &programs)?;
         while !shutdown.is_cancelled() {
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -111,7 +112,8 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
     Ok(report.holds())
 }
 
-/// The binaries would create them, but the reader of predictions begins before, and the mock answers no such request.
+/// The binaries would create them, but the reader of predictions starts earlier, and the mock does not support such a
+/// request.
 fn create_outputs(stack: &Stack, names: &Names) -> Result<()> {
     let events = Names::dead_letters(&names.user_events);
     let transactions = Names::dead_letters(&names.transactions);
@@ -145,7 +147,7 @@ fn write_past(flags: &Flags, scene: &Scene, shutdown: &CancellationToken) -> Res
     let mut sink = Sink::settled(&scene.brokers, scene.names.topics())?;
     let bar = progress::bar(PAST_PAYMENTS, "the past");
     run(&plan, &mut sink, &bar, shutdown)?;
-    eprintln!("wrote the purchases and labels of {PAST_PAYMENTS} payments of the past 20 hours");
+    remark_line!("wrote the purchases and labels of {PAST_PAYMENTS} payments of the past 20 hours");
     Ok(())
 }
 
@@ -179,37 +181,39 @@ fn start(flags: &Flags, scene: &Scene) -> Result<Programs> {
     Ok(programs)
 }
 
-fn look_around(scene: &Scene, programs: &Programs) {
+fn look_around(scene: &Scene, programs: &Programs) -> Result<()> {
     let names = &scene.names;
     let redis_port = scene.redis_url.rsplit(':').next().unwrap_or("6379");
-    println!("\nEverything keeps running until Ctrl-C. To look around:");
-    println!(
+    tell_line!("\nEverything keeps running until Ctrl-C. To look around:")?;
+    tell_line!(
         "  export KAFKA_BROKERS={} REDIS_URL={}",
-        scene.brokers, scene.redis_url
-    );
-    println!(
+        scene.brokers,
+        scene.redis_url
+    )?;
+    tell_line!(
         "  redis-cli -p {redis_port} hgetall {}",
         names.features_key("u_00001")
-    );
+    )?;
     for topic in [
         &names.transactions,
         &names.predictions,
         &names.user_events,
         &names.labeled_events,
     ] {
-        println!("  cargo run --release -p sandbox -- consume {topic} --max 5");
+        tell_line!("  cargo run --release -p sandbox -- consume {topic} --max 5")?;
     }
-    println!("  ls {}", scene.data_set().display());
-    println!("  ls {}/*.log", scene.folder().display());
+    tell_line!("  ls {}", scene.data_set().display())?;
+    tell_line!("  ls {}/*.log", scene.folder().display())?;
     let pages = [
         ("featurizer", &programs.featurizer),
         ("scorer", &programs.scorer),
         ("collector", &programs.collector),
     ];
     for (name, program) in pages {
-        println!(
+        tell_line!(
             "  curl 127.0.0.1:{}/metrics    # {name}",
             program.admin_port()
-        );
+        )?;
     }
+    Ok(())
 }

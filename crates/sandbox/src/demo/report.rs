@@ -1,6 +1,8 @@
-//! What the demo found: one line a check, and whether all hold.
+//! The report of the demo: one line per check, and a verdict.
 
-/// A list of checks made.
+use tidemill_core::tell_line;
+
+/// A list of checks.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     checks: Vec<Check>,
@@ -14,39 +16,39 @@ struct Check {
 }
 
 impl Report {
-    /// Adds a check, with what was found in one line or more.
+    /// Adds a check, with its result in one line or more.
     pub(super) fn add(&mut self, name: &'static str, holds: bool, lines: Vec<String>) {
         self.checks.push(Check { name, holds, lines });
     }
 
-    /// Whether every check holds, and there was one.
+    /// True if every check holds, and there is at least one.
     pub(super) fn holds(&self) -> bool {
         !self.checks.is_empty() && self.checks.iter().all(|check| check.holds)
     }
 
-    /// Prints all of it.
-    pub(super) fn print(&self, mock: bool) {
-        println!("\nchecked:");
+    /// Prints all checks and the verdict.
+    pub(super) fn print(&self, mock: bool) -> anyhow::Result<()> {
+        tell_line!("\nchecked:")?;
         for check in &self.checks {
             let verdict = if check.holds { "ok    " } else { "WRONG " };
             for (number, line) in check.lines.iter().enumerate() {
                 match number {
-                    0 => println!("  {verdict} {:12} {line}", check.name),
-                    _ => println!("  {:6} {:12} {line}", "", ""),
+                    0 => tell_line!("  {verdict} {:12} {line}", check.name)?,
+                    _ => tell_line!("  {:6} {:12} {line}", "", "")?,
                 }
             }
         }
         if mock {
-            println!(
+            tell_line!(
                 "  note   {:12} the mock broker keeps no transactions apart: \"once\" is not shown here",
                 ""
-            );
+            )?;
         }
         let verdict = if self.holds() {
             "all checks hold"
         } else {
             "NOT all checks hold"
         };
-        println!("{verdict}");
+        tell_line!("{verdict}")
     }
 }

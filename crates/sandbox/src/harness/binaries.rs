@@ -1,4 +1,4 @@
-//! The three executables: built from this checkout, or those of another build.
+//! The three executables: built from this checkout, or from another build.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 const NAMES: [&str; 3] = ["featurizer", "scorer", "collector"];
 
-/// Where the executables lie.
+/// The folder of the executables.
 #[derive(Clone, Debug)]
 pub struct Binaries {
     folder: PathBuf,
 }
 
 impl Binaries {
-    /// Builds them, once a process; what is fresh is left alone. Cargo's own progress goes to the terminal.
+    /// Builds them, once per process; cargo skips what is fresh. Cargo's own progress goes to the terminal.
     pub fn build() -> Result<&'static Binaries> {
         static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
         BUILT
@@ -25,7 +25,7 @@ impl Binaries {
             .map_err(|error| anyhow::anyhow!("{error}"))
     }
 
-    /// Takes those in `folder`.
+    /// Uses those in `folder`.
     pub fn at(folder: &Path) -> Result<Binaries> {
         let folder = folder
             .canonicalize()
@@ -37,13 +37,13 @@ impl Binaries {
         Ok(Binaries { folder })
     }
 
-    /// The executable of this name.
+    /// The path of an executable, by its name.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 }
 
-/// The root of the checkout this was built from.
+/// The root of the checkout that this was built from.
 pub(crate) fn checkout() -> Result<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     path.canonicalize()
@@ -66,7 +66,7 @@ fn build() -> Result<Binaries> {
     Binaries::at(&target.join("release"))
 }
 
-/// The target folder this very executable lies in, so that nothing is compiled twice.
+/// The target folder of this executable, so that nothing is compiled twice.
 fn target_folder() -> Result<PathBuf> {
     let own = env::current_exe().context("cannot tell where this executable lies")?;
     // target/release/sandbox, or target/release/deps/<test>-<hash>.

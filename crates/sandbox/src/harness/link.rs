@@ -1,4 +1,4 @@
-//! A TCP way to a server that can be cut, and whose answers can be swallowed, as networks do.
+//! A TCP link to a server that can be cut, and whose answers can be dropped, as networks do.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,12 +10,12 @@ use anyhow::{Context, Result};
 
 /// Everything passes.
 const OPEN: u8 = 0;
-/// Requests pass, answers do not: whoever asks cannot know what became of it.
+/// Requests pass, answers do not: a caller cannot know the outcome.
 const DEAF: u8 = 1;
 /// Connections are closed as soon as they are made.
 const CUT: u8 = 2;
 
-/// A port on the loopback interface that leads to a server.
+/// A port on the loopback interface that forwards to a server.
 pub struct Link {
     port: u16,
     state: Arc<State>,
@@ -38,10 +38,10 @@ impl Link {
             connections: Mutex::new(Vec::new()),
         });
         let shared = state.clone();
-        // Ends with the process: a test's links are few.
+        // Ends with the process: a test has few links.
         thread::spawn(move || {
             for caller in listener.incoming().flatten() {
-                // A server that does not answer is seen by the caller as a closed connection.
+                // The caller sees a server that does not answer as a closed connection.
                 let _refused = shared.connect(caller);
             }
         });
@@ -53,7 +53,7 @@ impl Link {
         self.port
     }
 
-    /// Closes all connections, and new ones at once.
+    /// Closes all connections, and each new one at once.
     pub fn cut(&self) {
         self.state.mode.store(CUT, Ordering::SeqCst);
         let mut connections = self.state.connections();
@@ -62,12 +62,12 @@ impl Link {
         }
     }
 
-    /// Lets requests through but no answers, until [`Link::cut`] or [`Link::mend`].
+    /// Forwards requests but drops answers, until [`Link::cut`] or [`Link::mend`].
     pub fn swallow_answers(&self) {
         self.state.mode.store(DEAF, Ordering::SeqCst);
     }
 
-    /// Lets everything through again.
+    /// Forwards everything again.
     pub fn mend(&self) {
         self.state.mode.store(OPEN, Ordering::SeqCst);
     }
@@ -84,7 +84,7 @@ impl State {
         let server = TcpStream::connect(&self.target)?;
         {
             let mut connections = self.connections();
-            // Looked at under the lock: a cut either sees this connection or has been before it.
+            // Read under the lock: a cut either sees this connection or came before it.
             if self.mode.load(Ordering::SeqCst) == CUT {
                 return Ok(());
             }
@@ -105,7 +105,7 @@ impl State {
     }
 }
 
-/// Passes bytes on until either side closes; bytes for which `may_pass` is false vanish.
+/// Forwards bytes until either side closes; drops those for which `may_pass` is false.
 fn pass(mut from: TcpStream, mut to: TcpStream, may_pass: impl Fn() -> bool) {
     let mut buffer = [0; 16_384];
     while let Ok(count @ 1..) = from.read(&mut buffer) {

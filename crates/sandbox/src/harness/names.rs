@@ -6,26 +6,26 @@ use crate::simulate::{Topics, now_ms};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// What the three binaries are told to read and write.
+/// The names that the three binaries use.
 #[derive(Clone, Debug)]
 pub struct Names {
-    /// What every name ends with, or begins with in keys; empty for the plain names.
+    /// End of every name, and beginning of every key; empty for the plain names.
     pub suffix: String,
-    /// Actions of customers.
+    /// Topic with actions of customers.
     pub user_events: String,
-    /// Payments.
+    /// Topic with payments.
     pub transactions: String,
-    /// Scores of payments.
+    /// Topic with scores of payments.
     pub predictions: String,
-    /// Payments whose truth is known.
+    /// Topic with payments whose truth is known.
     pub labeled_events: String,
     /// The featurizer's consumer group.
     pub featurizer_group: String,
-    /// The scorer's.
+    /// The scorer's consumer group.
     pub scorer_group: String,
-    /// The collector's.
+    /// The collector's consumer group.
     pub collector_group: String,
-    /// What the names of all Redis keys begin with.
+    /// Prefix of all Redis keys.
     pub key_prefix: String,
 }
 
@@ -35,7 +35,7 @@ impl Names {
         Names::with_suffix(String::new(), String::new())
     }
 
-    /// Names nobody else has; `purpose` makes them recognisable.
+    /// Unique names; `purpose` makes them recognisable.
     pub fn unique(purpose: &str) -> Names {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let id = format!("{purpose}-{:x}-{}-{number}", now_ms(), std::process::id());
@@ -67,7 +67,7 @@ impl Names {
         format!("{}features:{user}", self.key_prefix)
     }
 
-    /// The input topics, as the simulator wants them.
+    /// The input topics, for the simulator.
     pub fn topics(&self) -> Topics {
         Topics {
             user_events: self.user_events.clone(),

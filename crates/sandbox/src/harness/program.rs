@@ -1,4 +1,4 @@
-//! One of the three binaries under way, with its admin pages.
+//! One of the three binaries at work, with its admin pages.
 
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
@@ -13,10 +13,10 @@ use super::binaries::Binaries;
 use crate::process::{Launch, Process, Signal};
 use crate::stack::ports;
 
-/// How long a start may take, first start of a consumer group on a busy machine included.
+/// Time limit for a start, including the first start of a consumer group on a busy machine.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a binary may take to end after SIGTERM: it promises 10 s.
+/// Time limit for ending after SIGTERM: the binaries promise 10 s.
 const END_LIMIT: Duration = Duration::from_secs(12);
 
 /// A running featurizer, scorer or collector.
@@ -29,7 +29,7 @@ pub struct Program {
 impl Program {
     /// Starts the executable `binary` with these arguments and admin pages on a free port.
     ///
-    /// `label` names its log file in `folder`: two of one kind need two labels.
+    /// `label` names its log file in `folder`: two programs of one kind need two labels.
     pub fn start(
         binary: &str,
         label: &str,
@@ -40,7 +40,7 @@ impl Program {
         Program::start_in(&[], program, label, folder, arguments)
     }
 
-    /// The same of any executable with these variables.
+    /// The same for any executable, with these environment variables.
     pub(super) fn start_in(
         environment: &[(String, String)],
         program: PathBuf,
@@ -68,7 +68,7 @@ impl Program {
         })
     }
 
-    /// Waits until `/readyz` says ready; the error says why it is not.
+    /// Waits until `/readyz` says ready; the error has its last reason.
     pub fn wait_ready(&mut self) -> Result<()> {
         let port = self.admin_port;
         let mut reason = String::new();
@@ -104,17 +104,17 @@ impl Program {
         self.process.pid()
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// Sends SIGKILL, and waits for the end.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }
 
-    /// `SIGSTOP`: it stands still, as a machine that is swapping or being moved.
+    /// Sends SIGSTOP: the process pauses, as on a machine that swaps or is migrated.
     pub fn pause(&self) -> Result<()> {
         self.process.signal(Signal::Stop)
     }
 
-    /// `SIGCONT` after [`Program::pause`].
+    /// Sends SIGCONT after [`Program::pause`].
     pub fn resume(&self) -> Result<()> {
         self.process.signal(Signal::Continue)
     }
@@ -124,13 +124,13 @@ impl Program {
         self.process.start_again()
     }
 
-    /// `SIGTERM`, and waits for its end.
+    /// Sends SIGTERM, and waits for the end.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         self.process.signal(Signal::Terminate)?;
         self.process.wait_for_end(END_LIMIT)
     }
 
-    /// Waits until it ends by itself.
+    /// Waits, up to `limit`, until it ends by itself.
     pub fn wait_for_end(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.process.wait_for_end(limit)
     }

@@ -1,4 +1,4 @@
-//! What one test plays in: names of its own on the shared stack, a folder, and the three binaries told about them.
+//! The surroundings of one test: names of its own on the shared stack, a folder, and the three binaries using them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,15 +12,15 @@ use super::program::Program;
 use crate::kafka::{Isolation, Producer, Stored, read_all};
 use crate::stack::{Stack, scratch, state_folder};
 
-/// Addresses, names and a folder; dropped, the folder goes too.
+/// Addresses, names and a folder, which is removed on drop.
 pub struct Scene {
     /// Addresses of the brokers.
     pub brokers: String,
     /// Address of Redis.
     pub redis_url: String,
-    /// Names nobody else uses.
+    /// Names that nobody else uses.
     pub names: Names,
-    /// Variables of the programs that are started, beside our own.
+    /// Environment variables for the programs that are started, in addition to ours.
     pub environment: Vec<(String, String)>,
     /// Executables of another build to start; `None` starts those of this checkout.
     pub binaries: Option<Binaries>,
@@ -29,7 +29,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A scene on the stack that all tests share, its three input topics of `partitions` each created.
+    /// A scene on the stack that all tests share, with its three input topics created, `partitions` each.
     pub fn new(purpose: &str, partitions: i32) -> Result<Scene> {
         let stack = Stack::shared()?;
         Scene::on(stack, Names::unique(purpose), partitions)
@@ -46,7 +46,7 @@ impl Scene {
         Scene::at(stack.brokers(), stack.redis_url(), names)
     }
 
-    /// A scene on servers of any kind, no topics created.
+    /// A scene on any servers, without creating topics.
     pub fn at(brokers: &str, redis_url: &str, names: Names) -> Result<Scene> {
         Ok(Scene {
             brokers: brokers.to_owned(),
@@ -59,17 +59,17 @@ impl Scene {
         })
     }
 
-    /// Where the binaries run, log and, in `training_data`, put Parquet files.
+    /// Folder in which the binaries run, log and, in `training_data`, write Parquet files.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Leaves the folder where it is when the scene is dropped.
+    /// Keeps the folder when the scene is dropped.
     pub fn keep_folder(&mut self) {
         self.keep_folder = true;
     }
 
-    /// Where the collector writes.
+    /// Folder that the collector writes to.
     pub fn data_set(&self) -> PathBuf {
         self.folder.join("training_data")
     }
@@ -79,7 +79,7 @@ impl Scene {
         Ok(binaries::checkout()?.join("models/fraud.onnx"))
     }
 
-    /// Starts a featurizer of the scene's names with more arguments behind.
+    /// Starts a featurizer with the scene's names, followed by more arguments.
     pub fn featurizer(&self, label: &str, more: &[&str]) -> Result<Program> {
         let names = &self.names;
         let own = [
@@ -92,7 +92,7 @@ impl Scene {
         self.start("featurizer", label, all)
     }
 
-    /// Starts a scorer of the scene's names, from the topic's start, with more arguments behind.
+    /// Starts a scorer with the scene's names, from the topic's start, followed by more arguments.
     pub fn scorer(&self, label: &str, more: &[&str]) -> Result<Program> {
         let names = &self.names;
         let model = self.model()?;
@@ -113,7 +113,7 @@ impl Scene {
         self.start("scorer", label, all)
     }
 
-    /// Starts a collector of the scene's names with more arguments behind.
+    /// Starts a collector with the scene's names, followed by more arguments.
     pub fn collector(&self, label: &str, more: &[&str]) -> Result<Program> {
         let names = &self.names;
         let all = self.arguments(&names.collector_group, &names.labeled_events, &[], more);
@@ -138,12 +138,12 @@ impl Scene {
             topic,
         ];
         let pairs = shared.chunks(2).chain(own.chunks(2));
-        // What a test gives itself replaces ours.
+        // Arguments of the test replace ours.
         let ours = pairs.filter(|pair| !more.contains(&pair[0])).flatten();
         ours.chain(more).map(Into::into).collect()
     }
 
-    /// Sends key and value to a topic and waits until they have arrived.
+    /// Sends keys and values to a topic, and waits until they have arrived.
     pub fn send(&self, topic: &str, records: &[(Option<&str>, Option<&str>)]) -> Result<()> {
         let producer = Producer::open(&self.brokers)?;
         for (key, value) in records {
@@ -173,7 +173,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        // A failed test's folder stays until its process is gone, for whoever wants to read its logs.
+        // A failed test's folder stays until its process is gone, so that its logs can be read.
         if !self.keep_folder && !std::thread::panicking() {
             let _left = fs::remove_dir_all(&self.folder);
         }

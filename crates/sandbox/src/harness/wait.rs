@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Calls `probe` until it returns something, at most `limit`; the error says what was waited for.
+/// Calls `probe` until it returns something, for at most `limit`; the error names `what` was waited for.
 ///
-/// An error of the probe ends the waiting at once: it means that the state cannot come any more.
+/// An error of the probe ends the wait at once: it means that the state can no longer come.
 pub fn until<T>(
     what: &str,
     limit: Duration,

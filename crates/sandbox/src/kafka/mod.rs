@@ -1,5 +1,6 @@
-//! The sandbox's own way to Kafka, apart from core's on purpose: what checks the binaries must not share their client
-//! code. Headers are the exception: rdkafka panics on names that are not UTF-8, and unsafe code is core's alone.
+//! The sandbox's own access to Kafka, separate from core's on purpose: checks of the binaries must not share their
+//! client code. Headers are the exception: rdkafka panics on names that are not UTF-8, and only core may use unsafe
+//! code.
 
 mod producer;
 mod topics;
@@ -9,30 +10,30 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 pub use self::producer::Producer;
 pub use self::topics::{create_topics, delete_before, delete_topic, make_anew};
 
-/// How long a single question to the brokers may take.
+/// Time limit for a single request to the brokers.
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// A record read back from a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Partition it lies in.
+    /// Partition number.
     pub partition: i32,
-    /// Where in the partition it lies.
+    /// Offset in the partition.
     pub offset: i64,
-    /// Kafka's timestamp, epoch milliseconds.
+    /// Kafka's timestamp (epoch ms).
     pub timestamp_ms: Option<i64>,
     /// Raw key.
     pub key: Option<Vec<u8>>,
     /// Raw value.
     pub value: Option<Vec<u8>>,
-    /// Names and values of its headers in their order; a header without a value is empty.
+    /// Names and values of its headers, in order; a header without a value is empty.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -66,7 +67,7 @@ impl Stored {
     }
 }
 
-/// Drives a future to its end.
+/// Runs a future to its end.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -74,12 +75,12 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     Ok(runtime.block_on(future))
 }
 
-/// Which records of open and aborted transactions a reader sees.
+/// The records that a reader sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// Only committed ones.
     ReadCommitted,
-    /// All.
+    /// All, including those of open and aborted transactions.
     ReadUncommitted,
 }
 
@@ -127,7 +128,7 @@ pub fn topics(brokers: &str) -> Result<Vec<String>> {
     Ok(names.collect())
 }
 
-/// Reads a topic from its first record to its end as of now, ordered by partition and offset.
+/// Reads a topic from its first record to its present end, ordered by partition and offset.
 pub fn read_all(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<Stored>> {
     let mut records = Vec::new();
     read_each(brokers, topic, isolation, |message| {
@@ -137,7 +138,7 @@ pub fn read_all(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<
     Ok(records)
 }
 
-/// Shows each record of a topic, from its first to its end as of now, to `see`; only within a partition in order.
+/// Passes each record of a topic, from its first to its present end, to `see`; in order only within a partition.
 pub fn read_each(
     brokers: &str,
     topic: &str,
@@ -169,7 +170,7 @@ pub fn read_each(
     Ok(())
 }
 
-/// One of the records of a topic that has some.
+/// Any one of the records of a topic that has some.
 pub fn first_record(brokers: &str, topic: &str) -> Result<Stored> {
     let consumer = reader(brokers, Isolation::ReadCommitted)?;
     let mut assignment = TopicPartitionList::new();
@@ -187,16 +188,22 @@ pub fn first_record(brokers: &str, topic: &str) -> Result<Stored> {
     }
 }
 
-/// How many members of a group have partitions; 0 while it rebalances.
+/// The number of members of a group that have partitions; 0 while it rebalances, or its coordinator is not ready.
 pub fn members_at_work(brokers: &str, group: &str) -> Result<usize> {
-    let groups = reader(brokers, Isolation::ReadCommitted)?
-        .fetch_group_list(Some(group), ANSWER)
-        .with_context(|| format!("asking for the members of {group}"))?;
+    let groups =
+        match reader(brokers, Isolation::ReadCommitted)?.fetch_group_list(Some(group), ANSWER) {
+            Err(KafkaError::GroupListFetch(
+                RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress,
+            )) => return Ok(0),
+            groups => groups.with_context(|| format!("asking for the members of {group}"))?,
+        };
     let stable = groups
         .groups()
         .iter()
         .filter(|found| found.state() == "Stable");
-    // Of an assignment, two bytes of version and four that count topics.
+    // An assignment begins with two bytes of version and four that count its topics.
     let has_topics = |assignment: &[u8]| assignment.get(2..6).is_some_and(|count| count != [0; 4]);
     let members = stable.flat_map(|found| found.members());
     Ok(members
@@ -204,7 +211,7 @@ pub fn members_at_work(brokers: &str, group: &str) -> Result<usize> {
         .count())
 }
 
-/// Per partition, the positions (next offsets) a group has committed for a topic.
+/// The positions (next offsets) that a group has committed for a topic, by partition.
 pub fn committed(brokers: &str, group: &str, topic: &str) -> Result<HashMap<i32, i64>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)

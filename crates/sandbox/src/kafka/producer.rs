@@ -1,4 +1,4 @@
-//! Sends records and notices every one that did not arrive.
+//! Sends records, and notices every one that did not arrive.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use rdkafka::producer::{
 };
 use rdkafka::{ClientConfig, ClientContext};
 
-/// What became of the records sent.
+/// The outcome of the records sent.
 #[derive(Default)]
 struct Deliveries {
     outcome: Mutex<Outcome>,
@@ -21,7 +21,7 @@ struct Deliveries {
 struct Outcome {
     /// Partition and offset of the latest record that arrived.
     last: Option<(i32, i64)>,
-    /// Why the first one that did not arrive did not.
+    /// The error of the first record that did not arrive.
     failure: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// An idempotent producer; keyed records go to the partition where a Java client would put them.
+/// An idempotent producer; it sends keyed records to the partition that a Java client would choose.
 pub struct Producer {
     inner: ThreadedProducer<Deliveries>,
 }
@@ -61,7 +61,7 @@ impl Producer {
         Ok(Producer { inner })
     }
 
-    /// Sends one record, waiting while the queue is full. Without a timestamp it gets the present time.
+    /// Sends one record; waits while the queue is full. Without a timestamp the record gets the present time.
     pub fn send(
         &self,
         topic: &str,
@@ -87,7 +87,7 @@ impl Producer {
         }
     }
 
-    /// Waits until everything sent has arrived; an error if anything did not.
+    /// Waits until everything sent has arrived; fails if anything has not.
     pub fn flush(&self) -> Result<()> {
         self.inner
             .flush(Duration::from_secs(60))

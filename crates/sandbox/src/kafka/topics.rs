@@ -1,4 +1,4 @@
-//! Topics made and made anew, and records of theirs deleted as retention would.
+//! Creates and re-creates topics, and deletes records as retention would.
 
 use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -15,7 +15,7 @@ fn admin(brokers: &str) -> Result<AdminClient<DefaultClientContext>> {
         .context("creating a Kafka client")
 }
 
-/// Creates topics with `partitions` each; those that exist already are left alone.
+/// Creates topics with `partitions` each; skips those that exist.
 pub fn create_topics(brokers: &str, topics: &[&str], partitions: i32) -> Result<()> {
     let admin = admin(brokers)?;
     let wanted: Vec<NewTopic<'_>> = topics

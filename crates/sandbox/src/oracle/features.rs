@@ -10,13 +10,13 @@ use crate::kafka::Stored;
 /// The window of the default features: 24 hours in milliseconds.
 const WINDOW_MS: i64 = 86_400_000;
 
-/// An event may lie at most this far in its record's future: 5 minutes in milliseconds.
+/// Limit of an event's time after its record's own: 5 minutes in milliseconds.
 const FUTURE_MS: i64 = 300_000;
 
-/// What a user has done: event time in milliseconds, and the amount of a purchase.
+/// A user's actions: event time (epoch ms), and the amount of a purchase.
 type History = Vec<(i64, Option<f64>)>;
 
-/// Every user's usable events, by the record contract. A null value forgets what the user did before.
+/// Every user's usable events, by the record contract. A null value drops the user's earlier events.
 pub fn histories(records: &[Stored]) -> BTreeMap<String, History> {
     let mut users: BTreeMap<String, History> = BTreeMap::new();
     for record in records {
@@ -40,7 +40,7 @@ pub fn histories(records: &[Stored]) -> BTreeMap<String, History> {
     users
 }
 
-/// User, time and, for a purchase, its amount; `None` for what must become a dead letter.
+/// User, time and, for a purchase, its amount; `None` for a record that must become a dead letter.
 fn usable(value: &[u8], record_ms: Option<i64>) -> Option<(String, i64, Option<f64>)> {
     let json: Value = serde_json::from_slice(value).ok()?;
     let fields = json.as_object()?;
@@ -90,11 +90,11 @@ fn usable(value: &[u8], record_ms: Option<i64>) -> Option<(String, i64, Option<f
 pub struct Expected {
     /// Purchases in the window.
     pub count: u64,
-    /// Their sum.
+    /// Sum of their amounts.
     pub spend: f64,
-    /// The sum of their magnitudes, which bounds rounding errors.
+    /// Sum of their absolute amounts, which bounds rounding errors.
     pub magnitude: f64,
-    /// Time of the latest purchase ever, epoch milliseconds.
+    /// Time of the latest purchase ever (epoch ms).
     pub last_ms: Option<i64>,
 }
 
@@ -150,19 +150,19 @@ impl Expected {
     }
 }
 
-/// How many users' stored features are right.
+/// The number of users whose stored features are right.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
-    /// Users of the topic.
+    /// Number of users in the topic.
     pub users: usize,
-    /// Those whose hash is exactly right at its own `_as_of`.
+    /// Number of users whose hash is exactly right at its own `_as_of`.
     pub equal: usize,
-    /// The first few that are not: user and difference.
+    /// The first few others: user and difference.
     pub wrong: Vec<String>,
 }
 
 impl Comparison {
-    /// Whether there are users, and all are right.
+    /// True if there are users, and all are right.
     pub fn holds(&self) -> bool {
         self.users > 0 && self.equal == self.users
     }

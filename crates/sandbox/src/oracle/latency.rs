@@ -1,4 +1,4 @@
-//! How long it takes from producing a payment until a read_committed reader sees its prediction.
+//! The time from producing a payment until a read_committed reader sees its prediction.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kafka::{self, Isolation, Stored};
 use crate::simulate::now_ms;
 
-/// When each prediction was first seen, by transaction id, epoch milliseconds.
+/// The time at which each prediction was first seen (epoch ms), by transaction id.
 type Seen = HashMap<Vec<u8>, i64>;
 
 /// A thread that reads the predictions topic as it grows.
@@ -55,12 +55,12 @@ impl Watch {
         })
     }
 
-    /// Predictions seen so far.
+    /// Number of predictions seen so far.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Compares what was seen so far with when these payments were produced.
+    /// Compares the predictions seen so far with the times at which these payments were produced.
     pub fn latency<'t>(
         &self,
         transactions: impl IntoIterator<Item = &'t Stored>,
@@ -69,7 +69,7 @@ impl Watch {
         Latency::between(transactions, &seen)
     }
 
-    /// Ends the reading and compares with when the payments were produced.
+    /// Stops reading, and compares with the times at which the payments were produced.
     pub fn finish(mut self, transactions: &[Stored]) -> Result<Latency> {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {
@@ -112,18 +112,18 @@ fn read(
 /// The distribution of latencies, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
-    /// Payments whose prediction was seen.
+    /// Number of payments whose prediction was seen.
     pub count: u64,
-    /// Half of them took at most this long.
+    /// Median.
     pub p50_ms: u64,
-    /// 99 of 100 took at most this long.
+    /// 99th percentile.
     pub p99_ms: u64,
-    /// The slowest.
+    /// Maximum.
     pub max_ms: u64,
 }
 
 impl Latency {
-    /// Kafka's own timestamp of a payment says when it was produced.
+    /// A payment's Kafka timestamp is the time at which it was produced.
     fn between<'t>(
         transactions: impl IntoIterator<Item = &'t Stored>,
         seen: &Seen,

@@ -1,4 +1,4 @@
-//! What the outputs must be, computed again from the log by other code than that which wrote them.
+//! The expected outputs, recomputed from the log by code independent of the binaries.
 
 mod features;
 mod latency;

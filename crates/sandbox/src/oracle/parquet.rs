@@ -14,16 +14,16 @@ use serde_json::value::RawValue;
 
 use crate::kafka::Stored;
 
-/// Everything that Parquet files say.
+/// The contents of a folder of Parquet files.
 #[derive(Debug, Default)]
 pub struct DataSet {
-    /// The files, by name.
+    /// The files, sorted by name.
     pub files: Vec<PathBuf>,
-    /// Rows of each file, in the same order.
+    /// Number of rows of each file, in the same order.
     pub rows_of_files: Vec<usize>,
     /// Rows by partition and offset.
     pub rows: BTreeMap<(i32, i64), Row>,
-    /// Partition and offset of rows that are there more than once.
+    /// Partition and offset of rows that occur more than once.
     pub doubled: Vec<(i32, i64)>,
 }
 
@@ -40,7 +40,7 @@ pub fn read_data_set(folder: &Path) -> Result<DataSet> {
     for entry in entries {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // The schema's file, which has no rows, is none of them.
+        // The schema's file, which has no rows, is not counted.
         if name.ends_with(".parquet") && !name.starts_with('_') {
             data_set.files.push(path);
         }
@@ -98,7 +98,8 @@ impl DataSet {
         Ok(())
     }
 
-    /// What is wrong with the rows of a log without rejects: missing, surplus, doubled or different; none if right.
+    /// The differences from a log without rejects: rows that are missing, surplus, doubled or different; empty if
+    /// right.
     pub fn differences(&self, log: &[Stored]) -> Vec<String> {
         let mut wrong: Vec<String> = self
             .doubled
@@ -128,7 +129,7 @@ impl DataSet {
 /// Compares every field of a record's flat JSON object with the row's column of that name.
 fn difference(record: &Stored, row: &Row) -> Option<String> {
     let value = record.value.as_deref().unwrap_or_default();
-    // Raw, since reading a number as JSON may already round it.
+    // Raw, since parsing a number as JSON may already round it.
     let fields: BTreeMap<&str, &RawValue> = match serde_json::from_slice(value) {
         Ok(fields) => fields,
         Err(_) => return Some("is no JSON object, yet has a row".to_owned()),
@@ -151,7 +152,7 @@ fn difference(record: &Stored, row: &Row) -> Option<String> {
     None
 }
 
-/// Whether a JSON value and a cell say the same; `None` is null.
+/// True if a JSON value and a cell are equal; `None` is null.
 fn same(raw: &str, stored: Option<&Value>) -> bool {
     let Some(stored) = stored else {
         return raw == "null";
@@ -197,7 +198,7 @@ fn cell(values: &dyn Array, row: usize) -> Result<Option<Value>> {
             .downcast_ref::<BinaryArray>()
             .map(|a| String::from_utf8_lossy(a.value(row)).into_owned().into()),
         DataType::Timestamp(unit, _) => return Ok(Some(millis(values, *unit, row)?.into())),
-        // Anything nested is compared by whoever knows what it should be.
+        // Tests compare nested values themselves, where they know the expectation.
         other => Some(format!("<{other}>").into()),
     };
     Ok(value)

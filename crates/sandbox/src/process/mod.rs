@@ -1,4 +1,4 @@
-//! Child processes: started, watched, paused, killed, started again; whatever happens to us, they end with us.
+//! Child processes: start, watch, pause, kill, restart; they end when this process does, however it ends.
 
 mod signal;
 
@@ -13,31 +13,31 @@ use anyhow::{Context, Result, bail};
 
 pub use self::signal::{Signal, is_alive};
 
-/// How to start a process; kept, so that it can be started again.
+/// The way to start a process; kept for a restart.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// What people call it: `kafka`, `scorer`.
+    /// Short name for people: `kafka`, `scorer`.
     pub name: String,
     /// The executable.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Command-line arguments.
     pub arguments: Vec<OsString>,
-    /// Variables beside our own.
+    /// Environment variables, in addition to ours.
     pub environment: Vec<(String, String)>,
     /// Working folder; the process's output goes to `<name>.log` in it.
     pub folder: PathBuf,
-    /// Whether the process lives on when this one ends.
+    /// True if the process lives on when this one ends.
     pub detached: bool,
 }
 
 impl Launch {
-    /// The file its output goes to.
+    /// The file that receives its output.
     pub fn log(&self) -> PathBuf {
         self.folder.join(format!("{}.log", self.name))
     }
 }
 
-/// A child process and, unless it is detached, the watchdog that ends it together with this process.
+/// A child process and, unless it is detached, a watchdog that kills it when this process ends.
 #[derive(Debug)]
 pub struct Process {
     launch: Launch,
@@ -56,17 +56,17 @@ impl Process {
         })
     }
 
-    /// The process id.
+    /// The operating system's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The folder that it works in.
+    /// The working folder.
     pub fn folder(&self) -> &Path {
         &self.launch.folder
     }
 
-    /// Everything it has written so far, to both standard output and standard error, over all its starts.
+    /// Everything it has written so far to standard output and standard error, over all its starts.
     pub fn output(&self) -> String {
         let bytes = fs::read(self.launch.log()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -96,7 +96,7 @@ impl Process {
             .context("cannot look after a child process")
     }
 
-    /// Waits for its end by itself, at most `limit`.
+    /// Waits for it to end by itself, for at most `limit`.
     pub fn wait_for_end(&mut self, limit: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
@@ -117,7 +117,7 @@ impl Process {
         signal.send(self.pid())
     }
 
-    /// `kill -9`, and waits until the process is gone.
+    /// Sends SIGKILL, and waits until the process is gone.
     pub fn kill(&mut self) -> Result<()> {
         let name = self.launch.name.clone();
         self.dismiss_watchdog();
@@ -136,7 +136,7 @@ impl Process {
         Ok(())
     }
 
-    /// The watchdog must go before its process is reaped: later the id may belong to somebody else.
+    /// The watchdog must go before its process is reaped: later another process may have the id.
     fn dismiss_watchdog(&mut self) {
         if let Some(mut watchdog) = self.watchdog.take() {
             let _gone = watchdog.kill().and_then(|()| watchdog.wait());
@@ -168,7 +168,7 @@ fn start(launch: &Launch) -> Result<(Child, Option<Child>)> {
         .stdin(Stdio::null())
         .stdout(log.try_clone().context("cannot share a log file")?)
         .stderr(log)
-        // A group of its own: Ctrl-C in the terminal is for us; what it means for children is for us to decide.
+        // A process group of its own: Ctrl-C in the terminal reaches only us, and we decide what the children do.
         .process_group(0)
         .spawn()
         .with_context(|| {
@@ -194,7 +194,7 @@ fn open_log(path: &Path) -> Result<File> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A shell that waits for the end of its standard input, whose other end only this process holds, then kills `pid`.
+/// A shell that waits for the end of its standard input, which only this process holds open, and then kills `pid`.
 fn watch(pid: u32) -> Result<Child> {
     Command::new("sh")
         .args(["-c", "read _; kill -9 \"$0\"", &pid.to_string()])

@@ -1,19 +1,19 @@
-//! Signals to processes by id, through the shell's `kill`, since the standard library only knows how to kill.
+//! Signals to processes by id, through the shell's `kill`, since the standard library can only kill.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// A signal a test or the sandbox sends.
+/// A signal that a test or the sandbox sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Stop at once, without a chance to clean up (`kill -9`).
+    /// Ends the process at once, without cleaning up (SIGKILL).
     Kill,
-    /// Please end (`SIGTERM`).
+    /// Asks the process to end (SIGTERM).
     Terminate,
-    /// Stand still until [`Signal::Continue`] (`SIGSTOP`).
+    /// Pauses the process until [`Signal::Continue`] (SIGSTOP).
     Stop,
-    /// Go on (`SIGCONT`).
+    /// Resumes the process (SIGCONT).
     Continue,
 }
 
@@ -27,7 +27,7 @@ impl Signal {
         }
     }
 
-    /// Sends this signal to the process `pid`; an error means that there is no such process any more.
+    /// Sends this signal to the process `pid`; fails if there is no such process.
     pub fn send(self, pid: u32) -> Result<()> {
         if shell_kill(&format!("-{}", self.name()), pid)? {
             Ok(())
@@ -37,7 +37,7 @@ impl Signal {
     }
 }
 
-/// Whether a process with this id exists.
+/// True if a process with this id exists.
 pub fn is_alive(pid: u32) -> bool {
     shell_kill("-0", pid).unwrap_or(false)
 }

@@ -1,4 +1,4 @@
-//! Large values as claims: the bytes become an object, the record only says where it lies.
+//! Large values as claims: the bytes become an object, and the record only refers to it.
 
 use std::path::Path as FilePath;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tidemill_core::location::{Location, bucket};
 
-/// A place for objects, and the rule for what becomes one.
+/// A store for objects, and the size from which values become objects.
 pub(super) struct Claims {
     store: Box<dyn ObjectStore>,
     /// Larger values become claims.
@@ -20,7 +20,7 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// Opens a folder, which is made where it is missing, or a bucket.
+    /// Opens a folder, created if it is missing, or a bucket.
     pub(super) fn open(place: &str, above: usize) -> Result<Claims> {
         let store: Box<dyn ObjectStore> =
             match Location::parse(place).map_err(anyhow::Error::msg)? {
@@ -29,7 +29,7 @@ impl Claims {
                         .with_context(|| format!("cannot create {}", folder.display()))?;
                     Box::new(LocalFileSystem::new_with_prefix(folder)?)
                 }
-                Location::Bucket(url) => Box::new(bucket(&url, AmazonS3Builder::from_env())?),
+                Location::Bucket(place) => Box::new(bucket(&place, AmazonS3Builder::from_env())?),
             };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -48,14 +48,14 @@ impl Claims {
         large.then(|| self.store(value)).transpose()
     }
 
-    /// The claim for what a file holds.
+    /// The claim for the content of a file.
     pub(super) fn for_file(&self, file: &FilePath) -> Result<Vec<u8>> {
         let bytes =
             std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         self.store(&bytes)
     }
 
-    /// Stores an object under its own digest, so that equal values share one, and returns the claim.
+    /// Stores an object under its own digest, so that equal values share one; returns the claim.
     fn store(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         let digest = Sha256::digest(bytes);
         let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,4 +1,4 @@
-//! `sandbox produce`: one record, or a line of standard input each, onto a topic.
+//! `sandbox produce`: sends one record, or one per line of standard input, to a topic.
 
 mod claim;
 
@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use self::claim::Claims;
+use tidemill_core::tell_line;
+
 use crate::kafka::{self, Producer};
 
 /// What to put where.
@@ -44,7 +46,7 @@ pub struct Flags {
     partitions: i32,
 }
 
-/// Produces what the flags say, and prints where the last record lies.
+/// Produces the records that the flags describe, and prints the place of the last one.
 pub fn command(flags: &Flags) -> Result<()> {
     kafka::create_topics(&flags.brokers, &[&flags.topic], flags.partitions)?;
     let producer = Producer::open(&flags.brokers)?;
@@ -71,17 +73,17 @@ pub fn command(flags: &Flags) -> Result<()> {
     producer.flush()?;
     match producer.last_delivery() {
         Some((partition, offset)) if count == 1 => {
-            println!(
+            tell_line!(
                 "produced to {} partition {partition} offset {offset}",
                 flags.topic
-            );
+            )?;
         }
-        _ => println!("produced {count} records to {}", flags.topic),
+        _ => tell_line!("produced {count} records to {}", flags.topic)?,
     }
     Ok(())
 }
 
-/// The value given, or each line of standard input.
+/// Sends the given value, or each line of standard input.
 fn send_values(flags: &Flags, mut send: impl FnMut(Option<&[u8]>) -> Result<()>) -> Result<()> {
     match &flags.value {
         Some(value) => send(Some(value.as_bytes()))?,

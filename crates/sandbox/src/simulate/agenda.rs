@@ -1,4 +1,4 @@
-//! What is going to happen, by time; what happens at one time comes in the order in which it was planned.
+//! Planned tasks by time; tasks of one time come in the order in which they were planned.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -11,7 +11,7 @@ pub(crate) struct Agenda<Task> {
 }
 
 impl<Task> Agenda<Task> {
-    /// Nothing is planned.
+    /// An agenda without tasks.
     pub(crate) fn new() -> Agenda<Task> {
         Agenda {
             entries: BinaryHeap::new(),
@@ -19,7 +19,7 @@ impl<Task> Agenda<Task> {
         }
     }
 
-    /// Plans a task.
+    /// Adds a task.
     pub(crate) fn plan(&mut self, time_ms: i64, task: Task) {
         self.made += 1;
         self.entries.push(Entry {
@@ -34,7 +34,7 @@ impl<Task> Agenda<Task> {
     }
 }
 
-/// The earliest is the greatest, as [`BinaryHeap`] wants it.
+/// The earliest entry compares as the greatest, since [`BinaryHeap`] returns the greatest.
 struct Entry<Task> {
     order: (i64, u64),
     task: Task,

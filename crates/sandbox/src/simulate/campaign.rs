@@ -1,4 +1,4 @@
-//! Fraud as it comes: in campaigns of several payments that belong together.
+//! Fraud in campaigns of several payments that belong together.
 
 use rand::RngExt;
 use rand_chacha::ChaCha12Rng;
@@ -9,11 +9,12 @@ use super::population::{Population, log_normal};
 /// The kinds of fraud.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A robot tries a stolen card with many tiny payments. Each looks harmless: the card's recent history tells.
+    /// A robot tries a stolen card with many tiny payments. Each looks harmless; only the card's recent history shows
+    /// it.
     CardTesting,
-    /// Somebody else uses a customer's account: few, large, often from abroad, at risky shops, at any hour.
+    /// Somebody else uses a customer's account: few payments, large, often from abroad, at risky shops, at any hour.
     AccountTakeover,
-    /// The cards that a cracked shop has seen are used elsewhere, one payment each.
+    /// Cards seen by a cracked shop are used elsewhere, one payment each.
     CompromisedMerchant,
 }
 
@@ -25,7 +26,7 @@ impl Kind {
         Kind::CompromisedMerchant,
     ];
 
-    /// For people: `card testing` and so on.
+    /// The name for people, such as `card testing`.
     pub fn name(self) -> &'static str {
         match self {
             Kind::CardTesting => "card testing",
@@ -35,7 +36,7 @@ impl Kind {
     }
 }
 
-/// One fraudulent payment to come.
+/// One fraudulent payment of a campaign.
 #[derive(Clone, Debug)]
 pub(crate) struct Strike {
     pub(crate) time_ms: i64,
@@ -46,7 +47,8 @@ pub(crate) struct Strike {
     pub(crate) abroad: bool,
 }
 
-/// Mean number of strikes of a campaign over the kinds as [`plan`] mixes them; ties campaigns to a share of payments.
+/// Mean number of strikes of a campaign, over the kinds as [`plan`] mixes them; converts a share of payments into a
+/// rate of campaigns.
 pub(crate) const MEAN_STRIKES: f64 = 0.3 * 14.5 + 0.45 * 4.0 + 0.25 * 16.0;
 
 /// Plans a campaign that begins at `start_ms`.
@@ -124,7 +126,7 @@ fn compromised_merchant(
     (0..count).map(strike).collect()
 }
 
-/// A random pause, in milliseconds, at least one.
+/// A random pause of at least one millisecond.
 fn pause(mean_ms: f64, rng: &mut ChaCha12Rng) -> i64 {
     let unit: f64 = Exp1.sample(rng);
     (unit * mean_ms) as i64 + 1

@@ -1,4 +1,4 @@
-//! `sandbox simulate`: the flags, and what they mean.
+//! `sandbox simulate`: the flags, and the plan made from them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tidemill_core::settings::{parse_duration, parse_time};
+use tidemill_core::tell_line;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Plan, Topics, Written, now_ms};
@@ -66,7 +67,7 @@ pub struct Flags {
     partitions: i32,
 }
 
-/// Simulates what the flags say, and prints what was written.
+/// Simulates according to the flags, and prints the numbers of records written.
 pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
     let plan = flags.plan();
     let mut sink = match &flags.to {
@@ -88,8 +89,7 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
         progress::bar(plan.settings.count, "payments")
     };
     let written = plan::run(&plan, &mut sink, &bar, shutdown)?;
-    print(&written);
-    Ok(())
+    print(&written)
 }
 
 impl Flags {
@@ -137,16 +137,18 @@ fn parse_share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "use a number from 0 to 0.5".to_owned())
 }
 
-fn print(written: &Written) {
+fn print(written: &Written) -> anyhow::Result<()> {
     let mut kinds = BTreeMap::new();
     for kind in written.frauds.values() {
         *kinds.entry(kind.name()).or_insert(0_u64) += 1;
     }
-    println!(
+    tell_line!(
         "{} payments, {} records in all",
-        written.transactions, written.records
-    );
+        written.transactions,
+        written.records
+    )?;
     for (kind, count) in kinds {
-        println!("  fraud by {kind}: {count}");
+        tell_line!("  fraud by {kind}: {count}")?;
     }
+    Ok(())
 }

@@ -1,15 +1,15 @@
-//! The records of the simulated world, as they are written to their topics.
+//! The records of the simulated world, as written to their topics.
 
 use serde::Serialize;
 
-/// Something that happened, with everything needed to write it down.
+/// An occurrence, with all fields of its record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// What a customer did, for `user-events`.
+    /// An action of a customer, for `user-events`.
     User(UserEvent),
     /// A payment, for `transactions`.
     Transaction(Transaction),
-    /// What was later found out about a payment, for `labeled-events`.
+    /// The truth about a payment, found out later, for `labeled-events`.
     Label(LabeledEvent),
 }
 
@@ -23,7 +23,7 @@ impl Event {
         }
     }
 
-    /// When it happened, epoch milliseconds; for a label when it became known.
+    /// The time of the event (epoch ms); for a label, the time at which it became known.
     pub fn time_ms(&self) -> i64 {
         match self {
             Event::User(event) => event.timestamp.0,
@@ -32,7 +32,7 @@ impl Event {
         }
     }
 
-    /// Writes its JSON value to the end of `out`.
+    /// Appends its JSON value to `out`.
     pub fn write_json(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
         match self {
             Event::User(event) => serde_json::to_writer(out, event),
@@ -45,14 +45,14 @@ impl Event {
 /// An action of a customer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UserEvent {
-    /// Who.
+    /// The customer's id.
     pub user_id: String,
     /// `purchase`, `view`, `add_to_cart` or `login`.
     pub action: &'static str,
-    /// What was paid; only purchases have it.
+    /// The amount paid; only purchases have one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<f64>,
-    /// When.
+    /// The time of the action.
     pub timestamp: Time,
     /// Category of the merchant; logins have none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,17 +64,17 @@ pub struct UserEvent {
 pub struct Transaction {
     /// Unique within a run, and the same in every run of one seed.
     pub transaction_id: String,
-    /// Whose card.
+    /// The card holder's id.
     pub user_id: String,
     /// In the card's currency, two decimals.
     pub amount: f64,
     /// 0..24, on the customer's own clock.
     pub hour_of_day: u8,
-    /// 1 when the merchant is in another country than the card.
+    /// 1 if the merchant is in another country than the card.
     pub is_international: u8,
-    /// 0..1, what the acquirer thinks of the merchant.
+    /// 0..1, the acquirer's rating of the merchant.
     pub merchant_risk_score: f64,
-    /// When.
+    /// The time of the payment.
     pub timestamp: Time,
 }
 
@@ -84,13 +84,13 @@ pub struct LabeledEvent {
     /// The payment itself, its fields inline.
     #[serde(flatten)]
     pub transaction: Transaction,
-    /// What the rules of the time scored, four decimals.
+    /// Score of the rules that a model is to replace, four decimals.
     pub fraud_score: f64,
-    /// What the rules of the time decided.
+    /// Decision of those rules.
     pub is_fraud: bool,
     /// The truth: 1 for fraud.
     pub label: u8,
-    /// When the truth became known.
+    /// The time at which the truth became known.
     pub label_timestamp: Time,
 }
 

@@ -1,6 +1,6 @@
 //! Simulated customers, merchants and fraudsters, with the truth about every payment.
 //!
-//! [`Traffic`] makes the events up, in event time and without I/O; [`Plan`] says how fast they are written, and where.
+//! [`Traffic`] generates the events, in event time and without I/O; [`Plan`] sets the pace of writing them.
 
 mod agenda;
 mod campaign;

@@ -1,4 +1,4 @@
-//! Writes simulated events: at the pace at which they happen, or as fast as they can be made.
+//! Writes simulated events: at the pace at which they happen, or as fast as possible.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,11 +15,11 @@ use super::traffic::{Settings, Traffic};
 /// Names of the three input topics.
 #[derive(Clone, Debug)]
 pub struct Topics {
-    /// Actions of customers.
+    /// Topic with actions of customers.
     pub user_events: String,
-    /// Payments.
+    /// Topic with payments.
     pub transactions: String,
-    /// Payments whose truth is known.
+    /// Topic with payments whose truth is known.
     pub labeled_events: String,
 }
 
@@ -33,21 +33,21 @@ impl Default for Topics {
     }
 }
 
-/// What to write and how fast.
+/// The events to write, and their pace.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The world.
+    /// The settings of the simulated world.
     pub settings: Settings,
-    /// Wait until an event's time has come before writing it; otherwise write as fast as possible.
+    /// True to wait for an event's time before writing it; false to write as fast as possible.
     pub paced: bool,
 }
 
-/// What was written, and what is true about it.
+/// The records written, and the truth about them.
 #[derive(Clone, Debug, Default)]
 pub struct Written {
-    /// Records in all.
+    /// Number of records.
     pub records: u64,
-    /// Payments among them.
+    /// Number of payments among them.
     pub transactions: u64,
     /// The planted fraud: transaction id to kind.
     pub frauds: BTreeMap<String, Kind>,
@@ -67,13 +67,13 @@ pub fn run(
         if shutdown.is_cancelled() {
             break;
         }
-        // Once all payments are made only labels are outstanding: nobody should wait for those.
+        // After the last payment only labels are outstanding: nobody should wait for those.
         if plan.paced && written.transactions < count {
             bar.set_position(written.transactions);
             wait_for(happening.event.time_ms(), shutdown);
         }
-        // What is written as it happens bears the time of its sending; what lies in the past bears its own, but none
-        // from the future, which brokers refuse.
+        // A paced record gets the time of its sending; a past one its event's own time, but never a future one, which
+        // brokers refuse.
         let record_ms = (!plan.paced).then(|| happening.event.time_ms().min(now_ms()));
         sink.write(&happening.event, record_ms, &mut buffer)?;
         written.records += 1;
@@ -93,14 +93,14 @@ pub fn run(
     Ok(written)
 }
 
-/// The wall clock in epoch milliseconds.
+/// The wall clock (epoch ms).
 pub fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as i64)
 }
 
-/// Sleeps until the time has come, or somebody wants to stop.
+/// Sleeps until the time has come, or `shutdown` is cancelled.
 fn wait_for(time_ms: i64, shutdown: &CancellationToken) {
     while !shutdown.is_cancelled() {
         let left_ms = time_ms - now_ms();

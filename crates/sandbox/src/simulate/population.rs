@@ -1,4 +1,4 @@
-//! Who lives in the simulated world: customers with their habits, and the merchants they buy from.
+//! The people of the simulated world: customers with their habits, and the merchants they buy from.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -10,11 +10,11 @@ use rand_distr::{Beta, Distribution, LogNormal};
 #[derive(Clone, Debug)]
 pub(crate) struct Customer {
     pub(crate) id: String,
-    /// Hours to add to UTC for the customer's own clock.
+    /// Offset of the customer's own clock from UTC, in hours.
     pub(crate) utc_offset: i64,
     /// Relative number of purchases.
     pub(crate) activity: f64,
-    /// Median of what an ordinary purchase costs.
+    /// Median price of an ordinary purchase.
     pub(crate) usual_amount: f64,
     /// Share of purchases abroad.
     pub(crate) abroad: f64,
@@ -26,7 +26,7 @@ pub(crate) struct Merchant {
     pub(crate) category: &'static str,
     /// Factor on a customer's usual amount.
     pub(crate) price_level: f64,
-    /// What the acquirer thinks of it, 0..1, two decimals.
+    /// The acquirer's rating of it, 0..1, two decimals.
     pub(crate) risk: f64,
 }
 
@@ -42,13 +42,13 @@ const CATEGORIES: [(&str, f64, f64, f64); 8] = [
     ("gift_cards", 1.0, 3.0, 3.5),
 ];
 
-/// How much people buy at each hour of their own day.
+/// Relative number of purchases at each hour of a customer's own day.
 const HOURS: [f64; 24] = [
     0.12, 0.07, 0.05, 0.04, 0.05, 0.09, 0.22, 0.45, 0.70, 0.85, 0.95, 1.05, 1.20, 1.10, 0.95, 0.95,
     1.05, 1.25, 1.40, 1.45, 1.30, 1.00, 0.60, 0.28,
 ];
 
-/// Where people live, as UTC offset and share: buying goes on at every hour of UTC.
+/// Time zones of the customers, as UTC offset and share: somebody buys at every hour of UTC.
 const ZONES: [(i64, f64); 8] = [
     (-8, 0.12),
     (-5, 0.2),
@@ -60,21 +60,21 @@ const ZONES: [(i64, f64); 8] = [
     (8, 0.1),
 ];
 
-/// Everybody, and who buys at which hour.
+/// All customers and merchants, and the weights with which they are drawn.
 #[derive(Debug)]
 pub(crate) struct Population {
     pub(crate) customers: Vec<Customer>,
     pub(crate) merchants: Vec<Merchant>,
-    /// Merchants by falling risk: where fraud gathers.
+    /// Merchants by falling risk, for drawing those where fraud gathers.
     by_risk: Vec<usize>,
     /// For each hour of UTC, customers weighted by activity and their own hour.
     buyers: Vec<WeightedAliasIndex<f64>>,
-    /// Merchants weighted by how much honest people like them.
+    /// Merchants weighted by their popularity with honest customers.
     shops: WeightedAliasIndex<f64>,
 }
 
 impl Population {
-    /// Makes up `customers` people (at least one) and a fitting number of shops.
+    /// Generates `customers` people (at least one) and a fitting number of shops.
     pub(crate) fn new(customers: usize, rng: &mut ChaCha12Rng) -> Population {
         let customers: Vec<Customer> = (0..customers.max(1))
             .map(|number| customer(number, rng))
@@ -101,24 +101,24 @@ impl Population {
         }
     }
 
-    /// Who buys next at `time_ms`.
+    /// Draws the customer of the next purchase at `time_ms`.
     pub(crate) fn buyer(&self, time_ms: i64, rng: &mut ChaCha12Rng) -> usize {
         self.buyers[hour(time_ms, 0) as usize].sample(rng)
     }
 
-    /// Where an honest customer buys: anywhere, but rather not where it smells.
+    /// Draws the shop of an honest customer: any, but rarely a risky one.
     pub(crate) fn shop(&self, rng: &mut ChaCha12Rng) -> usize {
         self.shops.sample(rng)
     }
 
-    /// A shop among the riskiest `share` of all.
+    /// Draws a shop among the riskiest `share` of all.
     pub(crate) fn risky_shop(&self, share: f64, rng: &mut ChaCha12Rng) -> usize {
         let count = ((self.by_risk.len() as f64 * share) as usize).max(1);
         self.by_risk[rng.random_range(0..count)]
     }
 }
 
-/// The hour 0..24 of a time on the clock of a place.
+/// The hour 0..24 of a time at a UTC offset.
 pub(crate) fn hour(time_ms: i64, utc_offset: i64) -> u8 {
     (time_ms.div_euclid(3_600_000) + utc_offset).rem_euclid(24) as u8
 }

@@ -1,4 +1,4 @@
-//! Where simulated events go: to Kafka, or as lines of JSON to a file.
+//! Destinations of simulated events: Kafka, or a file of JSON lines.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -10,18 +10,18 @@ use super::event::Event;
 use super::plan::Topics;
 use crate::kafka::Producer;
 
-/// Takes events one after another.
+/// A destination of events.
 pub enum Sink {
     /// Three topics of a cluster.
     Kafka {
-        /// The way there.
+        /// The producer for all three topics.
         producer: Producer,
-        /// Which topics.
+        /// The names of the topics.
         topics: Topics,
-        /// Leave the payments out: nobody is to judge them any more.
+        /// True to leave out payments, which are too old to be judged.
         settled: bool,
     },
-    /// Labeled events only, one JSON object a line: what a model is trained on.
+    /// Labeled events only, one JSON object per line, for training a model.
     File(BufWriter<File>),
 }
 
@@ -35,7 +35,7 @@ impl Sink {
         })
     }
 
-    /// Writes only what is known of payments long made: purchases and labels.
+    /// Writes only purchases and labels of long past payments.
     pub fn settled(brokers: &str, topics: Topics) -> Result<Sink> {
         let producer = Producer::open(brokers)?;
         let settled = true;
@@ -53,7 +53,7 @@ impl Sink {
         Ok(Sink::File(BufWriter::new(file)))
     }
 
-    /// Writes one event. `record_ms` is its record's timestamp; without one the record gets the time of its sending.
+    /// Writes one event. `record_ms` is its record's timestamp; with `None` the record gets the time of its sending.
     pub(crate) fn write(
         &mut self,
         event: &Event,
@@ -90,7 +90,7 @@ impl Sink {
         }
     }
 
-    /// Waits until everything has arrived.
+    /// Waits until everything was written.
     pub(crate) fn finish(&mut self) -> Result<()> {
         match self {
             Sink::Kafka { producer, .. } => producer.flush(),

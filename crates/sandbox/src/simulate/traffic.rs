@@ -9,15 +9,15 @@ use super::campaign::{self, Kind, Strike};
 use super::event::{Event, LabeledEvent, Time, Transaction, UserEvent};
 use super::population::{Population, hour, log_normal};
 
-/// Campaigns began before the world did: their later payments belong to its first minutes. Hardly one lasts longer.
+/// Campaigns begin before the world does, so that its first minutes have fraud too. Hardly one lasts longer.
 const LONGEST_CAMPAIGN_MS: f64 = 120_000.0;
 
-/// What kind of world, and how much of it.
+/// The kind of world, and its size.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The same seed and settings give the same events, byte for byte.
     pub seed: u64,
-    /// Time at which it begins, epoch milliseconds.
+    /// Time at which the world begins (epoch ms).
     pub start_ms: i64,
     /// Payments per second of event time, above zero.
     pub rate: f64,
@@ -36,16 +36,16 @@ pub struct Settings {
 /// An event and, for payments, the planted truth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Happening {
-    /// What is written down.
+    /// The event to write.
     pub event: Event,
     /// The kind of fraud a payment is, if it is one.
     pub fraud: Option<Kind>,
 }
 
-/// Iterates over everything that happens, by time; what happens at one time comes in a fixed order.
+/// Iterates over all events, by time; events of one time come in a fixed order.
 ///
 /// Each payment is followed by its customer's purchase event and, later, by its label. After the last payment the
-/// labels still outstanding follow, so that every payment has exactly one.
+/// outstanding labels follow, so that every payment has exactly one.
 pub struct Traffic {
     settings: Settings,
     rng: ChaCha12Rng,
@@ -53,13 +53,13 @@ pub struct Traffic {
     agenda: Agenda<Task>,
     /// Time of the latest honest payment, with fractions of a millisecond so that high rates hold.
     buying_ms: f64,
-    /// Time of the latest campaign's beginning.
+    /// Time at which the latest campaign begins.
     campaign_ms: f64,
     payments: u64,
 }
 
 impl Traffic {
-    /// The world of these settings, before anything has happened.
+    /// The world of these settings, before its first event.
     pub fn new(settings: Settings) -> Traffic {
         let mut rng = ChaCha12Rng::seed_from_u64(settings.seed);
         let population = Population::new(settings.customers, &mut rng);
@@ -106,7 +106,7 @@ impl Traffic {
         let ordinary = person.usual_amount
             * self.population.merchants[merchant].price_level
             * log_normal(0.0, 0.5, rng);
-        // Now and then something big: a sofa, a holiday.
+        // Occasionally a large purchase: a sofa, a holiday.
         let amount = if rng.random_bool(0.015) {
             ordinary * 6.0
         } else {
@@ -158,7 +158,7 @@ impl Traffic {
         }
     }
 
-    /// The purchase itself at the same moment, and what the customer looks at afterwards.
+    /// Plans the purchase event at the same moment, and the customer's browsing afterwards.
     fn plan_user_events(
         &mut self,
         transaction: &Transaction,
@@ -255,7 +255,7 @@ impl Iterator for Traffic {
     }
 }
 
-/// What the hand-written rules that a model is to replace would have said, 0..1: they know the obvious cases.
+/// The score, 0..1, of hand-written rules that a model is to replace: they know the obvious cases.
 fn rule_score(transaction: &Transaction) -> f64 {
     let amount = (transaction.amount / 100.0).max(0.01).ln();
     let abroad = f64::from(transaction.is_international);
@@ -265,7 +265,7 @@ fn rule_score(transaction: &Transaction) -> f64 {
     1.0 / (1.0 + (-sum).exp())
 }
 
-/// What is planned.
+/// A planned step of the simulation.
 enum Task {
     /// The next honest payment.
     Buy,
@@ -273,7 +273,7 @@ enum Task {
     Campaign,
     /// A fraudulent payment.
     Strike(Strike),
-    /// Something decided earlier becomes known.
+    /// An event decided earlier is written.
     Tell(Happening),
 }
 

@@ -1,4 +1,4 @@
-//! Where downloads are kept between checkouts, filled once however many processes ask at the same time.
+//! The cache of downloads, shared by checkouts; each is filled once, however many processes ask at the same time.
 
 use std::env;
 use std::fs::{self, File};
@@ -19,10 +19,10 @@ pub(crate) fn folder() -> Result<PathBuf> {
     Ok(base.join("tidemill"))
 }
 
-/// Returns the cached folder `name`, calling `fill` on an empty one first if it is not there yet.
+/// Returns the cached folder `name`; if it is missing, calls `fill` with an empty folder first.
 ///
-/// A file lock keeps several processes from filling it at once; the rename at the end makes it appear whole or not at
-/// all, so that a process killed half-way leaves nothing that looks complete.
+/// A file lock keeps several processes from filling it at once. The rename at the end makes it appear whole or not at
+/// all, so a process killed half-way leaves nothing that looks complete.
 pub(crate) fn provide(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let root = folder()?;
     let complete = root.join(name);

@@ -13,7 +13,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes an authority and what it signs, and a second authority that signed nothing.
+    /// Creates an authority with the certificates it signs, and a second authority that signs nothing.
     pub fn create(folder: &Path) -> Result<Certificates> {
         let folder = folder.join("certificates");
         fs::create_dir_all(&folder)
@@ -27,12 +27,12 @@ impl Certificates {
         Ok(certificates)
     }
 
-    /// The authority that signed all.
+    /// The certificate of the authority that signed all others.
     pub fn authority_file(&self) -> PathBuf {
         self.file("ca.crt")
     }
 
-    /// An authority that signed nothing.
+    /// The certificate of the authority that signed nothing.
     pub fn other_authority_file(&self) -> PathBuf {
         self.file("other-ca.crt")
     }
@@ -42,12 +42,12 @@ impl Certificates {
         self.file(&format!("{name}.crt"))
     }
 
-    /// Its key.
+    /// The key of that certificate.
     pub fn key(&self, name: &str) -> PathBuf {
         self.file(&format!("{name}.key"))
     }
 
-    /// Both in one file, as Kafka wants them.
+    /// Key and certificate in one file, as Kafka needs them.
     pub fn both(&self, name: &str) -> PathBuf {
         self.file(&format!("{name}.pem"))
     }

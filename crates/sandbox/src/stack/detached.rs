@@ -1,4 +1,4 @@
-//! The stack that stays: `sandbox stack up`, `down` and `status`, by a state file with addresses and process ids.
+//! The detached stack: `sandbox stack up`, `down` and `status`, with a state file of addresses and process ids.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use tidemill_core::tell_line;
 
 use super::{Kafka, Redis, kafka, redis, state_folder};
 use crate::process::{Signal, is_alive};
 use crate::progress;
 
-/// What `stack.json` says.
+/// The contents of `stack.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     brokers: String,
@@ -25,15 +26,16 @@ impl State {
         kafka::answers(&self.brokers) && redis::answers(&self.redis_url)
     }
 
-    fn print(&self, what: &str) {
-        println!("{what}");
-        println!("  Kafka  {}  (process {})", self.brokers, self.kafka_pid);
-        println!("  Redis  {}  (process {})", self.redis_url, self.redis_pid);
-        println!("for this shell:");
-        println!(
+    fn print(&self, what: &str) -> Result<()> {
+        tell_line!("{what}")?;
+        tell_line!("  Kafka  {}  (process {})", self.brokers, self.kafka_pid)?;
+        tell_line!("  Redis  {}  (process {})", self.redis_url, self.redis_pid)?;
+        tell_line!("for this shell:")?;
+        tell_line!(
             "  export KAFKA_BROKERS={} REDIS_URL={}",
-            self.brokers, self.redis_url
-        );
+            self.brokers,
+            self.redis_url
+        )
     }
 }
 
@@ -62,11 +64,11 @@ fn read() -> Result<Option<State>> {
     }
 }
 
-/// Starts a Kafka and a Redis on their usual ports, or free ones, and returns while they run on.
+/// Starts a Kafka and a Redis on their usual ports, or on free ones, and returns while they run on.
 pub fn up() -> Result<()> {
     if let Some(state) = read()? {
         if state.answers() {
-            state.print("the stack is already up");
+            state.print("the stack is already up")?;
             return Ok(());
         }
         remove(&state)?;
@@ -91,26 +93,25 @@ pub fn up() -> Result<()> {
     fs::write(state_file(), text)
         .with_context(|| format!("cannot write {}", state_file().display()))?;
     spinner.done("started Redis and Kafka");
-    state.print("the stack is up; `sandbox stack down` ends it and removes its data");
-    Ok(())
+    state.print("the stack is up; `sandbox stack down` ends it and removes its data")
 }
 
-/// Ends what [`up`] started and removes its data.
+/// Ends the servers that [`up`] started, and removes their data.
 pub fn down() -> Result<()> {
     match read()? {
-        None => println!("no stack of ours is up"),
+        None => tell_line!("no stack of ours is up")?,
         Some(state) => {
             remove(&state)?;
-            println!("the stack is down, its data removed");
+            tell_line!("the stack is down, its data removed")?;
         }
     }
     Ok(())
 }
 
-/// Says whether the detached stack answers; `true` if it does.
+/// Prints if the detached stack answers; `true` if it does.
 pub fn status() -> Result<bool> {
     let Some(state) = read()? else {
-        println!("no stack of ours is up; `sandbox stack up --detach` starts one");
+        tell_line!("no stack of ours is up; `sandbox stack up --detach` starts one")?;
         return Ok(false);
     };
     let answers = state.answers();
@@ -118,7 +119,7 @@ pub fn status() -> Result<bool> {
         "the stack is up"
     } else {
         "the stack was started but does not answer"
-    });
+    })?;
     Ok(answers)
 }
 
@@ -135,21 +136,21 @@ fn remove(state: &State) -> Result<()> {
     remove_folder(&folder())
 }
 
-/// Whether the process still is what was started: an id may have passed to somebody else since.
+/// True if the process is still the one that was started: another may have got its id since.
 fn is_ours(pid: u32, marker: &str) -> bool {
     let output = std::process::Command::new("ps")
         .args(["-o", "args=", "-p", &pid.to_string()])
         .output();
     match output {
         Ok(output) => String::from_utf8_lossy(&output.stdout).contains(marker),
-        // Without `ps` there is only the id to go by.
+        // Without `ps` the id has to do.
         Err(_) => is_alive(pid),
     }
 }
 
 fn wait_for_end(pid: u32, marker: &str) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
-    // Not by its id: an ended process keeps it until its parent looks, which here may be never.
+    // Not by its id: an ended process keeps that until its parent reaps it, which here may never happen.
     while is_ours(pid, marker) {
         if Instant::now() > deadline {
             bail!("process {pid} does not end");

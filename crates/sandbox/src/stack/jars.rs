@@ -1,4 +1,4 @@
-//! Kafka's own jars, and the jar that carries Redis, from the Java package registry by its ordinary client.
+//! Kafka's own jars, and the jar that contains Redis, from the Java package registry by its ordinary client.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::cache;
 use crate::progress;
 
-/// The list of what is fetched; its version numbers name the cache folder too.
+/// The list of jars to fetch; its version numbers are also in the name of the cache folder.
 const POM: &str = include_str!("pom.xml");
 
 /// Cache folder of the jars. Raise the suffix whenever `pom.xml` changes.
@@ -47,7 +47,7 @@ fn fetch(staging: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether Java and Maven are there; `Err` says in a few words what is missing.
+/// Checks for Java and Maven; `Err` says in a few words what is missing.
 pub(crate) fn available() -> Result<(), String> {
     let java = Command::new("java")
         .arg("-version")
@@ -84,7 +84,7 @@ pub(crate) fn available() -> Result<(), String> {
     Ok(())
 }
 
-/// The major version in what `java -version` prints: `openjdk version "17.0.15" ...`, before Java 9 `"1.8.0"`.
+/// The major version in the output of `java -version`: `openjdk version "17.0.15" ...`, before Java 9 `"1.8.0"`.
 fn major_version(text: &str) -> Option<u32> {
     let quoted = text.split('"').nth(1)?;
     let mut parts = quoted.split(['.', '-', '_']);

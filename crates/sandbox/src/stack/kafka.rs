@@ -1,4 +1,4 @@
-//! A Kafka broker of our own: Apache Kafka in KRaft mode, one node, made to start fast and to stay small.
+//! A Kafka broker of our own: Apache Kafka in KRaft mode, one node, configured to start fast and stay small.
 
 use std::fs;
 use std::ops::{Deref, DerefMut};
@@ -27,7 +27,7 @@ impl Kafka {
         Kafka::start_with(folder, port, detached, None)
     }
 
-    /// The same with secure listeners beside the plain one.
+    /// The same with secure listeners in addition to the plain one.
     pub(super) fn start_with(
         folder: &Path,
         port: Option<u16>,
@@ -78,7 +78,7 @@ impl Kafka {
         address(self.port())
     }
 
-    /// Starts again advertising this address, host and port, where clients then look for it.
+    /// Restarts the broker so that it advertises this address (host and port), where clients then connect.
     pub fn advertise(&mut self, address: &str) -> Result<()> {
         self.kill()?;
         let properties = self.process.folder().join("server.properties");
@@ -87,8 +87,8 @@ impl Kafka {
         let (listeners, protocols) = line("listeners=")
             .zip(line("listener.security.protocol.map="))
             .context("no listeners in the broker's settings")?;
-        // Of two lines the later counts. A client that has heard the address forgets where it heard it, so whether the
-        // broker is there is asked on a listener of our own.
+        // Of two lines with one key the later counts. A client that hears the address forgets the one it came from, so
+        // we check the broker on a listener of our own.
         let own = self::address(ports::free()?);
         fs::write(
             &properties,
@@ -120,11 +120,11 @@ fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// Whether the brokers answer a request for metadata within a second.
+/// True if the brokers answer a metadata request within a second.
 pub(super) fn answers(brokers: &str) -> bool {
     let client: rdkafka::error::KafkaResult<BaseConsumer> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
-        // Silent: that nobody listens yet is what we are here to find out.
+        // Silent: the broker may not listen yet, which is what we check.
         .set("log_level", "0")
         .create();
     client
@@ -132,7 +132,7 @@ pub(super) fn answers(brokers: &str) -> bool {
         .is_ok_and(|m| !m.brokers().is_empty())
 }
 
-/// The broker's settings; everything not listed is Kafka's default.
+/// The broker's settings; all others have Kafka's defaults.
 fn configuration(
     data: &Path,
     port: u16,
@@ -176,12 +176,12 @@ log.retention.ms=-1
     )
 }
 
-/// Any id of the right form does: every node of ours is a cluster by itself.
+/// Any id of the right form will do: every node of ours is a cluster of its own.
 const CLUSTER_ID: &str = "tidemill-sandbox-stacA";
 
 fn format(class_path: &Path, properties: &Path, users: &[String]) -> Result<()> {
     let output = Command::new("java")
-        // Runs for half a second: not worth the second compiler's time.
+        // It runs for half a second: the optimising compiler would not pay off.
         .args([
             "-XX:TieredStopAtLevel=1",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",

@@ -1,15 +1,15 @@
 //! The broker for machines without Java: librdkafka's mock, inside this process.
 //!
-//! Good for a bounded demo. It keeps no transactions apart, knows no times and forgets the oldest records of a full
-//! partition, so it proves nothing about exactly-once delivery; whoever uses it must say so.
+//! Good for a bounded demo. It does not separate transactions, knows no times and drops the oldest records of a full
+//! partition, so it proves nothing about exactly-once delivery; its users must say so.
 
 use anyhow::{Context, Result};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
-/// A mock broker that listens on the loopback interface as long as this lives.
+/// A mock broker that listens on the loopback interface until it is dropped.
 pub struct Mock {
-    /// The client that the mock lives in.
+    /// The client that hosts the mock.
     client: BaseProducer,
 }
 
@@ -22,7 +22,7 @@ impl Mock {
         Ok(Mock { client })
     }
 
-    /// Its address.
+    /// Its address, host and port.
     pub fn brokers(&self) -> Result<String> {
         let mock = self
             .client
@@ -32,7 +32,7 @@ impl Mock {
         Ok(mock.bootstrap_servers())
     }
 
-    /// Creates a topic; the mock answers no request to do so, hence this way.
+    /// Creates a topic directly, since the mock does not support the admin request.
     pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<()> {
         let mock = self
             .client

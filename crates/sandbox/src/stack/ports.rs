@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, bail};
 
-/// Ports are taken from below the range from which systems serve outgoing connections, so that a server that is killed
-/// and started again finds its port free. Redis in cluster mode listens on a second port too, 10,000 higher, so that one
-/// must lie below that range as well.
+/// Ports are below the range that systems use for outgoing connections, so that a server that is killed and restarted
+/// finds its port free. Redis in cluster mode also listens on a port 10,000 higher, which has to be below that range
+/// too.
 const FIRST: u32 = 15_000;
 const COUNT: u32 = 7_000;
 
 static TRIED: AtomicU32 = AtomicU32::new(0);
 
-/// A port nobody listens on now; the start of the search depends on the process, so that neighbours rarely collide.
+/// A port on which nobody listens now; the start of the search depends on the process id, so that neighbours rarely
+/// collide.
 pub(crate) fn free() -> Result<u16> {
     let home = process::id().wrapping_mul(2_654_435_761) % COUNT;
     for _ in 0..COUNT {

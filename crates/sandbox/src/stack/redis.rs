@@ -1,4 +1,4 @@
-//! A Redis server of our own: the one on PATH, the one out of the package registry, or the system's package.
+//! A Redis server of our own: from PATH, from the package registry, or from the system's packages.
 
 use std::fs::{self, File};
 use std::io;
@@ -29,12 +29,12 @@ impl Redis {
         Redis::start_program(program()?, folder, port, detached, &[])
     }
 
-    /// Starts one for a test with more arguments; of two of one name the later counts.
+    /// Starts one for a test with further arguments; of two with one name the later counts.
     pub(super) fn start_with(folder: &Path, more: &[&str]) -> Result<Redis> {
         Redis::start_program(program()?, folder, None, false, more)
     }
 
-    /// The same with the server of another origin.
+    /// The same with a server of another origin.
     pub(super) fn start_program(
         (program, origin): (PathBuf, String),
         folder: &Path,
@@ -52,7 +52,7 @@ impl Redis {
             ["--dir", "."],
             ["--appendonly", "yes"],
             ["--appendfsync", "everysec"],
-            // Each rewrite forks Redis, which then copies every page of its memory that it writes: not every few seconds.
+            // Each rewrite forks Redis, which then copies every page of memory that it writes: not every few seconds.
             ["--auto-aof-rewrite-min-size", "1gb"],
             ["--save", ""],
             // A feature store must refuse writes rather than forget users.
@@ -76,7 +76,7 @@ impl Redis {
         Ok(Redis { server, origin })
     }
 
-    /// Starts one with these arguments and waits until it listens; `None` where it was built without TLS.
+    /// Starts one with these arguments and waits until it listens; `None` if the server was built without TLS.
     pub(super) fn start_secure(
         folder: &Path,
         port: u16,
@@ -104,7 +104,7 @@ impl Redis {
         address(self.port())
     }
 
-    /// Where the program came from, for people.
+    /// The origin of the program, for people.
     pub fn origin(&self) -> &str {
         &self.origin
     }
@@ -128,7 +128,7 @@ fn address(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
-/// Whether a Redis at `url` answers a PING within a second.
+/// True if a Redis at `url` answers a PING within a second.
 pub(super) fn answers(url: &str) -> bool {
     let ping = || -> redis::RedisResult<()> {
         let client = redis::Client::open(url)?;
@@ -175,7 +175,7 @@ fn runs(program: &Path) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Unpacks the server for this system out of the jar that carries it.
+/// Unpacks the server for this system from the jar that contains it.
 fn embedded() -> Result<PathBuf> {
     let wanted = match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => "linux-amd64",
@@ -200,7 +200,7 @@ fn embedded() -> Result<PathBuf> {
     Ok(folder.join("redis-server"))
 }
 
-/// Unpacks one program out of the archive in `folder` whose name begins with `archive`.
+/// Unpacks one program from the archive in `folder` whose name begins with `archive`.
 pub(super) fn unpack(
     folder: &Path,
     archive: &str,
@@ -228,7 +228,7 @@ pub(super) fn unpack(
     Ok(())
 }
 
-/// `apt-get install redis-server`, where that exists and we are allowed to.
+/// Runs `apt-get install redis-server`, if that exists and we may.
 fn install() -> Result<()> {
     let spinner = progress::spinner("installing redis-server with apt-get");
     let run = |arguments: &[&str]| -> Result<()> {
@@ -247,7 +247,7 @@ fn install() -> Result<()> {
         }
         Ok(())
     };
-    // The lists of packages may be missing or old: try without them first, since fetching them takes a while.
+    // The package lists may be missing or old: try without an update first, since that takes a while.
     let install = [
         "install",
         "--yes",

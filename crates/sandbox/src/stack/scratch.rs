@@ -1,4 +1,4 @@
-//! Folders for the data of servers that end with this process, and the removal of those left by earlier ones.
+//! Folders for the data of servers that end with this process, and the removal of those that earlier processes left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use crate::process::is_alive;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// The state folder: `.sandbox` in the checkout this was built from, or in the current folder when that is gone.
+/// The state folder: `.sandbox` in the checkout that this was built from, or in the current folder if that is gone.
 pub fn state_folder() -> PathBuf {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     checkout.canonicalize().unwrap_or_default().join(".sandbox")
 }
 
-/// A new folder `run-<process id>-<n>` under `state`, after removing those of processes that are no more.
+/// A new folder `run-<process id>-<n>` under `state`, after removing those of ended processes.
 pub(crate) fn folder(state: &Path) -> Result<PathBuf> {
     fs::create_dir_all(state).with_context(|| format!("cannot create {}", state.display()))?;
     remove_stale(state);
@@ -26,7 +26,7 @@ pub(crate) fn folder(state: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Best effort: what cannot be removed now will be tried again by the next process.
+/// Best effort: the next process tries again to remove the rest.
 fn remove_stale(state: &Path) {
     for entry in fs::read_dir(state).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -1,4 +1,4 @@
-//! A Kafka and a Redis that want to know who calls: listeners with TLS, client certificates and passwords.
+//! A Kafka and a Redis with authentication: listeners with TLS, client certificates and passwords.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use anyhow::Result;
 use super::certificates::Certificates;
 use super::{Kafka, Redis, ports};
 
-/// The one user of secure servers.
+/// The only user of secure servers.
 pub const USER: &str = "alice";
-/// The user's password, with characters that URLs, property files and command lines may stumble over.
+/// The user's password, with characters that are special in URLs, property files and command lines.
 pub const PASSWORD: &str = "s3cret=p@ss/w%rd";
 
-/// A broker with one listener for each way to prove who one is, beside the plain one for the tests themselves.
+/// A broker with one listener for each way to authenticate, in addition to the plain one for the tests themselves.
 pub struct SecureKafka {
     kafka: Kafka,
     ports: [u16; LISTENERS.len()],
@@ -26,7 +26,7 @@ const LISTENERS: [(&str, &str, &str); 4] = [
     ("EXPIRED", "SSL", "expired"),
 ];
 
-/// How a secure broker is to be configured.
+/// The configuration of a secure broker.
 pub(super) struct Listeners {
     ports: [u16; LISTENERS.len()],
     certificates: Certificates,
@@ -47,27 +47,27 @@ impl SecureKafka {
         Ok(SecureKafka { kafka, ports })
     }
 
-    /// The plain listener.
+    /// Address of the plain listener.
     pub fn plain(&self) -> String {
         self.kafka.brokers()
     }
 
-    /// TLS; anybody may come.
+    /// Address of the listener with TLS, for any client.
     pub fn tls(&self) -> String {
         self.at(0)
     }
 
-    /// TLS with a client's certificate.
+    /// Address of the listener with TLS that requires a client certificate.
     pub fn mutual(&self) -> String {
         self.at(1)
     }
 
-    /// TLS with a password, by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+    /// Address of the listener with TLS and a password, by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
     pub fn password(&self) -> String {
         self.at(2)
     }
 
-    /// TLS with a certificate of yesterday.
+    /// Address of the listener with TLS and an expired certificate.
     pub fn expired(&self) -> String {
         self.at(3)
     }
@@ -78,7 +78,7 @@ impl SecureKafka {
 }
 
 impl Listeners {
-    /// More elements of `listeners` and `advertised.listeners`.
+    /// Further elements of `listeners` and `advertised.listeners`.
     pub(super) fn addresses(&self) -> String {
         let addresses = LISTENERS.iter().zip(self.ports);
         addresses
@@ -86,14 +86,14 @@ impl Listeners {
             .collect()
     }
 
-    /// More elements of `listener.security.protocol.map`.
+    /// Further elements of `listener.security.protocol.map`.
     pub(super) fn protocols() -> String {
         LISTENERS
             .map(|(name, protocol, _)| format!(",{name}:{protocol}"))
             .concat()
     }
 
-    /// More lines.
+    /// Further lines of the broker's settings.
     pub(super) fn lines(&self) -> String {
         let mut lines = String::from("inter.broker.listener.name=PLAINTEXT\n");
         let authority = self.certificates.authority_file();
@@ -129,7 +129,7 @@ impl Listeners {
         lines
     }
 
-    /// Arguments that give a new cluster its user.
+    /// Arguments that create the user of a new cluster.
     pub(super) fn users() -> Vec<String> {
         ["SCRAM-SHA-256", "SCRAM-SHA-512"]
             .into_iter()
@@ -141,8 +141,8 @@ impl Listeners {
     }
 }
 
-/// Starts a Redis that speaks only TLS and knows only [`USER`]; with `mutual` it asks for the client's certificate
-/// too. `None` where the server at hand was built without TLS.
+/// Starts a Redis that speaks only TLS and knows only [`USER`]; with `mutual` it also requires a client certificate.
+/// `None` if the server at hand was built without TLS.
 pub fn secure_redis(
     folder: &Path,
     certificates: &Certificates,

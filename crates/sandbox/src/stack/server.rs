@@ -1,4 +1,4 @@
-//! A server of the stack while it runs: killed, started again, held still.
+//! A running server of the stack: kill, restart, pause.
 
 use anyhow::Result;
 
@@ -30,7 +30,7 @@ impl Server {
         self.process.wait_until(START_LIMIT, || answers(port))
     }
 
-    /// The port it listens on.
+    /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -40,23 +40,23 @@ impl Server {
         self.process.pid()
     }
 
-    /// `kill -9`; the data folder stays.
+    /// Sends SIGKILL; the data folder stays.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }
 
-    /// Starts again after [`Server::kill`], on the same port and data, and waits until it answers.
+    /// Restarts after [`Server::kill`], on the same port and data, and waits until it answers.
     pub fn start_again(&mut self) -> Result<()> {
         self.process.start_again()?;
         self.wait()
     }
 
-    /// `SIGSTOP`: connections stay open, nothing is answered.
+    /// Sends SIGSTOP: connections stay open, but nothing answers.
     pub fn pause(&self) -> Result<()> {
         self.process.signal(Signal::Stop)
     }
 
-    /// `SIGCONT` after [`Server::pause`].
+    /// Sends SIGCONT after [`Server::pause`].
     pub fn resume(&self) -> Result<()> {
         self.process.signal(Signal::Continue)
     }

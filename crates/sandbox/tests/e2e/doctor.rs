@@ -393,6 +393,11 @@ fn retention_redis_owner_model_and_folder() -> Result<()> {
         .arg(&owner)
         .arg("group other")
         .exec(&mut connection)?;
+    let expiry = format!("{}expiry:{}:0", names.key_prefix, names.user_events);
+    redis::cmd("SET")
+        .arg(&expiry)
+        .arg("another's")
+        .exec(&mut connection)?;
     let (code, report) =
         diagnosis(scene.featurizer("featurizer", &["doctor", "--redis-url", &redis.url()])?)?;
     assert_eq!(code, 1, "{report}");
@@ -404,6 +409,7 @@ fn retention_redis_owner_model_and_folder() -> Result<()> {
         &["allkeys-lru", "noeviction"],
     );
     assert_found(&report, "problem", "owner", &["group other", "--takeover"]);
+    assert_found(&report, "problem", "keys", &[&expiry, "string", "zset"]);
 
     let (code, report) =
         diagnosis(scene.scorer("scorer", &["doctor", "--model", "/no/such.onnx"])?)?;

@@ -7,9 +7,11 @@
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
 //! - `messages`: what is said of records that newcomers send, and of misspelt flags
 //! - `outages`: brokers and Redis that stop answering are shown, and do not keep a process from ending
+//! - `printing`: closed pipes and full disks
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
 //! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
+//! - `collector_live`: topics made anew, retention, members that write elsewhere, records that trickle
 //! - `collector_faults`: live collectors under kills, zombies and rebalances
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
 //! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
@@ -23,23 +25,27 @@
 //! - `header_names`: names of headers that are no text
 //! - `hostile`: what is made to do harm does none
 //! - `scorer_faults`: scorers killed, paused, replaced and joined at random
+//! - `scorer_logs`: topics made anew, positions of another log, groups that write to the wrong place
 //! - `doctor`: each mistake is provoked and named
 //! - `operations`: metrics tell the truth, settings are shown
+//! - `monitoring`, `chart`: dashboard and alerts on a real Prometheus; the Helm chart knows the programs' flags
 //! - `dead_letters`: what was set aside is listed, and goes back once
 //! - `kafka_client`: what core's Kafka client promises to its workers
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
 
-// In a test, what is not as expected should end it.
-#![allow(clippy::unwrap_used)]
+// In a test, what is not as expected should end it; remarks go to whoever watches it.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod chart;
 mod claims;
 mod collector;
 mod collector_bucket;
 mod collector_disk;
 mod collector_faults;
 mod collector_features;
+mod collector_live;
 mod dead_letters;
 mod doctor;
 mod faults;
@@ -51,12 +57,15 @@ mod header_names;
 mod hostile;
 mod kafka_client;
 mod messages;
+mod monitoring;
 mod operations;
 mod outages;
+mod printing;
 mod redis_start;
 mod sandbox_program;
 mod scorer;
 mod scorer_faults;
+mod scorer_logs;
 mod secure;
 mod stack;
 mod starts;
@@ -69,5 +78,19 @@ mod unusable;
 
 use std::time::Duration;
 
+use anyhow::Result;
+use sandbox::harness::Program;
+
 /// How long an output may take that is certain to come.
 const SOON: Duration = Duration::from_secs(60);
+
+/// The program ends by itself with this code and says all of these.
+fn assert_ends(mut program: Program, code: i32, says: &[&str]) -> Result<()> {
+    let status = program.wait_for_end(SOON)?;
+    let output = program.output();
+    assert_eq!(status.code(), Some(code), "{output}");
+    for part in says {
+        assert!(output.contains(part), "{part:?} is not in: {output}");
+    }
+    Ok(())
+}

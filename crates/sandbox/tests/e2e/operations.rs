@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use sandbox::harness::{Names, Program, Scene, until};
+use sandbox::oracle::read_data_set;
 
 use crate::SOON;
 
@@ -183,6 +184,7 @@ fn the_metrics_of_all_three_have_their_true_values() -> Result<()> {
         scene.scorer("scorer", &flags)?,
         scene.collector("collector", &[&flags[..], &["--max-age", "200ms"]].concat())?,
     ];
+    let mut pages = Vec::new();
     for program in &mut all {
         program.wait_ready()?;
         // The whole page at once, so that no number is from before another.
@@ -219,6 +221,21 @@ fn the_metrics_of_all_three_have_their_true_values() -> Result<()> {
             assert!(took <= begun.elapsed().as_secs_f64(), "{line}");
         }
         assert!(program.terminate()?.success());
+        pages.push(page);
+    }
+    let files = read_data_set(&scene.data_set())?.files;
+    let bytes = files.iter().map(|file| Ok(file.metadata()?.len()));
+    let bytes: u64 = bytes.sum::<Result<_>>()?;
+    for (name, label, truth) in [
+        ("tidemill_files_total", "", files.len() as f64),
+        ("tidemill_file_bytes_total", "", bytes as f64),
+        ("tidemill_rows_total", "", 3.0),
+        ("tidemill_rejected_total", "reason=\"claim_missing\"", 1.0),
+        ("tidemill_rejected_total", "", 2.0),
+        ("tidemill_misfits_total", "", 0.0),
+        ("tidemill_store_failures_total", "", 0.0),
+    ] {
+        assert_eq!(sum(&pages[2], name, label), truth, "{name} {label}");
     }
     Ok(())
 }

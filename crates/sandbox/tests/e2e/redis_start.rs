@@ -3,11 +3,11 @@
 use std::thread;
 
 use anyhow::{Result, anyhow};
-use sandbox::harness::{Program, Scene, until};
+use sandbox::harness::{Scene, until};
 use sandbox::stack::{Redis, Stack};
 
-use crate::SOON;
 use crate::operations::EVENT;
+use crate::{SOON, assert_ends};
 
 fn scene(purpose: &str, redis: &Redis) -> Result<Scene> {
     let mut scene = Scene::new(purpose, 1)?;
@@ -22,16 +22,6 @@ fn command(redis: &Redis, words: &[&str]) -> Result<redis::Value> {
         command.arg(*word);
     });
     Ok(command.query(&mut connection)?)
-}
-
-fn assert_ends(mut program: Program, code: i32, says: &[&str]) -> Result<()> {
-    let status = program.wait_for_end(SOON)?;
-    let output = program.output();
-    assert_eq!(status.code(), Some(code), "{output}");
-    for part in says {
-        assert!(output.contains(part), "{part:?} is not in: {output}");
-    }
-    Ok(())
 }
 
 /// Start and rebuild end with this code and say all of these, and the doctor names it too.

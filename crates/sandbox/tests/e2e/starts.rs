@@ -3,24 +3,13 @@
 use std::fs;
 
 use anyhow::Result;
-use sandbox::harness::{Names, Program, Scene, until};
+use sandbox::harness::{Names, Scene, until};
 use sandbox::stack::Stack;
 
-use crate::SOON;
+use crate::{SOON, assert_ends};
 
 /// Nobody listens here: port 1 is reserved and below what users may open.
 const NOBODY: &str = "localhost:1";
-
-/// The program ends by itself with this code and says all of these.
-fn assert_ends(mut program: Program, code: i32, says: &[&str]) -> Result<()> {
-    let status = program.wait_for_end(SOON)?;
-    let output = program.output();
-    assert_eq!(status.code(), Some(code), "{output}");
-    for part in says {
-        assert!(output.contains(part), "{part:?} is not in: {output}");
-    }
-    Ok(())
-}
 
 fn nowhere() -> Result<Scene> {
     Scene::at(

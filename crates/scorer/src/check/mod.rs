@@ -3,12 +3,12 @@
 mod report;
 mod warnings;
 
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tidemill_core::exit::Code;
+use tidemill_core::printing::tell;
 
 use self::report::{Latency, Report, Scores};
 use self::warnings::Range;
@@ -34,11 +34,7 @@ pub fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         report.describe()
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // Who reads only the first lines has what he wants.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    tell(&text)?;
     Ok(if report.error.is_none() {
         ExitCode::SUCCESS
     } else {

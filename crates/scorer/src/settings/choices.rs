@@ -1,4 +1,4 @@
-//! Flags whose values are words: what is promised, and where a group starts.
+//! Flags of the scorer alone: what is promised, how often it commits, and where a group starts.
 
 use tidemill_core::settings::parse_time;
 
@@ -39,5 +39,29 @@ pub(super) fn parse_start(text: &str) -> Result<Start, String> {
         time => parse_time(time)
             .map(Start::Time)
             .map_err(|expected| format!("use latest or earliest, or {expected}")),
+    }
+}
+
+/// Reads the share of the time that transactions may take.
+pub(super) fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.05..=1.0).contains(share));
+    share.ok_or_else(|| "use a number from 0.05 to 1".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_numbers_that_leave_time_to_commit() {
+        for (text, share) in [("0.05", Some(0.05)), ("1", Some(1.0)), ("0.5", Some(0.5))] {
+            assert_eq!(parse_share(text).ok(), share);
+        }
+        for text in ["0", "0.049", "1.01", "-1", "NaN", "50%", ""] {
+            assert!(parse_share(text).is_err(), "{text}");
+        }
     }
 }

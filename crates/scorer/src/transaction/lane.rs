@@ -9,7 +9,7 @@ use tidemill_core::kafka::{KafkaConfig, Producer};
 use tokio_util::sync::CancellationToken;
 
 /// How long one attempt to take up the id may take, after the first start.
-const ATTEMPT: Duration = Duration::from_secs(10);
+const ATTEMPT: Duration = Duration::from_secs(2);
 
 /// A producer with its transactional id.
 pub(super) struct Lane {
@@ -106,5 +106,29 @@ pub(super) fn remedy(error: &KafkaError) -> Remedy {
         KafkaError::Transaction(error) if error.is_retriable() => Remedy::Retry,
         KafkaError::Flush(_) | KafkaError::MessageProduction(_) => Remedy::Abort,
         _ => Remedy::Rebuild,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use tidemill_core::exit::Code;
+
+    #[test]
+    fn a_stop_while_the_brokers_are_away_is_no_failure() {
+        // Nobody listens at port 1.
+        let kafka = KafkaConfig::new("localhost:1", BTreeMap::new());
+        let (shutdown, timeout) = (CancellationToken::new(), Duration::from_secs(1));
+        let open = |shutdown| Lane::open(&kafka, "id".into(), timeout, shutdown);
+        let error = open(&shutdown).map(drop).unwrap_err();
+        assert_eq!(Failure::code(&error), Code::Unreachable);
+        shutdown.cancel();
+        assert!(open(&shutdown).unwrap().is_none());
+        let mut lane = Lane {
+            id: "id".into(),
+            producer: create(&kafka, "id").unwrap(),
+        };
+        lane.rebuild(&kafka, &shutdown).unwrap();
     }
 }

@@ -5,8 +5,8 @@ use std::thread::ScopedJoinHandle;
 use anyhow::anyhow;
 use tokio_util::sync::DropGuard;
 
-use super::{IDLE, Worker};
-use crate::start;
+use super::Worker;
+use crate::start::{self, Begin, Question};
 
 /// A look-up of where partitions are to be read from, on a thread of its own.
 ///
@@ -15,7 +15,7 @@ use crate::start;
 pub(super) struct Search<'w> {
     partitions: Vec<i32>,
     stop: DropGuard,
-    thread: ScopedJoinHandle<'w, Option<Vec<(i32, i64)>>>,
+    thread: ScopedJoinHandle<'w, Option<Vec<Begin>>>,
 }
 
 impl Search<'_> {
@@ -47,9 +47,16 @@ impl Worker<'_, '_> {
         let (consumer, shared) = (self.consumer, self.shared);
         let stop = self.shutdown.child_token();
         let (wanted, stopped) = (partitions.clone(), stop.clone());
+        let found = self.found.clone();
         let look_up = move || {
-            let (count, from) = (shared.partitions, shared.config.start);
-            start::positions(consumer, &wanted, count, from, &stopped)
+            let question = Question {
+                assigned: &wanted,
+                count: shared.partitions,
+                start: shared.config.start,
+                topic: shared.topic,
+                found: &found,
+            };
+            start::positions(consumer, &question, &stopped)
         };
         self.searches.push(Search {
             partitions,
@@ -78,12 +85,18 @@ impl Worker<'_, '_> {
             let search = self.searches.swap_remove(index);
             let found = search.thread.join();
             let found = found.map_err(|_| anyhow!("looking up positions panicked"))?;
-            let Some(positions) = found else { continue };
-            tracing::info!(worker = self.part.name(), ?positions, "partitions assigned");
-            for (partition, position) in &positions {
-                self.positions.set(*partition, *position);
+            let Some(begins) = found else { continue };
+            let mut positions = Vec::new();
+            let mut reads = Vec::new();
+            for begin in &begins {
+                let partition = begin.partition;
+                self.found.remove(&partition);
+                self.positions.set(partition, begin.position);
+                positions.push((partition, begin.position.next));
+                reads.push((partition, begin.reads_from()));
             }
-            self.consumer.start(&positions)?;
+            tracing::info!(worker = self.part.name(), ?positions, "partitions assigned");
+            self.consumer.start(&reads)?;
             self.tell_health();
         }
         Ok(())
@@ -112,9 +125,9 @@ impl Worker<'_, '_> {
         Ok(())
     }
 
-    /// Goes on where the group stands, after a batch that was not published.
+    /// Goes on where the group stands: a batch was not published, or some position is doubtful.
     pub(super) fn go_back(&mut self) -> anyhow::Result<()> {
-        let partitions: Vec<i32> = self.positions.all().into_iter().map(|(id, _)| id).collect();
+        let partitions = self.positions.assigned();
         self.stop_reading(&partitions)?;
         if !partitions.is_empty() {
             self.search(partitions);
@@ -127,42 +140,5 @@ impl Worker<'_, '_> {
         let started: Vec<i32> = partitions.iter().copied().filter(remove).collect();
         self.held.forget(self.consumer, &started)?;
         self.consumer.release(&started)
-    }
-
-    /// Some position is outside its log: goes on at the log's start, however long the brokers take to tell it.
-    pub(super) fn find_way_back(&mut self) {
-        while let Err(error) = self.leave_gaps() {
-            tracing::warn!("{error:#}");
-            if self.shutdown.is_cancelled() {
-                return;
-            }
-            std::thread::sleep(IDLE);
-        }
-    }
-
-    /// Moves every position that is outside its log to the log's start, and says what is lost.
-    fn leave_gaps(&mut self) -> anyhow::Result<()> {
-        for (partition, position) in self.positions.all() {
-            let (oldest, end) = self.consumer.log_range(partition)?;
-            if (oldest..=end).contains(&position) {
-                // It may have stopped too, where the log covers its position again by now.
-                self.consumer.seek(partition, position)?;
-                continue;
-            }
-            self.consumer.seek(partition, oldest)?;
-            self.positions.set(partition, oldest);
-            let lost = (oldest - position).max(0);
-            metrics::counter!("tidemill_lost_records_total").increment(lost as u64);
-            tracing::error!(
-                partition,
-                position,
-                oldest,
-                end,
-                lost,
-                "position is outside the log (records deleted by retention, or the topic was \
-                 re-created), going on at its start"
-            );
-        }
-        Ok(())
     }
 }

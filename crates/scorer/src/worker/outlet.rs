@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::anyhow;
 use tidemill_core::clock::now_ms;
 use tidemill_core::health::Part;
-use tidemill_core::kafka::Consumer;
+use tidemill_core::kafka::{Consumer, StoredPosition};
 use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
 
@@ -23,17 +23,25 @@ pub(super) struct Outlet<'s> {
     work: Sender<Work<'s>>,
     done: Receiver<anyhow::Result<Done<'s>>>,
     busy: bool,
+    /// What was published last, until it is waited for.
+    ended: Option<anyhow::Result<Done<'s>>>,
 }
 
 /// A scored batch, and the positions after it.
 pub(super) struct Work<'s> {
     pub(super) batch: Batch<'s>,
     pub(super) scored: Scored,
-    pub(super) positions: Vec<(i32, i64)>,
+    pub(super) positions: Vec<(i32, StoredPosition<u64>)>,
 }
 
-/// A batch that is done with, cleared, and how it went.
-type Done<'s> = (Batch<'s>, Outcome);
+/// A batch that is done with.
+pub(super) struct Done<'s> {
+    /// Cleared.
+    pub(super) batch: Batch<'s>,
+    pub(super) outcome: Outcome,
+    pub(super) began: Instant,
+    pub(super) ended: Instant,
+}
 
 impl<'s> Outlet<'s> {
     pub(super) fn open<'w>(
@@ -48,18 +56,24 @@ impl<'s> Outlet<'s> {
         let (tell, done) = channel();
         let mut publisher = Publisher::new(&shared.config);
         let mut publish = move |work: Work<'s>| {
-            let started = Instant::now();
+            let began = Instant::now();
             let _busy = part.busy();
             let (mut batch, scored) = (work.batch, work.scored);
             let outcome = delivery.publish(consumer, &work.positions, &shutdown, |producer| {
                 publisher.send(producer, &shared.dead_letters, &batch, &scored)
             })?;
-            stage("publish", started.elapsed());
+            let ended = Instant::now();
+            stage("publish", ended - began);
             if outcome == Outcome::Committed {
                 publisher.published(&batch, &scored, now_ms());
             }
             batch.clear();
-            Ok((batch, outcome))
+            Ok(Done {
+                batch,
+                outcome,
+                began,
+                ended,
+            })
         };
         scope.spawn(move || {
             // Nobody waits for the last one when the worker has failed.
@@ -71,12 +85,21 @@ impl<'s> Outlet<'s> {
             work,
             done,
             busy: false,
+            ended: None,
         }
     }
 
     /// Whether there is something to wait for.
     pub(super) fn is_busy(&self) -> bool {
         self.busy
+    }
+
+    /// Tells if it is still being published.
+    pub(super) fn is_publishing(&mut self) -> bool {
+        if self.busy && self.ended.is_none() {
+            self.ended = self.done.try_recv().ok();
+        }
+        self.busy && self.ended.is_none()
     }
 
     /// Starts to publish.
@@ -91,7 +114,13 @@ impl<'s> Outlet<'s> {
         if !std::mem::take(&mut self.busy) {
             return Ok(None);
         }
-        let done = self.done.recv();
-        done.map_err(|_| anyhow!("publishing panicked"))?.map(Some)
+        let done = match self.ended.take() {
+            Some(done) => done,
+            None => self
+                .done
+                .recv()
+                .map_err(|_| anyhow!("publishing panicked"))?,
+        };
+        done.map(Some)
     }
 }

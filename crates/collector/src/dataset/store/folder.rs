@@ -31,6 +31,14 @@ pub(super) fn create(folder: &Path, path: &str, bytes: &[u8]) -> Result<bool> {
     Ok(created)
 }
 
+/// Writes a file that never gets a name.
+pub(super) fn prove(folder: &Path) -> Result<()> {
+    match nameless(folder)? {
+        Some(file) => write(&file, b"tidemill"),
+        None => write(&tempfile::tempfile_in(folder)?, b"tidemill"),
+    }
+}
+
 /// Deletes what processes that were killed left in the staging folder.
 pub(super) fn sweep(folder: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(folder.join(names::STAGING)) else {
@@ -103,6 +111,16 @@ fn create_staged(folder: &Path, target: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_proved_writable_without_a_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        prove(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        prove(&folder.path().join("missing")).unwrap_err();
+        #[cfg(target_os = "linux")]
+        prove(Path::new("/proc")).unwrap_err();
+    }
 
     #[test]
     fn a_name_is_given_once_with_and_without_nameless_files() {

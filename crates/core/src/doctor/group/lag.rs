@@ -1,17 +1,17 @@
-//! How a group's lag changes between two looks.
+//! The change of a group's lag between two measurements.
 
 use super::Group;
 use crate::doctor::Report;
 use crate::kafka::lag::Lag;
 use std::time::Duration;
 
-/// Records may be this old in normal running before their lag is worth a word.
+/// Records may be this old in normal operation before the lag is a finding.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Group<'_> {
-    /// Judges how the lag changes, at `now` in epoch milliseconds.
+    /// Judges the change of the lag, at `now` in epoch milliseconds.
     pub(in crate::doctor) fn judge_lag(&self, now: i64, report: &mut Report) {
-        // Before its first start a group is not behind.
+        // A group that has never started is not behind.
         if self.after.iter().all(|lag| lag.committed.is_none()) && self.members.is_empty() {
             return;
         }

@@ -1,11 +1,11 @@
-//! Whose members a group has, and how many.
+//! The members of a group: ours or not, and their number.
 
 use super::Group;
 use crate::doctor::Report;
 use crate::kafka::Member;
 
 impl Group<'_> {
-    /// Judges whose members they are, and how many.
+    /// Judges if the members are ours, and their number.
     pub(in crate::doctor) fn judge_members(&self, report: &mut Report) {
         let partitions = self.after.len();
         let reads_ours = |one: &&Member| {

@@ -1,4 +1,4 @@
-//! Where a group stands in the log, and what it will therefore receive.
+//! The positions of a group in the log, and the records that it will therefore receive.
 
 use super::Group;
 use crate::doctor::Report;

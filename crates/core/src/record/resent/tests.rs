@@ -1,4 +1,4 @@
-//! Tables of decisions, and logs of rejects and copies against a plain list of what counts.
+//! Tables of decisions, and logs of rejects and copies against a plain list of the records that count.
 
 use super::*;
 use proptest::prelude::*;
@@ -81,7 +81,7 @@ fn a_copy_in_another_partition_is_rejected_with_the_remedy() {
     }
 }
 
-/// A state built from 100 on, that rejected 110 and 120, of which 120 counts by a copy.
+/// A state built from 100 on, which rejected 110 and 120 and counted a copy of 120.
 fn judged() -> Judged {
     let mut judged = Judged::new(100);
     judged.reject(110);
@@ -158,11 +158,11 @@ fn what_is_stored_is_restored() {
 #[derive(Clone, Debug)]
 struct Written {
     partition: i32,
-    /// It is acceptable to the state.
+    /// True if the state can use it.
     good: bool,
-    /// It is a copy of the record so many before it in the log, or of what that is a copy of.
+    /// Distance in the log to the record that it is a copy of, or whose original it is a copy of.
     copy_of: Option<usize>,
-    /// As a copy it lies where its original does.
+    /// True if, as a copy, it is in the partition of its original.
     at_home: bool,
 }
 

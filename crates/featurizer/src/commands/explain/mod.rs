@@ -1,4 +1,4 @@
-//! `featurizer explain`: a user's features with the events behind them, compared with what is stored.
+//! `featurizer explain`: a user's features with the events behind them, compared with the stored state.
 
 mod replay;
 mod report;
@@ -16,23 +16,27 @@ use tidemill_core::kafka::{Cluster, Consumer};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// What the report compares.
+/// The three sources that the report compares.
 struct Found {
-    /// The time it is about (epoch ms).
+    /// The time of the evaluation (epoch ms).
     at: i64,
-    /// The hash's fields; values are compared only where its `_as_of` is `at`.
+    /// True if the evaluation is of the present: the hash has to be there if an event counts.
+    present: bool,
+    /// The hash's fields; values are compared only if its `_as_of` equals `at`.
     hash: Vec<(String, String)>,
-    /// The stored window at `at`, unless something was newer.
+    /// The stored window at `at`, unless it holds a newer event.
     stored: Option<Evaluation>,
     /// The replayed records at `at`.
     replayed: Evaluation,
     /// The user's events of the replayed stretch, oldest first.
     events: Vec<replay::Event>,
-    /// The begin of the replayed stretch (Kafka time, epoch ms).
+    /// Start of the replayed stretch (Kafka time, epoch ms).
     since: i64,
+    /// Offsets of the stretch that retention deleted while it was read.
+    lost: i64,
 }
 
-/// Prints values and events on standard output; exit code 1 where what is stored differs from what the topic says.
+/// Prints values and events on standard output; exit code 1 if the stored state differs from the topic.
 pub async fn run(
     config: &Config,
     user: &str,
@@ -53,8 +57,15 @@ pub async fn run(
             return Ok(ExitCode::SUCCESS);
         };
         let partitions = i32::try_from(partitions)?;
-        let found = find(config, &mut redis, &resolver, user, at, partitions)?;
-        Ok(report::print(&config.definitions, user, &found))
+        match find(
+            config, &mut redis, &resolver, user, at, partitions, &shutdown,
+        )? {
+            Some(found) => report::print(&config.definitions, user, &found),
+            None => {
+                tracing::warn!("stopped before the topic was read: nothing is compared");
+                Ok(ExitCode::SUCCESS)
+            }
+        }
     })
 }
 
@@ -65,13 +76,15 @@ fn find(
     user: &str,
     at: Option<i64>,
     partitions: i32,
-) -> anyhow::Result<Found> {
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<Found>> {
     let definitions = &config.definitions;
     let keys = Keys::new(&config.key_prefix, &config.shared.topic);
     let peek = peek(redis, &keys, user, partitions);
     let peek = peek.map_err(|Lost(error)| config.redis.failure(&error))?;
     let own = peek.hash.iter().find(|(name, _)| name == "_as_of");
     let own = own.and_then(|(_, value)| value.parse().ok());
+    let present = at.is_none();
     let at = at.or(own).unwrap_or_else(now_ms);
 
     let stored = peek
@@ -91,14 +104,18 @@ fn find(
         &config.shared.topic,
     )?;
     let since = at.min(now_ms()) - definitions.longest_ms() - crate::assignment::MARGIN_MS;
-    let mut events = replay::replay(
+    let replayed = replay::replay(
         &consumer,
         resolver,
         definitions,
         user,
         since,
         &peek.positions,
+        shutdown,
     )?;
+    let Some(replay::Replayed { mut events, lost }) = replayed else {
+        return Ok(None);
+    };
     let mut window = Window::default();
     events
         .iter()
@@ -106,12 +123,14 @@ fn find(
     let mut replayed = Evaluation::default();
     window.evaluate(definitions, at, &mut replayed);
     events.sort_by_key(|event| event.time);
-    Ok(Found {
+    Ok(Some(Found {
         at,
+        present,
         hash: peek.hash,
         stored,
         replayed,
         events,
         since,
-    })
+        lost,
+    }))
 }

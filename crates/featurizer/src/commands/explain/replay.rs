@@ -4,15 +4,14 @@ use crate::store::Position;
 use crate::users::{Erasures, Place};
 use anyhow::ensure;
 use std::collections::BTreeMap;
-use std::time::Duration;
 use tidemill_core::claim::Resolver;
 use tidemill_core::features::Definitions;
-use tidemill_core::kafka::{Consumer, Polled, Record};
+use tidemill_core::kafka::{Consumer, Record, Stretch};
 use tidemill_core::record::Reject;
 use tidemill_core::record::resent::{Judged, Original};
 use tidemill_core::record::user_event::{self, UserRecord};
+use tokio_util::sync::CancellationToken;
 
-/// One event of the user.
 pub(super) struct Event {
     pub(super) time: i64,
     pub(super) partition: i32,
@@ -22,8 +21,15 @@ pub(super) struct Event {
     pub(super) entry: Vec<u8>,
 }
 
-/// The user's events in the records since `since` (Kafka time, epoch ms) and before the positions, in the order of
-/// the log. Those that an erasure covers are left out.
+/// The user's events according to the topic.
+pub(super) struct Replayed {
+    pub(super) events: Vec<Event>,
+    /// Offsets that retention deleted while the topic was read.
+    pub(super) lost: i64,
+}
+
+/// Reads the user's events in the records since `since` (Kafka time, epoch ms) and before the positions, in log order,
+/// without those that an erasure covers. `None` if `shutdown` came first.
 pub(super) fn replay(
     consumer: &Consumer,
     resolver: &Resolver,
@@ -31,7 +37,8 @@ pub(super) fn replay(
     user: &str,
     since: i64,
     positions: &[Option<Position>],
-) -> anyhow::Result<Vec<Event>> {
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<Replayed>> {
     let applied = positions
         .iter()
         .zip(0..)
@@ -40,68 +47,47 @@ pub(super) fn replay(
                 .as_ref()
                 .map(|position| (partition, position.reached(user)))
         });
-    let mut ends: BTreeMap<i32, i64> = applied.collect();
+    let ends: BTreeMap<i32, i64> = applied.collect();
     ensure!(
         !ends.is_empty(),
         "no position is stored: has a featurizer run with this --key-prefix?"
     );
     let partitions: Vec<i32> = ends.keys().copied().collect();
     let starts = consumer.positions_at(&partitions, since)?;
-    ends.retain(|partition, end| {
-        starts
-            .iter()
-            .any(|(own, start)| own == partition && start < end)
-    });
-    let starts: Vec<_> = starts
+    let spans = starts
         .into_iter()
-        .filter(|(own, _)| ends.contains_key(own))
-        .collect();
-    consumer.start(&starts)?;
-    let mut stretch = Stretch::default();
+        .filter_map(|(partition, start)| ends.get(&partition).map(|end| (partition, start, *end)));
+    let mut stretch = Stretch::new(spans);
+    let mut history = History::default();
     for (position, partition) in positions.iter().zip(0..) {
         let begin = position
             .as_ref()
             .map_or(0, |position| position.building.begin);
-        stretch.judged.insert(partition, Judged::new(begin));
+        history.judged.insert(partition, Judged::new(begin));
     }
-    while !ends.is_empty() {
-        let record = match consumer.poll(Duration::from_millis(100))? {
-            Polled::Record(record) => record,
-            Polled::End(partition) => {
-                ends.remove(&partition);
-                continue;
-            }
-            _ => continue,
-        };
-        let (partition, offset) = (record.partition(), record.offset());
-        match ends.get(&partition) {
-            Some(end) if offset < *end => {
-                if offset + 1 == *end {
-                    ends.remove(&partition);
-                }
-            }
-            _ => {
-                ends.remove(&partition);
-                continue;
-            }
-        }
+    stretch.read(consumer, shutdown, |record| {
         let content = resolver.resolve(record.value())?;
         let content = content.of(record.value());
-        stretch.take(&record, content, (definitions, user), consumer.topic());
-    }
-    Ok(stretch.events())
+        history.take(record, content, (definitions, user), consumer.topic());
+        Ok(())
+    })?;
+    Ok(stretch.is_read().then(|| Replayed {
+        events: history.events(),
+        lost: stretch.lost(),
+    }))
 }
 
-/// What was read.
+/// The user's records read so far.
 #[derive(Default)]
-struct Stretch {
+struct History {
     events: Vec<(Place, Event)>,
     erasures: Erasures,
     judged: BTreeMap<i32, Judged>,
 }
 
-impl Stretch {
-    /// Takes a record, as the featurizer does: a copy counts if its original was rejected, and no other copy of it has.
+impl History {
+    /// Takes a record as the featurizer does: a copy counts if its original was rejected and no other copy of it has
+    /// counted.
     fn take(
         &mut self,
         record: &Record<'_>,
@@ -140,7 +126,9 @@ impl Stretch {
                     text,
                     entry,
                 };
-                self.events.push((place, event));
+                // An erasure between a record and its copy covers the copy too.
+                let offset = original.unwrap_or(offset);
+                self.events.push((Place { offset, ..place }, event));
             }
             Ok(UserRecord::Erasure { user: own }) if own == user => self.erasures.add(place, None),
             Ok(_) => {}
@@ -148,7 +136,7 @@ impl Stretch {
         }
     }
 
-    /// The events that no erasure covers, whatever partition it lies in.
+    /// The events that no erasure covers, in whatever partition the erasure lies.
     fn events(self) -> Vec<Event> {
         let erasures = self.erasures;
         let left = self.events.into_iter();

@@ -1,4 +1,4 @@
-//! What a batch makes of users in memory, and what of it goes to the store.
+//! The changes that a batch makes in memory, and its writes to the store.
 
 use super::*;
 use crate::assignment::Rejects;
@@ -8,7 +8,7 @@ use crate::store::position::tests::stored;
 const NOW: i64 = 1_790_000_000_000;
 const DAY: i64 = 86_400_000;
 
-/// A worker's memory, and partitions 0 and 1 of epoch 9.
+/// A worker's memory, with partitions 0 and 1 of epoch 9 attached.
 struct Scene {
     rules: Rules,
     assignment: Assignment,
@@ -75,14 +75,14 @@ impl Scene {
         self.change(user, partition, kafka_time, Change::Event(begin));
     }
 
-    /// Names a user whose time has come.
+    /// Adds a user that is due to the batch.
     fn due(&mut self, user: &str, partition: i32) {
         let index = self.users.find(user);
         let at = self.batch.touch(index, partition, 0);
         self.users.slot(index).put(at);
     }
 
-    /// Applies the batch, and returns what goes to the store.
+    /// Applies the batch, and returns the commands for the store.
     fn apply(&mut self, occasion: Occasion, now: i64) -> (Applied, String) {
         let keys = Keys::new("", "t");
         let mut transaction = StoreTransaction::new(&self.rules.definitions, &keys);
@@ -202,7 +202,7 @@ fn an_erasure_takes_what_it_covers_and_later_events_begin_anew() {
         text.contains("ZREM expiry:t:0 u") && scene.user("u").is_none(),
         "{text}"
     );
-    // The cache lets users without a state go: the store knows the erasure.
+    // The cache evicts users without a state: the store knows the erasure.
     let mut erasures = Erasures::default();
     let place = Place {
         partition: 0,
@@ -240,7 +240,7 @@ fn newer_events_that_go_with_an_erasure_of_another_partition_are_told() {
     let complete = format!("purchase_count_24h 0 total_spend_24h 0 _as_of {}", NOW + 60);
     assert!(text.contains("DEL features:u window:u"), "{text}");
     assert!(
-        text.contains(&format!("_complete_from {}", NOW + 61)),
+        text.contains(&format!("_complete_from {}", NOW + 61 + FUTURE_LIMIT_MS)),
         "{text}"
     );
     assert!(text.contains("purchase_count_24h 0"), "{complete}: {text}");
@@ -248,7 +248,12 @@ fn newer_events_that_go_with_an_erasure_of_another_partition_are_told() {
 
 #[test]
 fn the_sweep_ends_users_that_are_left_behind_and_marks_those_whose_events_are_deleted() {
-    for (complete_from, marked) in [(None, false), (Some(NOW), true), (Some(NOW - DAY), false)] {
+    for (complete_from, marked) in [
+        (None, false),
+        (Some(NOW), true),
+        (Some(NOW - DAY), true),
+        (Some(NOW - DAY - FUTURE_LIMIT_MS), false),
+    ] {
         let mut scene = scene(|position| position.complete_from = complete_from);
         let place = (0, NOW);
         scene.change("u", place.0, place.1, Change::Check);
@@ -311,7 +316,7 @@ fn users_of_other_workers_are_not_kept() {
     let (applied, text) = scene.apply(Occasion::Records, NOW);
     assert_eq!(applied.mixed, [0, 7].into());
     assert!(
-        text.contains(&format!("_complete_from {}", NOW - 5)),
+        text.contains(&format!("_complete_from {}", NOW - 5 + FUTURE_LIMIT_MS)),
         "as its home said: {text}"
     );
 }

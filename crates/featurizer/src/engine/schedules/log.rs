@@ -1,37 +1,35 @@
-//! A plain model of a topic: records, transaction markers, retention, truncation, and the topic made anew.
+//! A plain model of a topic: records, transaction markers, retention, truncation and re-creation.
 
 use crate::attach::Log;
 use std::cell::RefCell;
 use std::rc::Rc;
 use tidemill_core::kafka::TopicId;
 
-/// A record.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     /// The Kafka timestamp (epoch ms).
     pub(super) time: i64,
-    /// The user, who is the key too.
+    /// The user; also the record's key.
     pub(super) user: String,
     pub(super) kind: Kind,
-    /// The offset of the original in the same partition that it is a copy of.
+    /// Offset of the original in the same partition, if it is a copy.
     pub(super) original: Option<i64>,
-    /// The store of claims has to be asked for it.
+    /// True if its value is a claim.
     pub(super) claim: bool,
 }
 
-/// What a record says.
+/// The content of a record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// An event of this time (epoch ms) and amount.
+    /// An event: its time (epoch ms) and amount.
     Event(i64, u32),
-    /// The user is erased.
+    /// The erasure of the user.
     Erasure,
-    /// It cannot be used.
+    /// A value that cannot be used.
     Bad,
 }
 
 impl Record {
-    /// The value.
     pub(super) fn value(&self) -> Option<String> {
         let user = &self.user;
         match self.kind {
@@ -44,14 +42,13 @@ impl Record {
     }
 }
 
-/// A partition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Partition {
     /// Records before this offset are deleted.
     pub(super) start: i64,
-    /// Everything that was ever written and not cut off; `None` is a transaction's marker.
+    /// Everything ever written and not cut off; `None` is a transaction marker.
     pub(super) records: Vec<Option<Record>>,
-    /// How often the log was cut off, and where it was last.
+    /// Number of times the log was cut off, and its end after the last cut.
     pub(super) cuts: (u32, i64),
 }
 
@@ -61,7 +58,7 @@ impl Partition {
         self.records.len() as i64
     }
 
-    /// The first record at an offset or after it.
+    /// The first record at or after an offset.
     pub(super) fn next(&self, offset: i64) -> Option<(i64, &Record)> {
         let from = offset.max(self.start) as usize;
         let rest = self.records.iter().enumerate().skip(from);
@@ -70,11 +67,10 @@ impl Partition {
     }
 }
 
-/// A topic.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Topic {
     pub(super) partitions: Vec<Partition>,
-    /// How often it was made anew.
+    /// Number of times it was re-created.
     pub(super) made: u32,
 }
 

@@ -1,4 +1,4 @@
-//! A worker in a schedule: the decisions of production, with a model of the consumer instead of Kafka's.
+//! A worker in a schedule: the decisions of production, with a model of the consumer in place of Kafka's.
 
 use super::log::Shared;
 use super::{Random, START, now, trace};
@@ -29,14 +29,13 @@ field = "amount"
 window = "10m"
 "#;
 
-/// What a poll brought.
+/// The result of a poll.
 #[derive(PartialEq, Eq)]
 enum Polled {
     Something,
     Nothing,
 }
 
-/// A worker.
 pub(super) struct Member {
     instance: u64,
     pub(super) assignment: Assignment,
@@ -44,17 +43,17 @@ pub(super) struct Member {
     expiry: Expiry,
     batch: Batch,
     log: Shared,
-    /// The next offset to be fetched of each partition that is read.
+    /// The next offset to fetch from each partition that is read.
     fetch: BTreeMap<i32, i64>,
-    /// The cuts of each log that were noticed.
+    /// For each log, the cuts that were noticed.
     cuts: BTreeMap<i32, u32>,
-    /// The ends that were reported.
+    /// For each log, the end that was reported last.
     ends: BTreeMap<i32, i64>,
     /// Partitions that wait for the store of claims.
     pub(super) blocked: BTreeSet<i32>,
     /// Originals with a dead letter.
     letters: Vec<(i32, i64)>,
-    /// The ends of the logs when warm-ups began, and which logs they were.
+    /// The ends of the logs when warm-ups began, each with the topic's and the log's incarnation.
     targets: BTreeMap<i32, (i64, (u32, u32))>,
 }
 
@@ -86,7 +85,7 @@ impl Member {
         }
     }
 
-    /// The dead letters written since this was last asked.
+    /// The dead letters written since the last call.
     pub(super) fn take_letters(&mut self) -> Vec<(i32, i64)> {
         std::mem::take(&mut self.letters)
     }
@@ -113,7 +112,7 @@ impl Member {
         early
     }
 
-    /// Nothing is left to do.
+    /// True if nothing is left to do.
     pub(super) fn is_at_rest(&self) -> bool {
         let settled = self.assignment.owned().all(|(_, own)| own.is_settled());
         let read = self.fetch.keys().all(|id| self.is_at_end(*id));
@@ -121,7 +120,7 @@ impl Member {
         settled && read && !busy && self.batch.is_empty() && self.assignment.waiting().is_empty()
     }
 
-    /// What is left to do.
+    /// Describes what is left to do.
     pub(super) fn describe(&self) -> String {
         let owned = self.assignment.owned();
         let owned: Vec<String> = owned
@@ -141,7 +140,7 @@ impl Member {
         own.is_none_or(|own| own.next(self.fetch[&partition]).is_none())
     }
 
-    /// One turn of the loop, with some records.
+    /// One turn of the loop, with a few records.
     pub(super) fn turn(&mut self, random: &mut Random) {
         if let Err(setback) = self.try_turn(random) {
             self.go_back(setback);
@@ -166,7 +165,7 @@ impl Member {
                 let position = self.assignment.get(own.partition).map(|own| own.position());
                 self.targets.remove(&own.partition);
                 if let Some(target) = position.and_then(|position| position.warm_until) {
-                    // A log that was cut may be shorter than it was when the warm-up began.
+                    // A cut log may be shorter than it was when the warm-up began.
                     let target = (target.min(end), (topic.made, cuts));
                     self.targets.insert(own.partition, target);
                 }
@@ -201,7 +200,7 @@ impl Member {
             .commit(&mut self.batch, &mut self.assignment, Occasion::Records)
     }
 
-    /// Brings a record or an end.
+    /// Delivers a record or the end of a log.
     fn poll(&mut self, random: &mut Random) -> Result<Polled, Setback> {
         let partitions: Vec<i32> = self.fetch.keys().copied().collect();
         if partitions.is_empty() {
@@ -209,7 +208,7 @@ impl Member {
         }
         let id = partitions[random.below(partitions.len())];
         if self.blocked.contains(&id) {
-            // An end may have been queued before the partition was paused.
+            // The client may have queued an end before the partition was paused.
             ended(id, true, &mut self.assignment);
             return Ok(Polled::Something);
         }
@@ -219,7 +218,7 @@ impl Member {
         let Some(own) = topic.partitions.get(id as usize) else {
             return Ok(Polled::Nothing);
         };
-        // Clients learn of a cut by the leader's epoch, also after the log has grown again.
+        // Clients notice a cut by the leader epoch, even after the log has grown again.
         let (cuts, cut_at) = own.cuts;
         let cut = self.cuts.get(&id) != Some(&cuts) && fetch > cut_at;
         if fetch < own.start || fetch > own.end() || cut {
@@ -263,7 +262,7 @@ impl Member {
         Ok(Polled::Something)
     }
 
-    /// The store of claims answers again.
+    /// Ends the outage of the store of claims.
     pub(super) fn unblock(&mut self) {
         for id in std::mem::take(&mut self.blocked) {
             if let Some(own) = self.assignment.get(id) {
@@ -273,7 +272,7 @@ impl Member {
         }
     }
 
-    /// The group takes partitions away.
+    /// The group revokes partitions.
     pub(super) fn revoked(&mut self, partitions: &[i32], lost: bool) {
         let written = match lost {
             true => Err(Setback::PartitionsLost),
@@ -293,7 +292,7 @@ impl Member {
         }
     }
 
-    /// As the worker's loop answers a setback.
+    /// Answers a setback as the worker's loop does.
     pub(super) fn go_back(&mut self, setback: Setback) {
         assert!(!matches!(setback, Setback::Fatal(_)), "{setback:?}");
         trace(|| format!("{:x} goes back: {setback:?}", self.instance));

@@ -17,29 +17,29 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The time at which every schedule begins (epoch ms).
+/// Start of every schedule (epoch ms).
 const START: i64 = 1_790_000_000_000;
 const USERS: usize = 6;
 const STEPS: usize = 160;
-/// Rounds in which a schedule has to come to rest once nothing goes wrong any more.
+/// Rounds within which a schedule has to come to rest once no more faults occur.
 const ROUNDS: usize = 900;
-/// The seeds within which every relapse has to be found.
+/// Seeds among which every relapse has to be found.
 const SEEDS: u64 = 2_000;
 
 thread_local! {
     static NOW: Cell<i64> = const { Cell::new(START) };
-    /// What happens is printed: one schedule runs alone.
+    /// True if events are printed: one schedule runs alone.
     static TRACED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Prints what happens in a schedule that runs alone.
+/// Prints an event of a schedule that runs alone.
 fn trace(what: impl FnOnce() -> String) {
     if TRACED.get() {
         println!("{:>8} {}", now() - START, what());
     }
 }
 
-/// The wall clock of a schedule.
+/// The wall clock of a schedule (epoch ms).
 fn now() -> i64 {
     NOW.get()
 }
@@ -60,13 +60,12 @@ impl Random {
         (self.next() % limit as u64) as usize
     }
 
-    /// True once in so many times.
+    /// True with a probability of 1 in `times`.
     fn chance(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 }
 
-/// One schedule.
 struct Schedule {
     random: Random,
     log: Shared,
@@ -74,12 +73,12 @@ struct Schedule {
     members: Vec<Member>,
     /// The member that each partition is assigned to.
     group: Vec<usize>,
-    /// Members that stand still, with partitions that were given to others meanwhile.
+    /// For each paused member, the partitions that changed hands meanwhile; `None` for one that runs.
     paused: Vec<Option<Vec<i32>>>,
-    /// Partitions that the topic lost when it was made anew, with the members that still have them.
+    /// Partitions that the topic lost when it was re-created, each with the member that still has it.
     absent: Vec<(usize, i32)>,
     letters: BTreeSet<(i32, i64)>,
-    /// A partition whose warm-up has ended too early.
+    /// A partition whose warm-up ended too early.
     early: Option<i32>,
 }
 
@@ -139,7 +138,7 @@ impl Schedule {
         self.assign(member, partition);
     }
 
-    /// The topic loses partitions. Those that have them learn of it now, or later.
+    /// The topic loses partitions. Their members learn of it now or later.
     fn shrink(&mut self) {
         let left = 1 + self.random.below(self.group.len());
         let mut topic = self.log.0.borrow_mut();
@@ -158,7 +157,7 @@ impl Schedule {
         }
     }
 
-    /// The group takes away the partitions that the topic lost.
+    /// The group revokes the partitions that the topic lost.
     fn notice_absent(&mut self) {
         for (member, id) in std::mem::take(&mut self.absent) {
             match &mut self.paused[member] {
@@ -171,7 +170,7 @@ impl Schedule {
     fn assign(&mut self, member: usize, partition: usize) {
         let id = partition as i32;
         match &mut self.paused[member] {
-            // It learns of it when it goes on; what it had before was lost meanwhile.
+            // A paused member learns of it when it resumes; it lost what it had before.
             Some(lost) => lost.push(id),
             None => self.members[member].assignment.assigned(&[id]),
         }
@@ -205,7 +204,7 @@ impl Schedule {
         }
     }
 
-    /// Writes some records.
+    /// Writes a few records.
     fn write(&mut self) {
         for _ in 0..1 + self.random.below(5) {
             let user = self.random.below(USERS);
@@ -235,14 +234,14 @@ impl Schedule {
             let own = &mut topic.partitions[partition];
             trace(|| format!("{partition}/{} {record:?}", own.end()));
             own.records.push(Some(record));
-            // A marker in the place of a record that was cut off could not be told from it.
+            // Not after a cut: nothing would tell a marker from the record that was cut off in its place.
             if own.cuts.0 == 0 && self.random.chance(6) {
                 own.records.push(None);
             }
         }
     }
 
-    /// Makes a record the copy of a young one, mended or not.
+    /// Makes a record a copy of a recent one, repaired or not.
     fn copy(&mut self, partition: usize, copy: &mut Record) {
         let topic = self.log.0.borrow();
         let own = &topic.partitions[partition];
@@ -254,7 +253,7 @@ impl Schedule {
             }
             at = offset + 1;
         }
-        // Mostly of those that could not be used.
+        // Mostly of those that cannot be used.
         let bad = young.iter().filter(|(_, record)| record.kind == Kind::Bad);
         let bad: Vec<_> = bad.copied().collect();
         let from = if bad.is_empty() || self.random.chance(4) {
@@ -276,11 +275,11 @@ impl Schedule {
         }
     }
 
-    /// Has members go on.
+    /// Runs a few turns of members.
     fn work(&mut self) {
         for _ in 0..1 + self.random.below(4) {
             let member = self.random.below(self.members.len());
-            // One that stands still may get a word in between.
+            // A paused member may run for a moment.
             if self.paused[member].is_none() || self.random.chance(8) {
                 self.members[member].turn(&mut self.random);
                 self.letters.extend(self.members[member].take_letters());
@@ -310,7 +309,7 @@ impl Schedule {
         }
     }
 
-    /// Something happens to the store.
+    /// Disturbs the store.
     fn disturb(&mut self) {
         let member = self.random.below(self.members.len());
         let partition = self.random.below(self.group.len());
@@ -340,7 +339,7 @@ impl Schedule {
         }
     }
 
-    /// A member stands still, or goes on, perhaps to learn that it has lost partitions.
+    /// Pauses a member, or resumes it; it may then learn that it has lost partitions.
     fn pause(&mut self) {
         let member = self.random.below(self.members.len());
         match self.paused[member].take() {
@@ -362,12 +361,12 @@ impl Schedule {
         self.members[member].assignment.assigned(&back);
     }
 
-    /// A member is killed, and another takes its place.
+    /// Kills a member, and starts another in its place.
     fn kill(&mut self) {
         let member = self.random.below(self.members.len());
         trace(|| format!("member {member} is killed"));
         if self.random.chance(2) {
-            // What it has sent arrives all the same.
+            // Its sent commands still arrive.
             self.members[member].engine.lease().door().deliver();
         }
         let instance = self.random.next();
@@ -382,7 +381,7 @@ impl Schedule {
         self.members[member].assignment.assigned(&own);
     }
 
-    /// Something happens to the log.
+    /// Disturbs the log.
     fn cut(&mut self) {
         let partition = self.random.below(self.group.len());
         let what = self.random.below(10);
@@ -391,7 +390,7 @@ impl Schedule {
             0..5 => {
                 let mut topic = self.log.0.borrow_mut();
                 let own = &mut topic.partitions[partition];
-                // Where a cut log has lost its start too, nothing is left to tell it from the one before.
+                // Not after a cut: a log that lost its start as well could not be told from the one before.
                 let left = if own.cuts.0 > 0 {
                     0
                 } else {
@@ -405,7 +404,7 @@ impl Schedule {
                 let left = (own.end() - own.start) as usize;
                 let gone = self.random.below(left / 2 + 1);
                 let end = own.records.len() - gone;
-                // Not an erasure: it may have been applied, and is then remembered without its record.
+                // Erasures are never cut: one that was applied is remembered without its record.
                 let erasure = |record: &Option<Record>| {
                     record
                         .as_ref()
@@ -433,7 +432,7 @@ impl Schedule {
                 }
                 self.advance(1);
                 self.write();
-                // Those that stand still find out at their next look at the store or the log.
+                // Paused members find out at their next look at the store or the log.
                 for (member, paused) in self.members.iter_mut().zip(&self.paused) {
                     if paused.is_none() {
                         member.go_back(Setback::TopicMadeAnew);
@@ -444,7 +443,7 @@ impl Schedule {
         }
     }
 
-    /// Nothing goes wrong any more, and all records are applied.
+    /// Stops all faults, and runs until all records are applied.
     fn rest(&mut self) -> Result<(), String> {
         trace(|| "nothing goes wrong any more".to_owned());
         self.notice_absent();
@@ -474,7 +473,8 @@ impl Schedule {
         Err("it does not come to rest".into())
     }
 
-    /// Every user is as the plain list of records says, and every record that cannot be used has its letter.
+    /// Checks every user against the plain list of records, and that every record that cannot be used has a dead
+    /// letter.
     fn check(&self) -> Result<(), String> {
         let topic = self.log.0.borrow();
         for user in (0..USERS).map(|user| format!("u{user}")) {
@@ -484,7 +484,7 @@ impl Schedule {
                 count: number("events").unwrap_or(0) as u64,
                 sum: number("spend").unwrap_or(0) as u64,
             };
-            // A hash is rewritten within a second after an event has left the window.
+            // The worker rewrites a hash within a second after an event has left the window.
             let until = number("_valid_until").unwrap_or(i64::MAX);
             let at = now().min(until - 1);
             let expected = oracle::totals(&topic, &user, at, i64::MIN, true);
@@ -501,7 +501,7 @@ impl Schedule {
                     let left = oracle::left(&topic, &user, at, i64::MIN);
                     trace(|| format!("{user}: {found:?} of {expected:?}, {left:?} left"));
                     trace(|| oracle::describe(&topic, &user, at));
-                    // Nobody knows of events that are deleted before they are read, if there are no others.
+                    // Deletions of unread events go unnoticed if no other events are left.
                     let unknown = found.count == 0 || oracle::is_mixed(&topic, &user);
                     let low = found.count < left.count || found.sum < left.sum;
                     let most = match unknown {
@@ -549,7 +549,7 @@ impl Schedule {
     }
 }
 
-/// Runs a schedule, and says what went wrong.
+/// Runs a schedule; the error says what went wrong.
 fn run(seed: u64) -> Result<(), String> {
     let run = || Schedule::new(seed).run();
     let panicked = |_| Err("it panicked".to_owned());

@@ -1,4 +1,4 @@
-//! What every user's features have to be, from a plain list of the records: no window, no store, no position.
+//! The features that every user must have, from a plain list of the records: no window, no store, no position.
 
 use super::log::{Kind, Record, Topic};
 use std::collections::BTreeMap;
@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 /// The window of the definitions that the schedules use (ms).
 pub(super) const WINDOW_MS: i64 = 600_000;
 
-/// An event that counts, if its time does.
+/// An event that counts if its time lies in the window.
 #[derive(Clone, Copy, Debug)]
 struct Counted {
     partition: usize,
     offset: usize,
+    /// The offset of the original, of a copy.
+    original: usize,
     kafka_time: i64,
     time: i64,
     amount: u32,
@@ -23,8 +25,8 @@ pub(super) struct Totals {
     pub(super) sum: u64,
 }
 
-/// The user's totals at a time, over the events whose Kafka time is not before `since`. Where `deleted` is false,
-/// erasures that retention has deleted do not count: nobody may have read them.
+/// The user's totals at a time, over the events whose Kafka time is not before `since`. With `deleted` false, erasures
+/// that retention has deleted do not count: perhaps no worker has read them.
 pub(super) fn totals(topic: &Topic, user: &str, at: i64, since: i64, deleted: bool) -> Totals {
     let mut totals = Totals::default();
     for event in events(topic, user) {
@@ -52,7 +54,7 @@ pub(super) fn left(topic: &Topic, user: &str, at: i64, since: i64) -> Totals {
     left
 }
 
-/// The user has records in several partitions.
+/// True if the user has records in several partitions.
 pub(super) fn is_mixed(topic: &Topic, user: &str) -> bool {
     let has = |own: &&super::log::Partition| {
         own.records
@@ -63,8 +65,8 @@ pub(super) fn is_mixed(topic: &Topic, user: &str) -> bool {
     topic.partitions.iter().filter(has).count() > 1
 }
 
-/// The totals of all copies that name the user and whose originals are deleted: they count where the original was
-/// deleted before it was read.
+/// The totals of all copies that name the user and whose originals retention deleted: they count if that happened
+/// before the original was read.
 pub(super) fn copies(topic: &Topic, user: &str) -> Totals {
     let mut totals = Totals::default();
     for own in &topic.partitions {
@@ -81,7 +83,7 @@ pub(super) fn copies(topic: &Topic, user: &str) -> Totals {
     totals
 }
 
-/// The user's events: originals that can be used, and of each that cannot the first copy that can.
+/// The user's events: usable originals, and for each unusable one its first usable copy.
 fn events(topic: &Topic, user: &str) -> Vec<Counted> {
     let mut events = Vec::new();
     for (partition, own) in topic.partitions.iter().enumerate() {
@@ -104,6 +106,7 @@ fn events(topic: &Topic, user: &str) -> Vec<Counted> {
                 events.push(Counted {
                     partition,
                     offset,
+                    original: record.original.map_or(offset, |original| original as usize),
                     kafka_time: record.time,
                     time,
                     amount,
@@ -114,14 +117,15 @@ fn events(topic: &Topic, user: &str) -> Vec<Counted> {
     events
 }
 
-/// An erasure counts for the records before it in its partition, and for those of others that are not newer.
+/// True if an erasure covers the event: it covers the records before it in its partition, with all their copies, and
+/// those of others that are not newer.
 fn is_erased(topic: &Topic, user: &str, event: Counted, deleted: bool) -> bool {
     let erases = |record: &Record| record.kind == Kind::Erasure && record.user == user;
     topic.partitions.iter().enumerate().any(|(partition, own)| {
         own.records.iter().enumerate().any(|(offset, record)| {
             record.as_ref().is_some_and(|record| {
                 let covers = match partition == event.partition {
-                    true => offset > event.offset,
+                    true => offset > event.original,
                     false => record.time >= event.kafka_time,
                 };
                 let exists = deleted || offset as i64 >= own.start;
@@ -131,7 +135,7 @@ fn is_erased(topic: &Topic, user: &str, event: Counted, deleted: bool) -> bool {
     })
 }
 
-/// The user's events in the window, for a schedule that runs alone.
+/// Lists the user's events in the window, for a schedule that runs alone.
 pub(super) fn describe(topic: &Topic, user: &str, at: i64) -> String {
     let mut events = events(topic, user);
     events.retain(|event| at - WINDOW_MS < event.time && event.time <= at);

@@ -1,6 +1,7 @@
 //! Point-in-time features: what a history of many user events costs in memory and time.
 
 use anyhow::Result;
+use tidemill_core::tell_line;
 
 use super::{PARTITIONS, fill, ours, write_labels};
 use crate::bench::rates::table;
@@ -80,12 +81,11 @@ pub(super) fn measure(stack: &Stack, events: u64, memory_mb: u64) -> Result<()> 
     };
     let name = format!("features from {events} events");
     let rows = [row("no features", &without), row(&name, &with)];
-    println!(
+    tell_line!(
         "{}",
         table(&["200,000 labeled events", "s", "peak MB"], &rows)
-    );
-    println!("{:.0} bytes an event", added as f64 / events as f64);
-    let told = with.log.lines().filter(|line| line.contains("events="));
-    told.for_each(|line| println!("{line}"));
-    Ok(())
+    )?;
+    tell_line!("{:.0} bytes an event", added as f64 / events as f64)?;
+    let mut told = with.log.lines().filter(|line| line.contains("events="));
+    told.try_for_each(|line| tell_line!("{line}"))
 }

@@ -2,12 +2,14 @@
 
 mod against;
 mod history;
+mod memory;
 mod ours;
 mod plain;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
+use tidemill_core::tell_line;
 
 use super::rates::{Measured, Rates, table};
 use super::topic::{drain, fill};
@@ -28,6 +30,9 @@ pub struct Flags {
     /// Instead: point-in-time features from so many user events
     #[arg(long, value_name = "EVENTS")]
     history: Option<u64>,
+    /// Instead: the peak memory with records of every awkward kind
+    #[arg(long, conflicts_with = "history")]
+    memory: bool,
     /// Instead: this build and the executables in FOLDER by turns, 5 rounds on one load; medians and spread of both
     #[arg(long, value_name = "FOLDER", conflicts_with = "history")]
     against: Option<PathBuf>,
@@ -46,10 +51,14 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     if let Some(events) = flags.history {
         return history::measure(&stack, events, flags.memory_mb);
     }
+    if flags.memory {
+        tell_line!("{}", memory::measure(binaries, &stack, flags.memory_mb)?)?;
+        return Ok(());
+    }
     let topic = Names::unique("bench").labeled_events;
     write_labels(&stack, &topic, flags.records)?;
     if let Some(other) = &flags.against {
-        println!("{}", against::measure(&stack, &topic, flags, other)?);
+        tell_line!("{}", against::measure(&stack, &topic, flags, other)?)?;
         return Ok(());
     }
     let drained = drain(stack.brokers(), &topic, flags.records)?;
@@ -77,13 +86,13 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     );
     let (_, default) = &ours[ours.len() - 1];
     rates.add("collector", default.measured(flags.records));
-    println!("{}", rates.markdown());
+    tell_line!("{}", rates.markdown())?;
     let bound = format!(
         "Peak memory of the collector's process with `--memory-mb {}`: {} MB.\n",
         flags.memory_mb,
         default.peak_bytes >> 20
     );
-    println!("{bound}");
+    tell_line!("{bound}")?;
     let row = |(codec, run): &(&str, ours::Run)| {
         let records = flags.records as f64;
         vec![
@@ -95,7 +104,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     };
     let rows: Vec<Vec<String>> = ours.iter().map(row).collect();
     let header = ["compression", "bytes a row", "records/s", "CPU us a record"];
-    println!("{}", table(&header, &rows));
+    tell_line!("{}", table(&header, &rows))?;
     Ok(())
 }
 

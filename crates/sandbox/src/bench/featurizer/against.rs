@@ -1,4 +1,4 @@
-//! Two builds of the featurizer by turns: events a second from an empty store on, and freshness under paced traffic.
+//! Two builds of the featurizer in alternation: events a second from an empty store, and freshness under paced traffic.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::harness::{Binaries, Names, Scene};
 use crate::progress;
 use crate::stack::Stack;
 
-/// How long freshness settles on a broker that has worked already.
+/// Time for freshness to settle on a broker that has worked already.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Has both builds read one topic, and write paced events of topics of their own.
+/// Measures both builds: catching up on one topic, then the freshness of paced events on topics of their own.
 pub(super) fn measure(stack: &Stack, flags: &Flags, folder: &Path) -> Result<String> {
     let names = Names::unique("against");
     let mut traffic = Traffic::new(flags.users);
@@ -47,7 +47,7 @@ pub(super) fn measure(stack: &Stack, flags: &Flags, folder: &Path) -> Result<Str
     })
 }
 
-/// Events a second until all of the topic are applied, by a group that begins with none; and processor time of an event.
+/// Events a second until all of the topic are applied, by a new group; and processor time per event.
 fn caught_up(stack: &Stack, binaries: &Binaries, topic: &str, all: u64) -> Result<(f64, f64)> {
     let mut names = Names::unique("against");
     names.user_events = topic.to_owned();
@@ -63,7 +63,7 @@ fn caught_up(stack: &Stack, binaries: &Binaries, topic: &str, all: u64) -> Resul
     Ok((found.per_second(), cpu_us))
 }
 
-/// Median and 99th percentile until an event is visible, in milliseconds.
+/// Median and 99th percentile of the time until an event is visible, in milliseconds.
 fn fresh(
     stack: &Stack,
     binaries: &Binaries,
@@ -80,7 +80,7 @@ fn fresh(
     Ok(found.undisturbed_ms())
 }
 
-/// Deletes the keys of a scene: those of all rounds are more than Redis should hold while it is measured.
+/// Deletes the keys of a scene: Redis should not hold those of all rounds while it is measured.
 fn forget(scene: &Scene) -> Result<()> {
     let mut redis = scene.redis()?;
     let pattern = format!("{}*", scene.names.key_prefix);

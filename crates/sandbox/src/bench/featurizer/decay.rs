@@ -1,4 +1,4 @@
-//! `sandbox bench decay`: how late hashes are rewritten when events leave the windows of a million silent users.
+//! `sandbox bench decay`: delay of rewriting hashes when events leave the windows of a million silent users.
 
 use std::io::Write as _;
 use std::sync::mpsc::channel;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use tidemill_core::settings::parse_duration;
+use tidemill_core::tell_line;
 
 use super::super::rates::table;
 use super::super::topic::fill;
@@ -19,7 +20,7 @@ use crate::simulate::now_ms;
 use crate::stack::{Options, Stack};
 
 const DAY_MS: i64 = 86_400_000;
-/// Every so many users one is looked at.
+/// Distance between two users that are probed.
 const PROBE: u64 = 50;
 
 /// How much to measure with.
@@ -39,7 +40,7 @@ pub struct Flags {
     look: Duration,
 }
 
-/// When which user's event leaves the window.
+/// The times at which users' events leave the window.
 struct Schedule<'a> {
     scene: &'a Scene,
     start: Instant,
@@ -51,7 +52,7 @@ impl Schedule<'_> {
         Duration::from_millis(user * 1000 / self.rate)
     }
 
-    /// Looks for `look` at users who are due from now on; rows with percentiles.
+    /// Probes, for `look`, users who become due from now on; returns rows with percentiles.
     fn measure(&self, look: Duration) -> Result<Vec<Vec<String>>> {
         let (sender, receiver) = channel();
         let redis = self.scene.redis()?;
@@ -65,7 +66,7 @@ impl Schedule<'_> {
             }
             thread::sleep(since.saturating_duration_since(Instant::now()));
             let (key, count) = (self.scene.names.features_key(&name(user)), 0..=0);
-            // A watcher that has ended says below why it did.
+            // A watcher that has ended reports its error below.
             if sender.send(Probe { key, count, since }).is_err() {
                 break;
             }
@@ -80,7 +81,7 @@ fn name(user: u64) -> String {
     format!("u_{user:07}")
 }
 
-/// Measures, and prints what was found.
+/// Measures, and prints the results.
 pub(in crate::bench) fn command(flags: &Flags) -> Result<()> {
     let stack = Stack::start(&Options::from_environment())?;
     let scene = Scene::on(&stack, Names::unique("decay"), PARTITIONS)?;
@@ -129,13 +130,13 @@ pub(in crate::bench) fn command(flags: &Flags) -> Result<()> {
     featurizer.terminate()?;
     spinner.done("decay is measured");
 
-    println!(
+    tell_line!(
         "{}",
         table(&["from leaving the window to Redis", ""], &running)
-    );
-    println!(
+    )?;
+    tell_line!(
         "{}",
         table(&["after kill -9, from readiness on", ""], &killed)
-    );
+    )?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! From produce to visible in Redis: probes among paced traffic, each looked for until it is there.
+//! The time from produce to visible in Redis: probes among paced traffic, each polled until it is there.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -12,12 +12,12 @@ use super::watch::{Found, Probe, quiet, watch};
 use crate::harness::Scene;
 use crate::kafka::Producer;
 
-/// How often one of the events is a probe.
+/// Pause between two probes.
 const PROBE: Duration = Duration::from_millis(4);
-/// Probes go round among so many users of their own, so that each comes back long after it has been seen.
+/// Number of users that take turns as probes, so that each comes back long after it was seen.
 const PROBES: u64 = 500;
-/// Sends `rate` events a second, and counts probes for as long as `time` once `settle` is over: their users are new
-/// before. Returns the events a second that were sent, and the probes.
+/// Sends `rate` events a second, and measures probes for `time` after `settle`: before that, their users are new.
+/// Returns the events sent per second, and the probes.
 pub(super) fn measure(
     scene: &Scene,
     traffic: &mut Traffic,
@@ -50,7 +50,7 @@ pub(super) fn measure(
             producer.send(topic, Some(user.as_bytes()), Some(value.as_bytes()), None)?;
             let key = scene.names.features_key(&user);
             let count = probes / PROBES + 1..=u64::MAX;
-            // A watcher that has ended says below why it did.
+            // A watcher that has ended reports its error below.
             if start.elapsed() >= settle && sender.send(Probe { key, count, since }).is_err() {
                 break;
             }

@@ -1,4 +1,4 @@
-//! `sandbox bench featurizer`: events a second into Redis, and how long until an event is visible there.
+//! `sandbox bench featurizer`: events a second into Redis, and the time until an event is visible there.
 
 mod against;
 pub(super) mod decay;
@@ -16,6 +16,8 @@ use anyhow::Result;
 use tidemill_core::settings::parse_duration;
 
 use self::traffic::Traffic;
+use tidemill_core::tell_line;
+
 use super::rates::{Rates, table};
 use super::topic::{drain, fill};
 use crate::harness::{Binaries, Names, Scene};
@@ -48,18 +50,18 @@ pub struct Flags {
     against: Option<PathBuf>,
 }
 
-/// How long freshness settles: a broker fresh from its start takes half a minute of such traffic until its compiler has
-/// caught up with it.
+/// Time for freshness to settle: after its start, a broker takes half a minute of such traffic until its code is
+/// compiled.
 const SETTLE: Duration = Duration::from_secs(30);
 
 const PARTITIONS: i32 = 4;
 
 pub(super) fn command(flags: &Flags) -> Result<()> {
-    // Not while something is measured.
+    // Before anything is measured.
     Binaries::build()?;
     let stack = Stack::start(&Options::from_environment())?;
     if let Some(folder) = &flags.against {
-        println!("{}", against::measure(&stack, flags, folder)?);
+        tell_line!("{}", against::measure(&stack, flags, folder)?)?;
         return Ok(());
     }
     let scene = Scene::on(&stack, Names::unique("bench"), PARTITIONS)?;
@@ -102,12 +104,12 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     };
     match &python {
         Ok(_) => rates.add("the same in Rust", plain),
-        Err(reason) => println!("no plain loop in Python: {reason:#}\n"),
+        Err(reason) => tell_line!("no plain loop in Python: {reason:#}\n")?,
     }
     rates.add("bare packed writes, one an event", writes);
     rates.add("featurizer, default flags", ours);
-    println!("{}", rates.markdown());
-    println!("{}", table(&["from produce to Redis", ""], &fresh_rows));
-    println!("{}", table(&["memory", ""], &memory));
+    tell_line!("{}", rates.markdown())?;
+    tell_line!("{}", table(&["from produce to Redis", ""], &fresh_rows))?;
+    tell_line!("{}", table(&["memory", ""], &memory))?;
     Ok(())
 }

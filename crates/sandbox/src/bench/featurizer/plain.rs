@@ -1,4 +1,4 @@
-//! The plain loop: one event at a time, a window in memory, each write awaited; not durable, not fenced.
+//! The plain loop: one event at a time, a window in memory, each write awaited; neither durable nor fenced.
 
 use std::collections::{HashMap, VecDeque};
 use std::process::Command;
@@ -25,7 +25,7 @@ struct Event<'a> {
     timestamp: &'a str,
 }
 
-/// In Rust, for as long as `look`.
+/// In Rust, for `look`.
 pub(super) fn rust(scene: &Scene, look: Duration) -> Result<Measured> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &scene.brokers)
@@ -77,7 +77,7 @@ pub(super) fn rust(scene: &Scene, look: Duration) -> Result<Measured> {
     }
 }
 
-/// In Python, where there is one that has the clients; prints events and seconds.
+/// In Python, if there is one with the clients; the script prints events and seconds.
 pub(super) fn python(scene: &Scene, look: Duration) -> Result<Measured> {
     let output = Command::new("python3")
         .args(["-c", include_str!("plain.py")])

@@ -1,4 +1,4 @@
-//! The real executable on a full topic: how fast its positions move, and what it and Redis hold in memory.
+//! The real executable on a full topic: the speed of its positions, and its memory and that of Redis.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use super::super::all_at_work;
 use super::super::rates::Measured;
 use crate::harness::{Program, Scene};
 
-/// How long it may take until the end of the topic is reached.
+/// Time limit for reaching the end of the topic.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Waits until `all` events are applied, and returns how fast they were from when all workers had partitions.
+/// Waits until `all` events are applied, and measures from the moment when all workers have partitions.
 pub(super) fn catch_up(
     scene: &Scene,
     featurizer: &mut Program,
@@ -53,7 +53,7 @@ pub(super) fn catch_up(
     }
 }
 
-/// Rows about the memory of the process and of the keys of a user.
+/// Rows about the memory of the process and of a user's keys.
 pub(super) fn memory(scene: &Scene, featurizer: &Program) -> Result<Vec<Vec<String>>> {
     let status = fs::read_to_string(format!("/proc/{}/status", featurizer.pid()))?;
     let resident = status.lines().find(|line| line.starts_with("VmRSS"));

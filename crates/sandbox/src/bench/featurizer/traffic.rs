@@ -1,4 +1,4 @@
-//! Events for the measurement: users equally active, which is the hardest case for whoever gathers by user.
+//! Events for the measurement: all users equally active, the hardest case for a program that batches by user.
 
 use std::io::Write as _;
 
@@ -13,7 +13,7 @@ use crate::simulate::now_ms;
 const DAY_MS: i64 = 86_400_000;
 const CATEGORIES: [&str; 4] = ["electronics", "groceries", "fashion", "travel"];
 
-/// Makes up events, always the same ones but for their times.
+/// Generates events, always the same ones but for their times.
 pub(super) struct Traffic {
     users: u32,
     random: ChaCha8Rng,
@@ -30,7 +30,7 @@ impl Traffic {
         }
     }
 
-    /// The next event: of now, or the next of so many that are spread over the last 24 hours.
+    /// The next event: of now, or the next of `spread_over` events that are spread over the last 24 hours.
     pub(super) fn event(&mut self, draft: &mut Draft, spread_over: Option<u64>) -> Result<()> {
         let ago_ms = match spread_over {
             Some(all) => DAY_MS - DAY_MS * (self.made as i64) / (all.max(1) as i64),

@@ -1,4 +1,4 @@
-//! Probes: values in Redis that are asked for again and again until they are what they must become.
+//! Probes: values in Redis that are polled until they are as expected.
 
 use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -10,39 +10,39 @@ use hdrhistogram::Histogram;
 
 use crate::harness::until;
 
-/// What took longer than this counts as this, in microseconds.
+/// Longer times count as this, in microseconds.
 const LONGEST_US: u64 = 60_000_000;
-/// How many of them are asked for at once, the oldest first: asking must not keep Redis from writing.
+/// Probes polled at once, the oldest first: polling must not keep Redis from writing.
 const ASKED: usize = 16;
-/// How long it waits between two times.
+/// Pause between two polls.
 const PAUSE: Duration = Duration::from_millis(2);
-/// How often Redis is asked whether it rewrites its append-only file.
+/// Pause between two checks if Redis is rewriting its append-only file.
 const REWRITING: Duration = Duration::from_millis(50);
-/// How long a rewrite that is left from before may take.
+/// Time limit for an earlier rewrite to end.
 const SOON: Duration = Duration::from_secs(60);
-/// How long what a rewrite has held up may take to be worked off.
+/// Time for Redis to work off the backlog of a rewrite.
 const BACKLOG: Duration = Duration::from_secs(2);
 
-/// What is waited for.
+/// A value that is waited for.
 pub(super) struct Probe {
     /// The user's hash.
     pub(super) key: String,
-    /// What its `purchase_count_24h` becomes.
+    /// The expected `purchase_count_24h`.
     pub(super) count: RangeInclusive<u64>,
-    /// Since when.
+    /// The time at which the event was sent, or became due.
     pub(super) since: Instant,
 }
 
-/// Microseconds that the probes took.
+/// Durations of the probes, in microseconds.
 pub(super) struct Found {
-    /// All of them.
+    /// All probes.
     all: Histogram<u64>,
-    /// Those during which Redis did not rewrite its append-only file, and had not just done so.
+    /// Those during which Redis was not rewriting its append-only file, nor had just done so.
     undisturbed: Histogram<u64>,
 }
 
 impl Found {
-    /// Median and 99th percentile while Redis did not rewrite its append-only file, in milliseconds.
+    /// Median and 99th percentile without rewrites of the append-only file, in milliseconds.
     pub(super) fn undisturbed_ms(&self) -> (f64, f64) {
         let at = |quantile| milliseconds(&self.undisturbed, quantile);
         (at(0.5), at(0.99))
@@ -71,7 +71,7 @@ fn milliseconds(found: &Histogram<u64>, quantile: f64) -> f64 {
     found.value_at_quantile(quantile) as f64 / 1000.0
 }
 
-/// Waits for all probes that come until their sender is gone.
+/// Waits for all probes that arrive, until their sender is gone.
 pub(super) fn watch(mut redis: redis::Connection, probes: &Receiver<Probe>) -> Result<Found> {
     let histogram = || Histogram::new_with_max(LONGEST_US, 3);
     let (all, undisturbed) = (histogram()?, histogram()?);
@@ -110,20 +110,20 @@ pub(super) fn watch(mut redis: redis::Connection, probes: &Receiver<Probe>) -> R
     Ok(found)
 }
 
-/// Waits until Redis no longer rewrites its append-only file.
+/// Waits until Redis is not rewriting its append-only file.
 pub(super) fn quiet(redis: &mut redis::Connection) -> Result<()> {
     until("Redis to have rewritten its log", SOON, || {
         Ok((!rewrites(redis)?).then_some(()))
     })
 }
 
-/// Whether Redis rewrites its append-only file now.
+/// True if Redis is rewriting its append-only file.
 fn rewrites(redis: &mut redis::Connection) -> Result<bool> {
     let told: String = redis::cmd("INFO").arg("persistence").query(redis)?;
     Ok(told.contains("aof_rewrite_in_progress:1"))
 }
 
-/// Asks for the oldest of the open probes, and takes those that are there off the list.
+/// Polls the oldest of the open probes, and removes and returns those that are as expected.
 fn ask(redis: &mut redis::Connection, open: &mut Vec<Probe>) -> Result<Vec<Probe>> {
     let mut pipe = redis::pipe();
     for probe in open.iter().take(ASKED) {

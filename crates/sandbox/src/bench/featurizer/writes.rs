@@ -1,5 +1,5 @@
-//! What Redis takes when nothing but writes is asked of it: packed steps of hash, life and addition to the window, all
-//! made beforehand.
+//! The limit of Redis for writes alone: transactions that write hash, TTL and an addition to the window, all packed
+//! beforehand.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use redis::ConnectionLike as _;
 use super::super::rates::Measured;
 use crate::harness::Scene;
 
-/// Users in a step, as in the featurizer's.
+/// Users in a transaction, as in the featurizer's.
 const STEP: u32 = 400;
 /// Connections, as many as two workers have.
 const CONNECTIONS: u32 = 2;
-/// What an event adds to a stored window.
+/// The bytes that an event adds to a stored window.
 const ADDITION: [u8; 46] = [7; 46];
 
-/// Writes users for as long as `look`, each write standing for one event.
+/// Writes users for `look`; each write counts as one event.
 pub(super) fn packed(scene: &Scene, users: u32, look: Duration) -> Result<Measured> {
     let prefix = format!("writes:{}", scene.names.key_prefix);
     let share = users / CONNECTIONS;
@@ -35,7 +35,8 @@ pub(super) fn packed(scene: &Scene, users: u32, look: Duration) -> Result<Measur
         thread::spawn(move || -> Result<u64> {
             let mut written = 0;
             for (users, step) in steps.iter().cycle() {
-                // MULTI, three commands a user and EXEC, each with an answer; that of EXEC holds all the others'.
+                // MULTI, three commands per user and EXEC, each with an answer; that of EXEC contains the answers of
+                // all others.
                 redis.req_packed_commands(step, 1 + 3 * users, 1)?;
                 written += *users as u64;
                 if start.elapsed() >= look {
@@ -53,7 +54,7 @@ pub(super) fn packed(scene: &Scene, users: u32, look: Duration) -> Result<Measur
     Ok(Measured::since(start, written))
 }
 
-/// A step, and how many users it writes.
+/// A packed transaction, and the number of users that it writes.
 fn step(prefix: &str, users: std::ops::Range<u32>) -> (usize, Vec<u8>) {
     let count = users.len();
     let mut pipe = redis::pipe();

@@ -1,4 +1,4 @@
-//! What onnxruntime answered when the models were made, and whether the scorer answers alike.
+//! onnxruntime's answers from when the models were made, and their comparison with the scorer's.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,18 +15,18 @@ pub(super) struct Answer {
     index: Option<usize>,
     transform: String,
     columns: usize,
-    /// A missing number is null.
+    /// Rows of numbers; a missing number is null.
     pub(super) rows: Vec<Vec<Option<f64>>>,
-    /// A score that is not finite is null.
+    /// Scores; one that is not finite is null.
     scores: Vec<Option<f64>>,
 }
 
-/// How a model's scores compare with onnxruntime's.
+/// The comparison of a model's scores with onnxruntime's.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// The largest difference, of numbers above 1 relative.
+    /// The largest difference; relative for numbers above 1.
     pub(super) difference: f64,
-    /// Rows on the same side of one half.
+    /// Rows on the same side of 0.5.
     pub(super) decisions: usize,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn read(folder: &Path, only: &str) -> Result<BTreeMap<String, Answer>
 }
 
 impl Answer {
-    /// All rows, one after the other.
+    /// The numbers of all rows, one row after the other.
     pub(super) fn numbers(&self) -> Vec<f64> {
         let numbers = self.rows.iter().flatten();
         numbers.map(|number| number.unwrap_or(f64::NAN)).collect()
@@ -52,7 +52,7 @@ impl Answer {
         self.columns
     }
 
-    /// What a manifest of the model would say.
+    /// A manifest for the model.
     pub(super) fn manifest(&self) -> Manifest {
         // The names that make.py gives to tensors of one column.
         let names = [
@@ -83,7 +83,7 @@ impl Answer {
         }
     }
 
-    /// Scores all rows and compares.
+    /// Scores all rows, and compares.
     pub(super) fn compare(&self, session: &mut Session) -> Result<Found> {
         let mut scores = Vec::new();
         session.score(&self.numbers(), &mut scores);

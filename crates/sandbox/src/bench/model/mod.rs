@@ -1,7 +1,7 @@
 //! `sandbox bench model`: models by the scorer, by tract alone and by onnxruntime, side by side.
 //!
-//! Models come with answers that onnxruntime gave when they were made (see [`answers`]), so that agreement is
-//! shown without Python; for onnxruntime's times a Python that has it is needed. All run on one thread.
+//! Models come with answers that onnxruntime gave when they were made (see [`answers`]), so agreement is shown without
+//! Python; onnxruntime's times need a Python that has it. All run on one thread.
 
 mod answers;
 mod onnxruntime;
@@ -14,6 +14,8 @@ use anyhow::Result;
 use scorer::model::{Operators, Session, load_as};
 
 use self::answers::{Found, read};
+use tidemill_core::{remark_line, tell_line};
+
 use super::rates::table;
 
 /// Which models, and with what.
@@ -33,20 +35,20 @@ pub struct Flags {
     millis: u64,
 }
 
-/// The batches that are timed, in rows.
+/// The sizes of the batches that are timed, in rows.
 const BATCHES: [usize; 3] = [1, 16, 256];
 
-/// Microseconds a row, for each of [`BATCHES`].
+/// Microseconds per row, for each of [`BATCHES`].
 type Times = [f64; BATCHES.len()];
 
-/// What was found out about a model.
+/// The results for a model.
 struct Line {
     name: String,
     rows: usize,
-    /// Agreement of the scorer with onnxruntime, or why the scorer does not run it.
+    /// Agreement of the scorer with onnxruntime, or the error with which the scorer refuses the model.
     agreement: Result<Found>,
     ours: Option<Times>,
-    /// None if tract alone does not load it.
+    /// `None` if tract alone does not load it.
     tract: Option<Times>,
     onnxruntime: Option<Times>,
 }
@@ -58,7 +60,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
         let answers = read(folder, &flags.only)?;
         let theirs = onnxruntime::times(&flags.python, folder, &answers, budget);
         let theirs = theirs.unwrap_or_else(|error| {
-            eprintln!("onnxruntime is left out: {error:#}");
+            remark_line!("onnxruntime is left out: {error:#}");
             Vec::new()
         });
         for (at, (name, answer)) in answers.iter().enumerate() {
@@ -82,16 +84,16 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
             });
         }
     }
-    print(&lines);
-    Ok(())
+    print(&lines)
 }
 
-fn print(lines: &[Line]) {
-    println!("{}", agreement(lines));
+fn print(lines: &[Line]) -> Result<()> {
+    tell_line!("{}", agreement(lines))?;
     for (at, batch) in BATCHES.iter().enumerate() {
-        println!("Microseconds a row in batches of {batch}:\n");
-        println!("{}", speed(lines, at));
+        tell_line!("Microseconds a row in batches of {batch}:\n")?;
+        tell_line!("{}", speed(lines, at))?;
     }
+    Ok(())
 }
 
 fn agreement(lines: &[Line]) -> String {

@@ -22,7 +22,7 @@ struct Job<'a> {
     seconds: f64,
 }
 
-/// Microseconds a row of each model in turn.
+/// Microseconds per row of each model in turn.
 ///
 /// # Errors
 ///

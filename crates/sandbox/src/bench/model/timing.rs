@@ -8,16 +8,15 @@ use scorer::model::Session;
 use super::answers::Answer;
 use super::{BATCHES, Times};
 
-/// Stretches that a measurement is cut into; the fastest counts, being the one least disturbed.
+/// Parts of a measurement; the fastest one counts, since it is the least disturbed.
 const STRETCHES: u32 = 8;
 
-/// A batch that would take longer, in microseconds, is not timed: a large forest in tract alone.
+/// A batch that would take longer (in microseconds), such as a large forest in tract alone, is not timed.
 const LONGEST: f64 = 2e6;
 
-/// Microseconds a row at each batch size, not a number where a batch would take too long. The rows
-/// differ from batch to batch.
+/// Microseconds per row at each batch size; NaN if a batch would take too long. The rows differ from batch to batch.
 pub(super) fn times(session: &mut Session, answer: &Answer, budget: Duration) -> Result<Times> {
-    // A score that cannot be had is not a number: whether there are any is seen once.
+    // `score` turns errors into NaN; `run` shows once if there are any.
     session.run(&answer.numbers()[..answer.columns()], &mut Vec::new())?;
     let mut times = [f64::NAN; BATCHES.len()];
     let mut last = 0.0;

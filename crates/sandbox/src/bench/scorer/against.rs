@@ -1,27 +1,45 @@
 //! Two builds of the scorer by turns: predictions a second on a full topic, and time to a visible prediction.
 
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::live::{self, Live};
+use super::live;
 use super::rates::{score, topic};
+use super::steady;
 use super::{Flags, PARTITIONS, payments};
 use crate::bench::against::{Figures, alternate};
 use crate::harness::{Names, Scene};
 use crate::kafka::delete_topic;
-use crate::simulate::now_ms;
 use crate::stack::Stack;
 
-/// Payments a second while latency is measured.
-const PACED: u64 = 1_000;
+/// Payments a second while latency is measured, and what the figures of each are called.
+const PACED: [(u64, [&str; 4]); 2] = [
+    (
+        1_000,
+        [
+            "1,000/s: p50 ms",
+            "1,000/s: p99 ms",
+            "1,000/s: transactions/s",
+            "1,000/s: broker CPU s a 1,000",
+        ],
+    ),
+    (
+        10_000,
+        [
+            "10,000/s: p50 ms",
+            "10,000/s: p99 ms",
+            "10,000/s: transactions/s",
+            "10,000/s: broker CPU s a 1,000",
+        ],
+    ),
+];
 
 /// Has both builds score one full topic, and paced payments of topics of their own.
 pub(super) fn measure(stack: &Stack, flags: &Flags, folder: &Path) -> Result<String> {
     let mut full = Scene::on(stack, Names::unique("against"), PARTITIONS)?;
-    payments::fill(&full, flags.payments)?;
+    payments::fill(&full, PARTITIONS, flags.payments)?;
     let mut run = 0;
     alternate(folder, |binaries| {
         run += 1;
@@ -35,20 +53,25 @@ pub(super) fn measure(stack: &Stack, flags: &Flags, folder: &Path) -> Result<Str
         };
         let (exactly_once, cpu_us) = scored("exactly-once")?;
         let (at_least_once, _) = scored("at-least-once")?;
-        let mut paced = live::scene(stack)?;
-        paced.binaries = Some(binaries.clone());
-        let (live, (from, to)) = Live::run(&paced, PACED, &[], |_, _| {
-            let from = now_ms();
-            thread::sleep(Duration::from_secs(flags.seconds));
-            Ok((from, now_ms()))
-        })?;
-        let latency = live.latency(from, to)?;
-        Ok(Figures::from([
+        let mut figures = Figures::from([
             ("scorer, exactly once, records/s", exactly_once),
             ("scorer, exactly once, CPU us a record", cpu_us),
             ("scorer, at least once, records/s", at_least_once),
-            ("to a visible prediction, p50 ms", latency.p50_ms as f64),
-            ("to a visible prediction, p99 ms", latency.p99_ms as f64),
-        ]))
+        ]);
+        for (rate, names) in PACED {
+            let mut scene = live::scene(stack)?;
+            scene.binaries = Some(binaries.clone());
+            let each = Duration::from_secs(flags.seconds);
+            let found = steady::scored(stack, &scene, rate, &[], each)?;
+            let broker = found.broker_seconds_per_1000.unwrap_or_default();
+            let values = [
+                found.latency.p50_ms as f64,
+                found.latency.p99_ms as f64,
+                found.transactions_per_second,
+                broker,
+            ];
+            figures.extend(names.into_iter().zip(values));
+        }
+        Ok(figures)
     })
 }

@@ -1,6 +1,7 @@
 //! The limit: a loop that copies records exactly once and does nothing else, writing what the scorer would write.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,11 +22,13 @@ use crate::kafka::Stored;
 /// How long one step may take.
 const STEP: Duration = Duration::from_secs(30);
 
-/// Copies the scene's `count` payments to the topic `target` in transactions of `size` records, with as many threads as
-/// the scorer has workers and the same client settings. Every copy has the value and the header of `sample`.
+/// Copies the scene's `count` payments, of so many partitions, to the topic `target` in transactions of `size` records, with
+/// as many threads as the scorer has workers and the same client settings. Every copy has the value and the header of
+/// `sample`.
 pub(super) fn copy(
     scene: &Scene,
     target: &str,
+    partitions: i32,
     count: u64,
     size: u64,
     sample: &Stored,
@@ -33,8 +36,8 @@ pub(super) fn copy(
     let threads = workers() as i32;
     let mut copiers = Vec::new();
     for number in 0..threads {
-        let partitions = (0..PARTITIONS).filter(|id| id % threads == number);
-        copiers.push(Copier::open(scene, target, number, partitions)?);
+        let own = (0..partitions).filter(|id| id % threads == number);
+        copiers.push(Copier::open(scene, target, number, own)?);
     }
     let start = Instant::now();
     let copied = thread::scope(|scope| {
@@ -50,6 +53,40 @@ pub(super) fn copy(
     })?;
     ensure!(copied == count, "{copied} of {count} were copied");
     Ok(Measured::since(start, count))
+}
+
+/// Transactions and records of a loop that goes on.
+#[derive(Default)]
+pub(super) struct Copies {
+    transactions: AtomicU64,
+    records: AtomicU64,
+}
+
+impl Copies {
+    /// Transactions and records so far.
+    pub(super) fn counts(&self) -> (f64, f64) {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed) as f64;
+        (count(&self.transactions), count(&self.records))
+    }
+}
+
+/// Copies the scene's payments to its predictions' topic as they come until told to stop: one producer, and in each
+/// transaction what has arrived. Every copy has the value and the header of `sample`.
+pub(super) fn follow(
+    scene: &Scene,
+    sample: &Stored,
+    copies: &Copies,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let copier = Copier::open(scene, &scene.names.predictions, 0, 0..PARTITIONS)?;
+    while !stop.load(Ordering::Relaxed) {
+        let records = copier.transaction(sample)?;
+        if records > 0 {
+            copies.transactions.fetch_add(1, Ordering::Relaxed);
+            copies.records.fetch_add(records, Ordering::Relaxed);
+        }
+    }
+    Ok(())
 }
 
 /// One thread's consumer and producer.
@@ -113,6 +150,31 @@ impl<'s> Copier<'s> {
             copied += batch;
         }
         Ok(copied)
+    }
+
+    /// Copies what has arrived, or waits for something for a moment; returns how many records.
+    fn transaction(&self, sample: &Stored) -> Result<u64> {
+        let (mut positions, mut records) = (BTreeMap::new(), 0);
+        let mut wait = Duration::from_millis(100);
+        loop {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    if records == 0 {
+                        self.producer.begin_transaction()?;
+                    }
+                    positions.insert(message.partition(), message.offset() + 1);
+                    self.send(message.key().unwrap_or_default(), sample)?;
+                    (records, wait) = (records + 1, Duration::ZERO);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => break,
+            }
+        }
+        if records > 0 {
+            self.commit(&positions)?;
+        }
+        Ok(records)
     }
 
     fn send(&self, key: &[u8], sample: &Stored) -> Result<()> {

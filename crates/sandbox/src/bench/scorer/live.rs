@@ -37,12 +37,24 @@ impl Live {
     ) -> Result<(Live, T)> {
         let mut scorer = scene.scorer("scorer", more)?;
         scorer.wait_ready()?;
+        let found = Live::watched(scene, rate, |watch| during(&mut scorer, watch))?;
+        scorer.terminate()?;
+        Ok(found)
+    }
+
+    /// Streams payments for as long as `during` takes after the warm-up, and until each has an answer in the predictions'
+    /// topic, whoever writes it.
+    pub(super) fn watched<T>(
+        scene: &Scene,
+        rate: u64,
+        during: impl FnOnce(&Watch) -> Result<T>,
+    ) -> Result<(Live, T)> {
         let watch = Watch::start(&scene.brokers, &scene.names.predictions)?;
         let stop = AtomicBool::new(false);
         let (sent, found) = thread::scope(|scope| {
             let streaming = scope.spawn(|| payments::stream(scene, rate, &stop));
             thread::sleep(WARM_UP);
-            let found = during(&mut scorer, &watch);
+            let found = during(&watch);
             stop.store(true, Ordering::Relaxed);
             let sent = streaming.join();
             let sent = sent.map_err(|_| anyhow!("the stream panicked"))??;
@@ -54,7 +66,6 @@ impl Live {
             || Ok((watch.count() >= sent).then_some(())),
         )?;
         let payments = scene.read(&scene.names.transactions)?;
-        scorer.terminate()?;
         Ok((Live { payments, watch }, found))
     }
 

@@ -2,24 +2,31 @@
 
 mod against;
 mod bare;
+mod company;
 mod kills;
 mod latency;
 mod live;
 mod payments;
 mod plain;
 mod rates;
+mod shapes;
+mod steady;
 mod swap;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use tidemill_core::tell_line;
 
 use crate::harness::{Binaries, checkout};
 use crate::stack::{Options, Stack};
 
 /// Of each topic.
 const PARTITIONS: i32 = 4;
+
+/// Most payments of the topics with many partitions, which take their time.
+const SHAPED: u64 = 400_000;
 
 /// What to measure, and how much of it.
 #[derive(clap::Args, Debug)]
@@ -44,6 +51,8 @@ enum Part {
     Rates,
     /// From payment to visible prediction
     Latency,
+    /// A full topic of 4, 64 and 256 partitions
+    Partitions,
     /// After kill -9
     Kills,
     /// Around model swaps
@@ -55,25 +64,28 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     Binaries::build()?;
     let stack = Stack::start(&Options::from_environment())?;
     if let Some(folder) = &flags.against {
-        println!("{}", against::measure(&stack, flags, folder)?);
+        tell_line!("{}", against::measure(&stack, flags, folder)?)?;
         return Ok(());
     }
     let wanted = |part| flags.only.is_none_or(|only| only == part);
     if wanted(Part::Rates) {
-        println!("{}", rates::measure(&stack, flags.payments)?);
+        tell_line!("{}", rates::measure(&stack, flags.payments)?)?;
+    }
+    if wanted(Part::Partitions) {
+        tell_line!("{}", shapes::measure(&stack, flags.payments.min(SHAPED))?)?;
     }
     if wanted(Part::Latency) {
         let each = Duration::from_secs(flags.seconds);
-        println!("{}", latency::measure(&stack, each)?);
+        tell_line!("{}", latency::measure(&stack, each)?)?;
     }
     if wanted(Part::Swap) {
-        println!(
+        tell_line!(
             "{}",
             swap::measure(&stack, &checkout()?.join("models/fraud.onnx"))?
-        );
+        )?;
     }
     if wanted(Part::Kills) {
-        println!("{}", kills::measure(&stack)?);
+        tell_line!("{}", kills::measure(&stack)?)?;
     }
     Ok(())
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::PARTITIONS;
 use crate::bench::topic;
 use crate::harness::Scene;
 use crate::kafka::Producer;
@@ -28,11 +27,11 @@ fn made_up(rate: f64, count: u64) -> impl Iterator<Item = Event> {
     events.filter(|event| matches!(event, Event::Transaction(_)))
 }
 
-/// Fills the scene's topic with `count` payments.
-pub(super) fn fill(scene: &Scene, count: u64) -> Result<()> {
+/// Fills the scene's topic of so many partitions with `count` payments.
+pub(super) fn fill(scene: &Scene, partitions: i32, count: u64) -> Result<()> {
     let mut payments = made_up(10_000.0, count);
     let topic = &scene.names.transactions;
-    topic::fill(&scene.brokers, topic, PARTITIONS, count, |_, draft| {
+    topic::fill(&scene.brokers, topic, partitions, count, |_, draft| {
         let payment = payments.next().context("too few payments")?;
         draft.key.extend(payment.key().bytes());
         Ok(payment.write_json(&mut draft.value)?)

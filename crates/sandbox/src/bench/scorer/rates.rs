@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tidemill_core::remark_line;
 
 use super::plain::Wait;
 use super::{PARTITIONS, bare, payments, plain};
@@ -16,19 +17,19 @@ use crate::stack::Stack;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The scorer's own limit of records in a transaction.
-const LIKE_OURS: u64 = 10_000;
+pub(super) const LIKE_OURS: u64 = 10_000;
 
 /// Fills a topic with `count` payments, has it scored in all ways, and returns the table.
 pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
     let scene = Scene::on(stack, Names::unique("rates"), PARTITIONS)?;
-    payments::fill(&scene, count)?;
+    payments::fill(&scene, PARTITIONS, count)?;
     // Not measured: the broker compiles its code meanwhile. What it wrote is what the bare loop writes.
     score(&scene, count, "exactly-once", "warm-up")?;
     let sample = first_record(&scene.brokers, &topic(&scene, "warm-up"))?;
     let copied = |size: u64| -> Result<Measured> {
         let target = topic(&scene, &format!("copies-{size}"));
         create_topics(&scene.brokers, &[&target], PARTITIONS)?;
-        let found = bare::copy(&scene, &target, count, size, &sample)?;
+        let found = bare::copy(&scene, &target, PARTITIONS, count, size, &sample)?;
         Ok(told(&format!("copied in transactions of {size}"), found))
     };
     let plainly = |wait: Wait| -> Result<Measured> {
@@ -70,7 +71,7 @@ pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
 
 /// Says what was found while the rest is still being measured.
 fn told(what: &str, found: Measured) -> Measured {
-    eprintln!("{what}: {:.0}/s", found.per_second());
+    remark_line!("{what}: {:.0}/s", found.per_second());
     found
 }
 
@@ -82,7 +83,7 @@ pub(super) fn topic(scene: &Scene, purpose: &str) -> String {
 pub(super) struct Scored {
     pub(super) found: Measured,
     /// Records of a batch, on average.
-    batch: f64,
+    pub(super) batch: f64,
     /// Processor time.
     pub(super) cpu: Duration,
 }
@@ -104,7 +105,7 @@ pub(super) fn score(scene: &Scene, count: u64, delivery: &str, purpose: &str) ->
     all_at_work(scene, &group)?;
     let (start, before) = (Instant::now(), predictions(&scorer)?);
     ensure!(
-        before < count as f64 / 2.0,
+        before < count as f64 * 0.75,
         "{before} of {count} payments were scored before all workers had partitions: raise --payments"
     );
     until("the last prediction", LIMIT, || {

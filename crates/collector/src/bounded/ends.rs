@@ -1,0 +1,122 @@
+//! How far a bounded run is in each of its ranges: what is read, and what is read to its end.
+
+use crate::bounded::stretch::Range;
+
+/// The ranges of one worker of a bounded run.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    ranges: Vec<Range>,
+    /// By partition number.
+    ends: Vec<Option<End>>,
+}
+
+/// The end of a partition's range.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    /// Where its beginning is found.
+    range: usize,
+    at: i64,
+    /// All before it was handed out, and nothing has to be read again.
+    reached: bool,
+}
+
+impl Ends {
+    /// Nothing of these ranges is read yet.
+    pub(crate) fn of(ranges: Vec<Range>) -> Self {
+        let mut ends = Vec::new();
+        for (range, number) in ranges.iter().zip(0..) {
+            let place = range.partition as usize;
+            ends.resize(ends.len().max(place + 1), None);
+            ends[place] = Some(End {
+                range: number,
+                at: range.end,
+                reached: false,
+            });
+        }
+        Self { ranges, ends }
+    }
+
+    /// The ranges.
+    pub(crate) fn ranges(&self) -> &[Range] {
+        &self.ranges
+    }
+
+    /// The range of a partition.
+    pub(crate) fn range(&self, partition: i32) -> Option<&Range> {
+        self.ranges.get(self.end(partition)?.range)
+    }
+
+    /// The record at this offset lies in the partition's range.
+    pub(crate) fn holds(&self, partition: i32, offset: i64) -> bool {
+        self.end(partition).is_some_and(|end| offset < end.at)
+    }
+
+    /// A partition was read up to `position`, or, where there is none, to the end of its log. True when its range ends
+    /// with that.
+    pub(crate) fn read_to(&mut self, partition: i32, position: Option<i64>) -> bool {
+        let Some(end) = self.end_mut(partition) else {
+            return false;
+        };
+        let ends = !end.reached && position.is_none_or(|position| position >= end.at);
+        end.reached |= ends;
+        ends
+    }
+
+    /// A partition has to be read again from somewhere, even if it was read to its end.
+    pub(crate) fn reopen(&mut self, partition: i32) {
+        if let Some(end) = self.end_mut(partition) {
+            end.reached = false;
+        }
+    }
+
+    /// The partition's range is not read to its end.
+    pub(crate) fn is_reading(&self, partition: i32) -> bool {
+        self.end(partition).is_some_and(|end| !end.reached)
+    }
+
+    /// All ranges are read to their ends.
+    pub(crate) fn all_reached(&self) -> bool {
+        self.ends.iter().flatten().all(|end| end.reached)
+    }
+
+    fn end(&self, partition: i32) -> Option<End> {
+        self.ends.get(partition as usize).copied().flatten()
+    }
+
+    fn end_mut(&mut self, partition: i32) -> Option<&mut End> {
+        self.ends.get_mut(partition as usize)?.as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounded::stretch::tests::range;
+
+    #[test]
+    fn a_range_ends_once_at_its_end_or_at_that_of_the_log() {
+        let mut ends = Ends::of(vec![range(0, 100), range(3, 200)]);
+        assert!(ends.holds(3, 199) && !ends.holds(3, 200) && !ends.holds(1, 0));
+        assert_eq!(ends.range(3), Some(&range(3, 200)));
+        assert_eq!(ends.range(1), None);
+        assert!(!ends.read_to(3, Some(199)));
+        assert!(ends.read_to(3, Some(200)) && !ends.read_to(3, Some(201)));
+        assert!(!ends.is_reading(3) && ends.is_reading(0) && !ends.all_reached());
+        assert!(ends.read_to(0, None) && !ends.read_to(1, None));
+        assert!(ends.all_reached());
+    }
+
+    #[test]
+    fn a_range_that_was_read_to_its_end_may_have_to_be_read_again() {
+        let mut ends = Ends::of(vec![range(0, 100), range(3, 200)]);
+        for partition in [0, 3] {
+            ends.read_to(partition, None);
+        }
+        ends.reopen(3);
+        ends.reopen(1);
+        assert!(ends.is_reading(3) && !ends.all_reached());
+        assert!(!ends.read_to(3, Some(199)));
+        assert!(ends.read_to(3, Some(200)), "its last file is cut again");
+        assert!(ends.all_reached());
+    }
+}

@@ -1,0 +1,95 @@
+//! How far a bounded run is: a bar on a terminal, a log line now and then elsewhere.
+
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Between two log lines.
+const LINES: Duration = Duration::from_secs(5);
+
+/// The progress of all workers of a run, in offsets.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    total: u64,
+    /// Records in the files that were published.
+    records: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What each worker has read, by a number that only it uses.
+    read: BTreeMap<i32, u64>,
+    begun: Instant,
+    /// When the last log line was written; `None` where a bar is drawn.
+    line: Option<Instant>,
+}
+
+impl Progress {
+    /// Nothing of `total` offsets read yet.
+    pub(crate) fn new(total: u64) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let target = match terminal {
+            true => ProgressDrawTarget::stderr_with_hz(5),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let style = ProgressStyle::with_template(
+            "{bar:40} {percent:>3} %  {human_pos} of {human_len} offsets  {per_sec}  {eta} left",
+        );
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        let now = Instant::now();
+        Self {
+            bar,
+            total,
+            records: AtomicU64::new(0),
+            state: Mutex::new(State {
+                read: BTreeMap::new(),
+                begun: now,
+                line: (!terminal).then_some(now),
+            }),
+        }
+    }
+
+    /// A file with so many records, rows and rejects, is in the data set.
+    pub(crate) fn published(&self, records: u64) {
+        self.records.fetch_add(records, Relaxed);
+    }
+
+    /// One worker has read so many offsets in all.
+    pub(crate) fn report(&self, worker: i32, read: u64) {
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
+        state.read.insert(worker, read);
+        let read = state.read.values().sum();
+        self.bar.set_position(read);
+        if state.line.is_some_and(|line| line.elapsed() >= LINES) {
+            state.line = Some(Instant::now());
+            let rate = read as f64 / state.begun.elapsed().as_secs_f64().max(0.001);
+            let left = self.total.saturating_sub(read) as f64 / rate.max(1.0);
+            tracing::info!(
+                read,
+                total = self.total,
+                per_second = rate.round(),
+                left = %HumanDuration(Duration::from_secs_f64(left)),
+                "collecting"
+            );
+        }
+    }
+
+    /// All is read and published.
+    pub(crate) fn finish(&self) {
+        self.bar.finish();
+        if let Ok(state) = self.state.lock() {
+            let seconds = state.begun.elapsed().as_secs_f64().max(0.001);
+            let records = self.records.load(Relaxed);
+            let per_second = (records as f64 / seconds).round();
+            tracing::info!(records = %HumanCount(records), seconds, per_second, "collected");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Reading records only to learn their schema.
+
+use crate::bounded::stretch::Range;
+use crate::encode::schema::Sample;
+use std::time::Duration;
+use tidemill_core::claim::Resolver;
+use tidemill_core::kafka::{Consumer, Polled};
+use tidemill_core::settings::Shared;
+use tokio_util::sync::CancellationToken;
+
+/// From so many records a bounded run infers the schema of its data set.
+pub(crate) const SAMPLE: u64 = 10_000;
+
+/// Reads the ranges one after the other, at most `limit` records of each, until `enough` says so after one of them.
+pub(crate) fn read(
+    shared: &Shared,
+    resolver: &Resolver,
+    ranges: &[Range],
+    limit: u64,
+    enough: impl Fn(&Sample) -> bool,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Sample> {
+    let mut sample = Sample::default();
+    for range in ranges.iter().filter(|range| range.len() > 0) {
+        let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
+        consumer.start(&[(range.partition, range.first)])?;
+        let mut left = limit;
+        while left > 0 && !shutdown.is_cancelled() {
+            match consumer.poll(Duration::from_millis(50))? {
+                Polled::Record(record) if record.offset() >= range.end => break,
+                Polled::Record(record) => {
+                    let content = resolver.resolve(record.value())?;
+                    let value = content.of(record.value()).ok().flatten();
+                    sample.observe(value.unwrap_or_default());
+                    left -= 1;
+                }
+                Polled::OutOfRange => {
+                    consumer.seek(range.partition, consumer.log_range(range.partition)?.0)?
+                }
+                Polled::End(_) => break,
+                _ => {}
+            }
+        }
+        if enough(&sample) {
+            break;
+        }
+    }
+    Ok(sample)
+}

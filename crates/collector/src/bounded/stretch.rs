@@ -1,0 +1,238 @@
+//! A bounded run before its first record: which offsets of each partition it reads, and where they end.
+
+use crate::dataset::begin::Begin;
+use crate::dataset::resume;
+use crate::dataset::start::{another_log, start};
+use crate::pipeline::Sink;
+use crate::settings::Stretch;
+use tidemill_core::exit::Failure;
+use tidemill_core::kafka::{Consumer, Log, StoredPosition};
+
+/// The offsets of one partition that a bounded run reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// The partition.
+    pub(crate) partition: i32,
+    /// The oldest record of the log, as it was when the run began.
+    pub(crate) oldest: i64,
+    /// Where the data set begins if it has no file of the partition yet.
+    pub(crate) begin: i64,
+    /// The position to start from.
+    pub(crate) first: i64,
+    /// The position to end at.
+    pub(crate) end: i64,
+    /// The end of the log, as it was when the run began.
+    pub(crate) log_end: i64,
+}
+
+impl Range {
+    /// How many offsets it covers.
+    pub(crate) fn len(&self) -> u64 {
+        self.end.saturating_sub(self.first).max(0) as u64
+    }
+
+    /// The data set begins with the oldest record of a log that had older ones.
+    fn begins_cut(&self) -> bool {
+        self.oldest > 0 && self.begin == self.oldest
+    }
+}
+
+/// The log of each partition between two times, whatever the data set holds.
+pub(crate) fn log_ranges(
+    consumer: &Consumer,
+    partitions: &[i32],
+    stretch: Stretch,
+) -> anyhow::Result<Vec<Range>> {
+    let mut ranges = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let (oldest, end) = consumer.log_range(*partition)?;
+        ranges.push(Range {
+            partition: *partition,
+            oldest,
+            begin: 0,
+            first: oldest,
+            end,
+            log_end: end,
+        });
+    }
+    if let Some(from) = stretch.from {
+        let positions = consumer.positions_at(partitions, from)?;
+        for (range, (_, position)) in ranges.iter_mut().zip(positions) {
+            (range.begin, range.first) = (position, position);
+        }
+    }
+    if let Some(to) = stretch.to {
+        let positions = consumer.positions_at(partitions, to)?;
+        for (range, (_, position)) in ranges.iter_mut().zip(positions) {
+            range.end = position.min(range.end);
+        }
+    }
+    Ok(ranges)
+}
+
+/// What of these ranges is not in the data set yet; those that are wholly in it are left out.
+///
+/// Errors: as [`unread`].
+pub(crate) async fn left(
+    sink: &Sink,
+    ranges: &[Range],
+    stretch: Stretch,
+) -> anyhow::Result<Vec<Range>> {
+    let partitions: Vec<i32> = ranges.iter().map(|range| range.partition).collect();
+    let files = resume::positions(sink, &partitions).await?;
+    let mut left = Vec::with_capacity(ranges.len());
+    let mut cut = Vec::new();
+    for (range, (partition, position)) in ranges.iter().zip(files) {
+        let mut range = *range;
+        range.first = unread(sink, &range, position, stretch)?;
+        if stretch.from.is_some() && position.is_none() && range.begins_cut() {
+            cut.push(partition);
+        }
+        if stretch.from.is_some() && position.is_none() && range.len() == 0 {
+            begin_empty(sink, &range).await?;
+        }
+        left.push(range);
+    }
+    if !cut.is_empty() {
+        tracing::warn!(
+            partitions = ?cut,
+            "retention has deleted the oldest records of these partitions, some perhaps since --from: the data set \
+             begins with those that are left"
+        );
+    }
+    left.retain(|range| range.len() > 0);
+    Ok(left)
+}
+
+/// Keeps a later run from collecting what lies before `--from` in a partition that has no record since.
+async fn begin_empty(sink: &Sink, range: &Range) -> anyhow::Result<()> {
+    let Some(frozen) = sink.freezer.get() else {
+        return Ok(());
+    };
+    let begin = Begin {
+        topic: sink.topic.name.to_string(),
+        topic_id: sink.topic.id,
+        partition: range.partition,
+        first: range.begin,
+        from: sink.from,
+        empty: true,
+        schema: frozen.fingerprint.clone(),
+    };
+    begin.publish(&sink.store, &frozen).await.map(drop)
+}
+
+/// Where the records begin that the data set does not hold, given where its files of the partition end.
+///
+/// Errors: the data set ends before the stretch begins, so that a hole would come between; or it is of another log.
+fn unread(
+    sink: &Sink,
+    range: &Range,
+    position: Option<StoredPosition<u64>>,
+    stretch: Stretch,
+) -> anyhow::Result<i64> {
+    let partition = range.partition;
+    if let (Some(position), Some(_)) = (position, stretch.from)
+        && position.next < range.begin
+        // Else retention has deleted what lies between, which is told as a gap.
+        && range.begin > range.oldest
+    {
+        return Err(Failure::usage(format!(
+            "{} ends at {} in partition {partition}, --from begins at {}: what lies between would be missing; give \
+             another --out",
+            sink.store, position.next, range.begin
+        )));
+    }
+    let position = position.unwrap_or(StoredPosition {
+        topic: None,
+        next: range.begin,
+        last: None,
+    });
+    let log = Log {
+        topic: sink.topic.id,
+        oldest: range.oldest,
+        // A data set may reach beyond --to; this run then has nothing to do there.
+        end: range.log_end,
+        last: None,
+    };
+    let found = start(position, log);
+    let found =
+        found.map_err(|fit| another_log(&sink.topic.name, partition, position.next, fit))?;
+    Ok(found.position)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::dataset::store::{Location, Store};
+    use crate::pipeline;
+    use tidemill_core::exit::Code;
+
+    /// The first `end` offsets of a partition.
+    pub(crate) fn range(partition: i32, end: i64) -> Range {
+        Range {
+            partition,
+            oldest: 0,
+            begin: 0,
+            first: 0,
+            end,
+            log_end: end,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_left_depends_on_files_times_and_retention() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
+        let sink = pipeline::tests::sink(store).await;
+        let (all, from) = (None, Some(1));
+        // The log holds [100, 500); the range is [begin, 400).
+        for (files, from, begin, expected) in [
+            (None, all, 0, Ok(100)),
+            (Some(50), all, 0, Ok(100)),
+            (Some(250), all, 0, Ok(250)),
+            (Some(450), all, 0, Ok(450)),
+            (Some(501), all, 0, Err("the log ends before")),
+            (None, from, 200, Ok(200)),
+            (None, from, 100, Ok(100)),
+            (Some(250), from, 200, Ok(250)),
+            (Some(150), from, 200, Err("give another --out")),
+            // What lies between was deleted, and will be told as a gap.
+            (Some(50), from, 100, Ok(100)),
+        ] {
+            let range = Range {
+                partition: 0,
+                oldest: 100,
+                begin,
+                first: begin.max(100),
+                end: 400,
+                log_end: 500,
+            };
+            let files = files.map(|next| StoredPosition {
+                topic: None,
+                next,
+                last: None,
+            });
+            let found = unread(&sink, &range, files, Stretch { from, to: None });
+            match (found, expected) {
+                (Ok(found), expected) => assert_eq!(Ok(found), expected, "{files:?} {begin}"),
+                (Err(error), expected) => {
+                    assert_eq!(Failure::code(&error), Code::Usage);
+                    let told = expected.expect_err("it fails");
+                    assert!(error.to_string().contains(told), "{error:#}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_data_set_that_begins_where_retention_has_cut_is_told_from_others() {
+        for (oldest, begin, expected) in [(0, 0, false), (100, 100, true), (100, 150, false)] {
+            let range = Range {
+                oldest,
+                begin,
+                ..range(0, 500)
+            };
+            assert_eq!(range.begins_cut(), expected, "{oldest} {begin}");
+        }
+    }
+}

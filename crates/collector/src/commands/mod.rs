@@ -1,0 +1,4 @@
+//! What the executable does beside collecting.
+
+pub mod doctor;
+pub mod infer;

@@ -1,0 +1,207 @@
+//! The schema that all files of a data set share: given, found in the data set, or inferred once and published.
+
+use crate::dataset::begin::Begin;
+use crate::dataset::store::{Creation, Store};
+use crate::dataset::{names, reader};
+use crate::encode::schema::{self, Column, FeatureColumns, Sample, Schema};
+use crate::pipeline::batch::Batch;
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use std::sync::Arc;
+use tidemill_core::exit::Failure;
+use tokio::sync::OnceCell;
+
+/// A schema that no longer changes.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    /// The schema.
+    pub(crate) schema: Schema,
+    /// Its fingerprint, which every footer names.
+    pub(crate) fingerprint: String,
+}
+
+/// What the flags ask of a data set's schema.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// The topic; a data set is of one.
+    pub(crate) topic: String,
+    /// The schema in `--schema`.
+    pub(crate) schema: Option<Schema>,
+    /// There is to be a column `_headers`.
+    pub(crate) headers: bool,
+    /// The point-in-time features.
+    pub(crate) features: Option<FeatureColumns>,
+}
+
+/// The place of a data set's schema; all workers of a process share it.
+pub(crate) struct Freezer {
+    store: Store,
+    wanted: Wanted,
+    frozen: OnceCell<Arc<Frozen>>,
+}
+
+impl Freezer {
+    /// Takes the schema from the data set, or from the flags; none where there is neither.
+    ///
+    /// Errors: the data set is of another topic, was written with another schema than the flags ask for, or has files and
+    /// has lost its schema.
+    pub(crate) async fn open(store: Store, wanted: Wanted) -> anyhow::Result<Self> {
+        let freezer = Self {
+            store,
+            wanted,
+            frozen: OnceCell::new(),
+        };
+        if let Some(found) = freezer.store.find(names::SCHEMA).await? {
+            freezer.set(freezer.accept(found)?)?;
+            return Ok(freezer);
+        }
+        freezer.refuse_lost_schema().await?;
+        if let Some(given) = freezer.wanted.schema.clone() {
+            freezer.publish(given).await?;
+        }
+        Ok(freezer)
+    }
+
+    /// Without its schema a data set that has files cannot go on: one that was inferred anew would differ from theirs.
+    async fn refuse_lost_schema(&self) -> anyhow::Result<()> {
+        let store = &self.store;
+        let data = format!("{}+", self.wanted.topic);
+        for prefix in [names::BEGIN, &data] {
+            let Some(file) = store.any_with_prefix(prefix).await? else {
+                continue;
+            };
+            let own = match names::parse_begin(&file) {
+                Some(_) => Begin::from_file(&store.read(&file).await?)?.schema,
+                None => reader::read_footer(store, &file).await?.schema,
+            };
+            let given = self.wanted.schema.clone().map(|given| self.complete(given));
+            if given.map(|given| given.fingerprint()).transpose()? == Some(own.clone()) {
+                return Ok(());
+            }
+            return Err(Failure::usage(format!(
+                "{store} has files and no {}: put that back, or give --schema with the one they were written with \
+                 (fingerprint {own}), or another --out",
+                names::SCHEMA
+            )));
+        }
+        Ok(())
+    }
+
+    /// A schema with what the flags add to it.
+    fn complete(&self, mut schema: Schema) -> Schema {
+        schema.headers = self.wanted.headers;
+        schema.features.clone_from(&self.wanted.features);
+        let features = schema.feature_names().to_vec();
+        let own = |column: &Column| !features.contains(&column.name);
+        schema.columns.retain(own);
+        schema
+    }
+
+    /// The schema, if it is known.
+    pub(crate) fn get(&self) -> Option<Arc<Frozen>> {
+        self.frozen.get().cloned()
+    }
+
+    /// The schema; where none is known yet, that of this batch, for the whole data set and from now on.
+    pub(crate) async fn get_or_infer(&self, batch: &Batch) -> anyhow::Result<Arc<Frozen>> {
+        let frozen = self.frozen.get_or_try_init(|| async {
+            let mut sample = Sample::default();
+            for record in batch.records() {
+                // A claim that cannot be used is no object either.
+                sample.observe(record.content().ok().flatten().unwrap_or_default());
+            }
+            self.create(self.inferred(&sample)).await
+        });
+        frozen.await.cloned()
+    }
+
+    /// Freezes the schema of a sample, unless one is known already.
+    pub(crate) async fn freeze(&self, sample: &Sample) -> anyhow::Result<Arc<Frozen>> {
+        self.publish(self.inferred(sample)).await
+    }
+
+    async fn publish(&self, schema: Schema) -> anyhow::Result<Arc<Frozen>> {
+        let frozen = self.frozen.get_or_try_init(|| self.create(schema)).await;
+        frozen.cloned()
+    }
+
+    fn inferred(&self, sample: &Sample) -> Schema {
+        if sample.records() == 0 {
+            tracing::warn!(
+                "no JSON object to infer a schema from: all fields will go to _extra; give --schema"
+            );
+        }
+        sample.schema(self.wanted.headers)
+    }
+
+    /// Publishes a schema where there is none; a peer's that was there first is taken instead.
+    async fn create(&self, schema: Schema) -> anyhow::Result<Arc<Frozen>> {
+        let file = self.complete(schema).to_parquet(&self.wanted.topic)?;
+        let theirs = match self.store.create(names::SCHEMA, file.clone()).await? {
+            Creation::Created => None,
+            Creation::Exists(theirs) => Some(theirs),
+        };
+        // The data set rests on this: a store that overwrites here would overwrite data files too.
+        let again = self.store.create(names::SCHEMA, file.clone()).await?;
+        if again == Creation::Created {
+            return Err(Failure::usage(format!(
+                "{} overwrites files although asked not to (If-None-Match): it cannot hold a data set",
+                self.store
+            )));
+        }
+        let frozen = self.accept(theirs.unwrap_or(file))?;
+        tracing::info!(
+            columns = frozen.schema.columns.len(),
+            fingerprint = frozen.fingerprint,
+            "schema frozen"
+        );
+        Ok(frozen)
+    }
+
+    fn set(&self, frozen: Arc<Frozen>) -> anyhow::Result<()> {
+        self.frozen
+            .set(frozen)
+            .context("the schema was frozen twice")
+    }
+
+    /// Reads the data set's schema and holds it against what the flags ask for.
+    fn accept(&self, file: Bytes) -> anyhow::Result<Arc<Frozen>> {
+        let path = || format!("{} in {}", names::SCHEMA, self.store);
+        let schema = Schema::from_file(file.clone()).with_context(path)?;
+        let topic = schema::topic(&file).with_context(path)?;
+        let differs = |what: &str| {
+            Failure::usage(format!(
+                "{} was begun with {what} than asked for now: use the same, or another --out",
+                self.store
+            ))
+        };
+        let Wanted {
+            topic: wanted,
+            schema: given,
+            headers,
+            features,
+        } = &self.wanted;
+        let other_topic = || {
+            Failure::usage(format!(
+                "{} is a data set of topic {topic}, and cannot take records of {wanted}: give another --out",
+                self.store
+            ))
+        };
+        ensure!(topic == *wanted, other_topic());
+        ensure!(schema.headers == *headers, differs("other --headers"));
+        ensure!(schema.features == *features, differs("other --features"));
+        if let Some(given) = given {
+            let features = schema.feature_names();
+            let own = given
+                .columns
+                .iter()
+                .filter(|column| !features.contains(&column.name));
+            ensure!(own.eq(&schema.columns), differs("another --schema"));
+        }
+        let fingerprint = schema.fingerprint()?;
+        Ok(Arc::new(Frozen {
+            schema,
+            fingerprint,
+        }))
+    }
+}

@@ -1,0 +1,165 @@
+//! A batch as the bytes of its files: the same records, schema and version always give the same bytes.
+
+pub(crate) mod columns;
+pub(crate) mod frozen;
+#[cfg(test)]
+mod fuzz;
+pub(crate) mod json;
+pub(crate) mod schema;
+mod table;
+
+use crate::dataset::footer::Footer;
+use crate::dataset::topic::Topic;
+use crate::dataset::{names, rejects, seal};
+use crate::encode::columns::Coordinates;
+use crate::encode::frozen::Frozen;
+use crate::features::History;
+use crate::pipeline::batch::{Batch, Raw};
+use bytes::Bytes;
+use parquet::basic::{Compression, ZstdLevel};
+use std::collections::BTreeMap;
+use table::Table;
+use tidemill_core::record::Reason;
+
+/// How the columns of a file are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// Snappy.
+    Snappy,
+    /// LZ4, raw blocks.
+    Lz4,
+    /// Zstandard at level 1.
+    #[default]
+    Zstd,
+}
+
+/// The files of one batch, ready to be published in this order.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    /// The partition's records in [`first`, `next`).
+    pub(crate) footer: Footer,
+    /// The file that stands for a gap before the batch, and how many offsets that has.
+    pub(crate) gap: Option<(File, u64)>,
+    /// What could not become a row.
+    pub(crate) rejects: Option<File>,
+    /// The rows.
+    pub(crate) data: File,
+    /// How many those are, by reason.
+    pub(crate) reasons: BTreeMap<Reason, u64>,
+    /// Fields that fitted no column.
+    pub(crate) misfits: usize,
+}
+
+/// A file of the data set: its path within it, and its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    /// The path.
+    pub(crate) path: String,
+    /// The bytes.
+    pub(crate) bytes: Bytes,
+}
+
+/// Encodes the records of one partition.
+pub(crate) fn encode(
+    topic: &Topic,
+    partition: i32,
+    batch: Batch,
+    frozen: &Frozen,
+    codec: Codec,
+    history: Option<&History>,
+) -> anyhow::Result<Encoded> {
+    let open = || Table::open(frozen, partition, codec, history);
+    let mut table = open()?;
+    let mut rejected = Vec::new();
+    let mut reasons = BTreeMap::new();
+    for record in batch.records() {
+        let content = record.content();
+        let pushed = content.and_then(|value| table.push(coordinates(&record), value));
+        if let Err(reject) = pushed {
+            *reasons.entry(reject.reason).or_default() += 1;
+            rejects::write(&mut rejected, &record, &reject)?;
+        }
+        table.write_if_full()?;
+    }
+    let digest = (!rejected.is_empty()).then(|| seal::hex(&rejected));
+    let footer = |first, next, last, rows, rejected, rejects, gap| Footer {
+        topic: topic.name.to_string(),
+        topic_id: topic.id,
+        partition,
+        first,
+        next,
+        last,
+        rows,
+        rejected,
+        rejects,
+        gap,
+        schema: frozen.fingerprint.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let data = |footer: &Footer, table: Table<'_>| -> anyhow::Result<File> {
+        Ok(File {
+            path: names::data(&topic.name, partition, footer.first),
+            bytes: table.finish(footer)?,
+        })
+    };
+    let gap = match batch.gap {
+        Some((from, to)) => {
+            let file = data(&footer(from, to, None, 0, 0, None, true), open()?)?;
+            Some((file, (to - from) as u64))
+        }
+        None => None,
+    };
+    let misfits = table.misfits();
+    let (first, next, last) = (batch.first, batch.next, batch.last());
+    // Its records take as much as the file will.
+    drop(batch);
+    let rejects = reasons.values().sum();
+    let footer = footer(first, next, last, table.rows(), rejects, digest, false);
+    let rejects = (!rejected.is_empty()).then(|| File {
+        path: names::rejected(&topic.name, partition, first, next),
+        bytes: rejected.into(),
+    });
+    Ok(Encoded {
+        data: data(&footer, table)?,
+        footer,
+        gap,
+        rejects,
+        reasons,
+        misfits,
+    })
+}
+
+fn coordinates<'a>(
+    record: &Raw<'a>,
+) -> Coordinates<'a, impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a>> {
+    Coordinates {
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: record.key,
+        headers: record.headers(),
+    }
+}
+
+impl Codec {
+    /// The codec of a flag's value.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            "snappy" => Ok(Self::Snappy),
+            "lz4" => Ok(Self::Lz4),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err("use none, snappy, lz4 or zstd".into()),
+        }
+    }
+
+    fn to_parquet(self) -> anyhow::Result<Compression> {
+        Ok(match self {
+            Self::None => Compression::UNCOMPRESSED,
+            Self::Snappy => Compression::SNAPPY,
+            Self::Lz4 => Compression::LZ4_RAW,
+            Self::Zstd => Compression::ZSTD(ZstdLevel::try_new(1)?),
+        })
+    }
+}

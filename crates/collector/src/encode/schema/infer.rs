@@ -1,0 +1,332 @@
+//! Inferring a schema from a sample of records: the narrowest kind that takes all of a field's values.
+
+use super::{Column, Kind, MAX_DEPTH, RESERVED, Schema};
+use crate::encode::columns::{parse_timestamp, unescape};
+use crate::encode::json::{self, Member};
+use hashbrown::HashMap;
+
+/// More fields in one object than this are data, not names: such an object becomes JSON text, and at the top
+/// level the later ones are left to `_extra`.
+const MAX_FIELDS: usize = 1_000;
+
+/// More fields than this in all objects together become no columns either: each takes 16 kB while a file is written.
+const MAX_COLUMNS: usize = 2_000;
+
+/// The fields seen so far in the records of a sample.
+#[derive(Debug, Default)]
+pub(crate) struct Sample {
+    fields: Object,
+    /// How many there are, in all objects.
+    columns: usize,
+    records: usize,
+}
+
+/// What a field's values have been; each variant takes the values of one kind.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Nothing,
+    Bool,
+    Int64,
+    Integer,
+    Double,
+    Timestamp,
+    String,
+    List(Box<Seen>),
+    Struct(Object),
+    /// Values of kinds that have nothing in common.
+    Mixed,
+}
+
+/// The fields of an object, in the order of their first appearance.
+#[derive(Debug, Default, PartialEq)]
+struct Object {
+    fields: Vec<(String, Seen)>,
+    index: HashMap<String, usize>,
+}
+
+impl Sample {
+    /// Takes one record's value into account; `false` when it is no JSON object.
+    pub(crate) fn observe(&mut self, value: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(value) else {
+            return false;
+        };
+        let mut members = Vec::new();
+        if json::members(text, &mut members).is_err() {
+            return false;
+        }
+        self.fields.observe(&members, 0, &mut self.columns);
+        self.records += 1;
+        true
+    }
+
+    /// How many JSON objects were seen.
+    pub(crate) fn records(&self) -> usize {
+        self.records
+    }
+
+    /// The schema that takes every value seen. Fields that were always null get no column.
+    pub(crate) fn schema(&self, headers: bool) -> Schema {
+        let mut columns = self.fields.columns();
+        columns.retain(|column| !RESERVED.contains(&column.name.as_str()));
+        Schema {
+            columns,
+            headers,
+            features: None,
+        }
+    }
+}
+
+impl Object {
+    /// Takes an object into account, counting new fields; `false` when it has more than columns can be made of.
+    fn observe(&mut self, members: &[Member<'_>], depth: usize, columns: &mut usize) -> bool {
+        let mut all = true;
+        for member in members {
+            let Some(name) = unescape(member.key, member.escaped) else {
+                continue;
+            };
+            let place = match self.index.get(name.as_ref()) {
+                Some(place) => *place,
+                None if self.fields.len() == MAX_FIELDS || *columns >= MAX_COLUMNS => {
+                    all = false;
+                    continue;
+                }
+                None => {
+                    self.index
+                        .insert(name.clone().into_owned(), self.fields.len());
+                    self.fields.push((name.into_owned(), Seen::Nothing));
+                    *columns += 1;
+                    self.fields.len() - 1
+                }
+            };
+            self.fields[place].1.observe(member.value, depth, columns);
+        }
+        all
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let columns = self.fields.iter().filter_map(|(name, seen)| {
+            let name = name.clone();
+            Some(Column {
+                name,
+                kind: seen.kind()?,
+            })
+        });
+        columns.collect()
+    }
+}
+
+impl Seen {
+    fn observe(&mut self, value: &str, depth: usize, columns: &mut usize) {
+        let found = match value.as_bytes().first() {
+            Some(b'n') | None => return,
+            Some(b't' | b'f') => Seen::Bool,
+            Some(b'"') if parse_timestamp(value).is_some() => Seen::Timestamp,
+            Some(b'"') => Seen::String,
+            Some(b'[') => return self.observe_list(value, depth, columns),
+            Some(b'{') => return self.observe_object(value, depth, columns),
+            Some(_) if value.contains(['.', 'e', 'E']) => Seen::Double,
+            Some(_) if value.parse::<i64>().is_ok() => Seen::Int64,
+            Some(_) => Seen::Integer,
+        };
+        self.widen(found, columns);
+    }
+
+    /// The narrowest of these that takes the values of both.
+    fn widen(&mut self, found: Seen, columns: &mut usize) {
+        let both = match (&*self, &found) {
+            (own, found) if own == found => return,
+            (Seen::Nothing, _) => found,
+            (Seen::Int64, Seen::Double) => Seen::Double,
+            (Seen::Int64, Seen::Integer) => Seen::Integer,
+            (Seen::Double, Seen::Int64) | (Seen::Integer, Seen::Int64) => return,
+            (Seen::Timestamp, Seen::String) => Seen::String,
+            (Seen::String, Seen::Timestamp) => return,
+            _ => return self.mix(columns),
+        };
+        *self = both;
+    }
+
+    /// Its values have nothing in common: it is text, and its fields are no columns any more.
+    fn mix(&mut self, columns: &mut usize) {
+        *columns -= self.fields();
+        *self = Seen::Mixed;
+    }
+
+    /// How many fields there are in its objects.
+    fn fields(&self) -> usize {
+        match self {
+            Seen::List(item) => item.fields(),
+            Seen::Struct(object) => {
+                let fields = object.fields.iter();
+                fields.map(|(_, seen)| 1 + seen.fields()).sum()
+            }
+            _ => 0,
+        }
+    }
+
+    fn observe_list(&mut self, value: &str, depth: usize, columns: &mut usize) {
+        if *self == Seen::Nothing {
+            *self = Seen::List(Box::new(Seen::Nothing));
+        }
+        match self {
+            Seen::List(item) if depth < MAX_DEPTH => {
+                json::elements(value, |element| {
+                    item.observe(element, depth + 1, columns);
+                    true
+                });
+            }
+            _ => self.mix(columns),
+        }
+    }
+
+    fn observe_object(&mut self, value: &str, depth: usize, columns: &mut usize) {
+        if *self == Seen::Nothing {
+            *self = Seen::Struct(Object::default());
+        }
+        let mut members = Vec::new();
+        let whole = match self {
+            Seen::Struct(object) if depth < MAX_DEPTH => {
+                json::members(value, &mut members).is_ok()
+                    && object.observe(&members, depth + 1, columns)
+            }
+            _ => false,
+        };
+        if !whole {
+            self.mix(columns);
+        }
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        Some(match self {
+            Seen::Nothing => return None,
+            Seen::Bool => Kind::Bool,
+            Seen::Int64 => Kind::Int64,
+            Seen::Integer => Kind::Integer,
+            Seen::Double => Kind::Double,
+            Seen::Timestamp => Kind::Timestamp,
+            Seen::String => Kind::String,
+            // A list that was always empty, an object without fields: their text says more than no column.
+            Seen::List(item) => item
+                .kind()
+                .map_or(Kind::Json, |item| Kind::List(Box::new(item))),
+            Seen::Struct(object) => match object.columns() {
+                columns if columns.is_empty() => Kind::Json,
+                columns => Kind::Struct(columns),
+            },
+            Seen::Mixed => Kind::Json,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(values: &[&str]) -> Option<Kind> {
+        let mut sample = Sample::default();
+        for value in values {
+            assert!(
+                sample.observe(format!("{{\"f\":{value}}}").as_bytes()),
+                "{value}"
+            );
+        }
+        sample.schema(false).columns.pop().map(|column| column.kind)
+    }
+
+    #[test]
+    fn the_narrowest_kind_that_takes_all_values() {
+        let list = |kind| Some(Kind::List(Box::new(kind)));
+        let lat = |kind| Column {
+            name: "lat".into(),
+            kind,
+        };
+        for (values, expected) in [
+            (&["null"][..], None),
+            (&["1", "null", "-7"], Some(Kind::Int64)),
+            (&["1", "2.0"], Some(Kind::Double)),
+            (&["1.5", "2"], Some(Kind::Double)),
+            (&["1", "9223372036854775808"], Some(Kind::Integer)),
+            (&["true", "false"], Some(Kind::Bool)),
+            (
+                &[
+                    "\"2026-02-15T10:30:00Z\"",
+                    "\"2026-02-15T12:30:00.5+02:00\"",
+                ],
+                Some(Kind::Timestamp),
+            ),
+            (
+                &["\"2026-02-15T10:30:00Z\"", "\"soon\""],
+                Some(Kind::String),
+            ),
+            (&["\"12\"", "12"], Some(Kind::Json)),
+            (&["[1]", "[]", "[2.5,null]"], list(Kind::Double)),
+            (&["[[\"a\"]]"], list(Kind::List(Box::new(Kind::String)))),
+            (&["[]"], Some(Kind::Json)),
+            (&["{}"], Some(Kind::Json)),
+            (
+                &["{\"lat\":1}", "{\"lat\":1.5,\"x\":null}"],
+                Some(Kind::Struct(vec![lat(Kind::Double)])),
+            ),
+            (
+                &["[{\"lat\":true}]"],
+                list(Kind::Struct(vec![lat(Kind::Bool)])),
+            ),
+            (&["{\"lat\":1}", "[1]"], Some(Kind::Json)),
+        ] {
+            assert_eq!(kind(values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn fields_keep_their_order_and_ours_are_left_out() {
+        let mut sample = Sample::default();
+        assert!(sample.observe(br#"{"b":1,"_key":"x"}"#));
+        assert!(sample.observe(br#"{"a":1,"b":2}"#));
+        assert!(!sample.observe(b"[]") && !sample.observe(b"{\"a\":\"\xff\"}"));
+        let schema = sample.schema(true);
+        let names: Vec<&str> = schema
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect();
+        assert_eq!(
+            (names, schema.headers, sample.records()),
+            (vec!["b", "a"], true, 2)
+        );
+    }
+
+    #[test]
+    fn depth_and_breadth_are_bounded() {
+        let deep = format!("{}1{}", "{\"a\":".repeat(50), "}".repeat(50));
+        assert!(
+            Schema::from_json(&{
+                let mut sample = Sample::default();
+                assert!(sample.observe(format!("{{\"f\":{deep}}}").as_bytes()));
+                sample.schema(false).to_json().unwrap()
+            })
+            .is_ok()
+        );
+        let members: Vec<String> = (0..MAX_FIELDS + 1).map(|n| format!("\"k{n}\":1")).collect();
+        let wide = format!("{{{}}}", members.join(","));
+        assert_eq!(kind(&[&wide]), Some(Kind::Json));
+    }
+
+    #[test]
+    fn all_fields_together_are_bounded_and_those_of_texts_do_not_count() {
+        let object = |count: usize, value: &str| {
+            let members: Vec<String> = (0..count).map(|n| format!("\"k{n}\":{value}")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let mut sample = Sample::default();
+        // A map of a thousand and one users is no struct: what was counted of it is free again.
+        assert!(sample.observe(object(1, &object(MAX_FIELDS + 1, &object(5, "1"))).as_bytes()));
+        assert_eq!(sample.columns, 1);
+        assert!(sample.observe(object(40, &object(MAX_FIELDS, "1")).as_bytes()));
+        assert!((1_000..=MAX_COLUMNS).contains(&sample.columns));
+        let width = |sample: &Sample| -> usize {
+            let columns = sample.schema(false).columns;
+            columns.iter().map(|column| column.kind.width()).sum()
+        };
+        assert!(width(&sample) <= MAX_COLUMNS);
+    }
+}

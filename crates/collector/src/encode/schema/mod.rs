@@ -1,0 +1,214 @@
+//! The schema of a data set: which columns its files have, in a form that people can read and write.
+
+mod arrow;
+mod file;
+mod infer;
+
+pub(crate) use arrow::header_fields;
+pub(crate) use file::topic;
+pub(crate) use infer::Sample;
+
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+
+/// Where the values that fit no column are kept, as the text of one JSON object.
+pub(crate) const EXTRA: &str = "_extra";
+
+/// Columns of our own; an event's field of such a name is kept in [`EXTRA`].
+pub(crate) const RESERVED: [&str; 6] = [
+    "_key",
+    "_partition",
+    "_offset",
+    "_timestamp",
+    "_headers",
+    EXTRA,
+];
+
+/// Objects within objects become columns down to this depth; what lies deeper is kept as JSON text.
+pub(crate) const MAX_DEPTH: usize = 8;
+
+/// The columns of a data set. Every file of it has the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Schema {
+    /// The event's fields, in the order of the columns.
+    pub(crate) columns: Vec<Column>,
+    /// There is a column `_headers`.
+    #[serde(default)]
+    pub(crate) headers: bool,
+    /// Point-in-time features, which stand behind the event's fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) features: Option<FeatureColumns>,
+}
+
+/// The columns of point-in-time features, and what their values follow from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FeatureColumns {
+    /// Their names, which are those of the features.
+    pub(crate) names: Vec<String>,
+    /// The fingerprint of the definitions.
+    pub(crate) definitions: String,
+    /// The topic of the users' events.
+    pub(crate) events_topic: String,
+    /// The field that says as of when.
+    pub(crate) as_of: String,
+    /// How much earlier than that they are evaluated, in milliseconds.
+    pub(crate) delay_ms: i64,
+}
+
+/// One field of the event, or of an object in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Column {
+    /// The field's name.
+    pub(crate) name: String,
+    /// What its values are.
+    #[serde(rename = "type")]
+    pub(crate) kind: Kind,
+}
+
+/// What a column takes. Every column takes null, which is the same as an absent field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// true and false.
+    Bool,
+    /// Whole numbers of 64 bits.
+    Int64,
+    /// Numbers; of whole ones those that a double holds exactly, up to 2^53.
+    Double,
+    /// RFC 3339 texts, as microseconds of UTC.
+    Timestamp,
+    /// Texts.
+    String,
+    /// Whole numbers of any size, as their decimal text.
+    Integer,
+    /// Anything, as JSON text.
+    Json,
+    /// Arrays whose elements are all of one kind.
+    List(Box<Kind>),
+    /// Objects with these fields.
+    Struct(Vec<Column>),
+}
+
+impl Schema {
+    /// Reads a schema as [`Schema::to_json`] writes it.
+    ///
+    /// Errors name the column that cannot be used and why.
+    pub(crate) fn from_json(text: &[u8]) -> anyhow::Result<Self> {
+        let schema: Self = serde_json::from_slice(text).context("not a schema")?;
+        let features = schema.feature_names().iter().map(String::as_str);
+        check(&schema.columns, features, 0)?;
+        for column in &schema.columns {
+            ensure!(
+                !RESERVED.contains(&column.name.as_str()),
+                "{} is the name of one of tidemill's own columns: leave it out",
+                column.name
+            );
+        }
+        Ok(schema)
+    }
+
+    /// The names of the point-in-time features.
+    pub(crate) fn feature_names(&self) -> &[String] {
+        let features = self.features.as_ref();
+        features.map_or(&[], |features| features.names.as_slice())
+    }
+
+    /// The schema as a file for people: one column a line is what its diffs should show.
+    pub(crate) fn to_json(&self) -> anyhow::Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// What tells two schemas apart: the SHA-256 of their compact JSON, in hexadecimal.
+    pub(crate) fn fingerprint(&self) -> anyhow::Result<String> {
+        let digest = Sha256::digest(serde_json::to_vec(self)?);
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl Kind {
+    /// How many cells a value takes, without the elements of lists.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Self::Struct(columns) => columns.iter().map(|column| column.kind.width()).sum(),
+            _ => 1,
+        }
+    }
+}
+
+fn check<'a>(
+    columns: &'a [Column],
+    taken: impl Iterator<Item = &'a str>,
+    depth: usize,
+) -> anyhow::Result<()> {
+    let mut names: HashSet<&str> = taken.collect();
+    for Column { name, kind } in columns {
+        ensure!(names.insert(name), "column {name:?} stands there twice");
+        let mut kind = kind;
+        let mut depth = depth;
+        while let Kind::List(item) = kind {
+            kind = item;
+            depth += 1;
+        }
+        match kind {
+            Kind::Struct(fields) if fields.is_empty() => {
+                bail!("column {name:?} is a struct without fields: use json")
+            }
+            Kind::Struct(_) if depth >= MAX_DEPTH => {
+                bail!("column {name:?} is nested deeper than {MAX_DEPTH}: use json")
+            }
+            Kind::Struct(fields) => check(fields, std::iter::empty(), depth + 1)
+                .with_context(|| format!("in column {name:?}"))?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{"columns":[
+        {"name":"amount","type":"double"},
+        {"name":"tags","type":{"list":"string"}},
+        {"name":"geo","type":{"struct":[{"name":"lat","type":"double"}]}}]}"#;
+
+    #[test]
+    fn schemas_are_read_as_written_and_told_apart() {
+        let schema = Schema::from_json(TEXT.as_bytes()).unwrap();
+        let again = Schema::from_json(&schema.to_json().unwrap()).unwrap();
+        assert_eq!(again, schema);
+        assert_eq!(again.fingerprint().unwrap(), schema.fingerprint().unwrap());
+        assert_eq!(schema.columns[1].kind, Kind::List(Box::new(Kind::String)));
+        let mut other = schema.clone();
+        other.columns[0].kind = Kind::Int64;
+        assert_ne!(other.fingerprint().unwrap(), schema.fingerprint().unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_a_schema_is_named() {
+        for (text, part) in [
+            ("[]", "schema"),
+            (r#"{"columns":[{"name":"a","type":"int32"}]}"#, "int32"),
+            (r#"{"columns":[{"name":"_key","type":"string"}]}"#, "_key"),
+            (
+                r#"{"columns":[{"name":"a","type":"bool"},{"name":"a","type":"bool"}]}"#,
+                "twice",
+            ),
+            (
+                r#"{"columns":[{"name":"a","type":{"list":{"struct":[]}}}]}"#,
+                "without fields",
+            ),
+        ] {
+            let error = format!("{:#}", Schema::from_json(text.as_bytes()).unwrap_err());
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

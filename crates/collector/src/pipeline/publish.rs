@@ -1,0 +1,194 @@
+//! The publishing half of a lane: a batch's files become visible in their order, whatever the store does.
+
+use super::{Sink, Tell, What};
+use crate::dataset::begin::Begin;
+use crate::dataset::footer::Footer;
+use crate::dataset::store::Creation;
+use crate::dataset::{names, reader};
+use crate::encode::{Encoded, File};
+use anyhow::Context;
+use bytes::Bytes;
+use std::time::Instant;
+use tidemill_core::metric::stage;
+use tokio::sync::mpsc;
+
+/// Publishes batches as they come, until one does not move the position any more.
+pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>, tell: Tell) {
+    while let Some(files) = encoded.recv().await {
+        let started = Instant::now();
+        let what = publish(&sink, files).await.unwrap_or_else(What::Failed);
+        stage("publish", started.elapsed());
+        let goes_on = matches!(what, What::Published(_));
+        tell.tell(what);
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// Publishes a batch's files, trying for as long as the store fails: first what stands before and beside the rows,
+/// last the rows, whose file moves the position.
+async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
+    if let Some(next) = begin(sink, &files).await? {
+        return Ok(What::Superseded { next });
+    }
+    if let Some((gap, offsets)) = &files.gap {
+        if let Some(theirs) = create(sink, gap).await? {
+            return Ok(superseded(&in_the_way(&theirs, gap)?));
+        }
+        // Counted here and not where it was noticed: from now on the data set itself tells of it.
+        metrics::counter!("tidemill_lost_records_total").increment(*offsets);
+    }
+    let rejects = match publish_rejects(sink, &files).await? {
+        Rejects::None => None,
+        Rejects::At(path) => Some(path),
+        Rejects::Overtaken(theirs) => return Ok(superseded(&theirs)),
+    };
+    let Some(theirs) = create(sink, &files.data).await? else {
+        if let (Some(path), Some(usual)) = (&rejects, &files.rejects)
+            && *path != usual.path
+        {
+            // Nobody can publish a data file that stands for it any more.
+            delete(sink, &usual.path).await;
+        }
+        for path in sink
+            .starts
+            .take_dead(files.footer.partition, files.footer.next)
+        {
+            if Some(&path) != rejects.as_ref() {
+                delete(sink, &path).await;
+            }
+        }
+        return Ok(published(files));
+    };
+    let theirs = in_the_way(&theirs, &files.data)?;
+    if let Some(path) = &rejects
+        && (theirs.next, &theirs.rejects) != (files.footer.next, &files.footer.rejects)
+    {
+        delete(sink, path).await;
+    }
+    Ok(superseded(&theirs))
+}
+
+/// Says in the data set where the partition begins, before its first file; a position where a peer has begun it at
+/// another one.
+async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
+    let footer = &files.footer;
+    if sink.starts.is_begun(footer.partition) {
+        return Ok(None);
+    }
+    let gap = files.gap.as_ref().map_or(0, |(_, offsets)| *offsets);
+    let frozen = sink.freezer.get().context("files without a schema")?;
+    let begin = Begin {
+        topic: footer.topic.clone(),
+        topic_id: footer.topic_id,
+        partition: footer.partition,
+        first: footer.first - gap as i64,
+        from: sink.from,
+        empty: false,
+        schema: frozen.fingerprint.clone(),
+    };
+    let publish = || begin.publish(&sink.store, &frozen);
+    let first = sink.persist("beginning a partition", publish).await?;
+    if first != begin.first {
+        return Ok(Some(first));
+    }
+    sink.starts.begun(footer.partition);
+    Ok(None)
+}
+
+/// What became of a batch's rejects.
+enum Rejects {
+    /// There are none.
+    None,
+    /// They are at this path.
+    At(String),
+    /// They were not published, since a peer's data file is there already.
+    Overtaken(Footer),
+}
+
+/// Publishes what could not become rows.
+///
+/// Another process may have left rejects of the same records and have judged them otherwise (by other flags, or
+/// another version); they stay, since it may still publish its data file, and ours get a path of their own.
+async fn publish_rejects(sink: &Sink, files: &Encoded) -> anyhow::Result<Rejects> {
+    let (Some(usual), Some(digest)) = (&files.rejects, &files.footer.rejects) else {
+        return Ok(Rejects::None);
+    };
+    if create(sink, usual).await?.is_none() {
+        return Ok(Rejects::At(usual.path.clone()));
+    }
+    let data = &files.data;
+    let find = || sink.store.find(&data.path);
+    if let Some(theirs) = sink.persist("looking for a peer's file", find).await? {
+        return Ok(Rejects::Overtaken(in_the_way(&theirs, data)?));
+    }
+    tracing::warn!(
+        path = usual.path,
+        "another process judged these records otherwise: all that write to a data set need the same flags and version"
+    );
+    let beside = File {
+        path: names::rejected_beside(&usual.path, digest),
+        bytes: usual.bytes.clone(),
+    };
+    create(sink, &beside).await?;
+    Ok(Rejects::At(beside.path))
+}
+
+/// Counts a batch whose records are in the data set.
+fn published(files: Encoded) -> What {
+    let bytes = files.data.bytes.len();
+    let Footer {
+        partition,
+        first,
+        next,
+        rows,
+        rejected,
+        ..
+    } = files.footer;
+    tracing::info!(
+        partition,
+        first,
+        next,
+        rows,
+        rejected,
+        bytes,
+        "published {}",
+        files.data.path
+    );
+    metrics::counter!("tidemill_rows_total").increment(rows);
+    metrics::counter!("tidemill_misfits_total").increment(files.misfits as u64);
+    for (reason, count) in files.reasons {
+        metrics::counter!("tidemill_rejected_total", "reason" => reason.code()).increment(count);
+    }
+    metrics::counter!("tidemill_files_total").increment(1);
+    metrics::counter!("tidemill_file_bytes_total").increment(bytes as u64);
+    What::Published(files.footer)
+}
+
+/// Deletes rejects that no data file stands for; where that fails the next start does.
+async fn delete(sink: &Sink, path: &str) {
+    if let Err(error) = sink.store.delete(path).await {
+        tracing::debug!("{error:#}");
+    }
+}
+
+fn superseded(theirs: &Footer) -> What {
+    What::Superseded { next: theirs.next }
+}
+
+/// The footer of the file that was there before ours.
+fn in_the_way(theirs: &Bytes, ours: &File) -> anyhow::Result<Footer> {
+    reader::footer(theirs).with_context(|| format!("{} is in the way", ours.path))
+}
+
+/// Creates a file; `None` when it is there with our bytes, otherwise the bytes that were there before.
+async fn create(sink: &Sink, file: &File) -> anyhow::Result<Option<Bytes>> {
+    let write = || sink.store.create(&file.path, file.bytes.clone());
+    Ok(match sink.persist("publishing", write).await? {
+        Creation::Created => None,
+        // An earlier try succeeded although its answer was lost, or a peer wrote the very same.
+        Creation::Exists(theirs) if theirs == file.bytes => None,
+        Creation::Exists(theirs) => Some(theirs),
+    })
+}

@@ -1,0 +1,393 @@
+//! What lanes leave behind, whoever else is at work and wherever a process was killed.
+
+use super::{Lane, Outcome, Sink, What};
+use crate::dataset::starts::Starts;
+use crate::dataset::store::stub::Faults;
+use crate::dataset::store::tests::stubbed;
+use crate::dataset::store::{Location, Store};
+use crate::dataset::topic::Topic;
+use crate::dataset::{names, reader, resume, verify};
+use crate::encode::frozen::{Freezer, Wanted};
+use crate::encode::{Codec, encode};
+use crate::pipeline::batch::Batch;
+use crate::pipeline::retry::Outages;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use tempfile::TempDir;
+use tidemill_core::claim::{Claims, Resolver};
+use tidemill_core::exit::{Code, Failure};
+use tidemill_core::health::Health;
+use tidemill_core::kafka::StoredPosition;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+struct Rig {
+    folder: TempDir,
+    sink: Sink,
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        topic: "t".into(),
+        ..Wanted::default()
+    }
+}
+
+pub(crate) async fn sink(store: Store) -> Sink {
+    let freezer = Freezer::open(store.clone(), wanted()).await.unwrap();
+    let health = Health::starting();
+    let store_part = health.part("store");
+    store_part.ready();
+    Sink {
+        topic: Topic::from("t"),
+        store,
+        headers: false,
+        resolver: resolver(None),
+        freezer: Arc::new(freezer),
+        codec: Codec::Zstd,
+        history: None,
+        starts: Starts::default(),
+        from: None,
+        encoders: Arc::new(Semaphore::new(2)),
+        health,
+        outages: Outages::of(store_part),
+        runtime: Handle::current(),
+    }
+}
+
+fn resolver(location: Option<Location>) -> Resolver {
+    let claims = Claims {
+        location,
+        max_bytes: 1 << 20,
+    };
+    Resolver::open(&claims, &CancellationToken::new()).unwrap()
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
+        let sink = sink(store).await;
+        Self { folder, sink }
+    }
+
+    async fn faults(&self) -> Vec<String> {
+        let location = Location::Folder(self.folder.path().into());
+        verify::verify(&location, None).await.unwrap().faults
+    }
+
+    async fn position(&self) -> Option<i64> {
+        let found = resume::positions(&self.sink, &[0]).await.unwrap()[0].1;
+        found.map(|position| position.next)
+    }
+}
+
+/// Records of [first, next); every fifth cannot become a row.
+fn batch(first: i64, next: i64) -> Batch {
+    let mut batch = Batch::at(first);
+    for offset in first..next {
+        let value = match offset % 5 {
+            4 => "oops".to_owned(),
+            _ => format!("{{\"n\":{offset}}}"),
+        };
+        assert!(batch.push(
+            offset,
+            Some(offset),
+            None,
+            Some(value.as_bytes()),
+            std::iter::empty()
+        ));
+    }
+    batch
+}
+
+/// Sends batches through a lane of their own and waits for what becomes of them.
+fn send(sink: &Sink, batches: Vec<Batch>) -> Vec<What> {
+    let (outcomes, told) = channel();
+    let lane = Lane::open(sink, 0, 1, outcomes);
+    let count = batches.len();
+    batches.into_iter().for_each(|batch| lane.give(batch));
+    drop(lane);
+    collect(&told, count)
+}
+
+fn collect(told: &Receiver<Outcome>, most: usize) -> Vec<What> {
+    let deadline = Duration::from_secs(30);
+    (0..most)
+        .map_while(|_| told.recv_timeout(deadline).ok())
+        .map(|outcome| outcome.what)
+        .collect()
+}
+
+fn published(whats: &[What]) -> Vec<(i64, i64)> {
+    let ranges = whats.iter().map(|what| match what {
+        What::Published(footer) => (footer.first, footer.next),
+        other => panic!("{other:?}"),
+    });
+    ranges.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_become_files_in_their_order() {
+    let rig = Rig::new().await;
+    let mut second = batch(30, 37);
+    second.gap = Some((20, 30));
+    let whats = send(&rig.sink, vec![batch(0, 20), second, batch(37, 40)]);
+    assert_eq!(published(&whats), [(0, 20), (30, 37), (37, 40)]);
+    assert_eq!(rig.faults().await, Vec::<String>::new());
+    assert_eq!(rig.position().await, Some(40));
+    let gap = rig.sink.store.read(&names::data("t", 0, 20)).await.unwrap();
+    let gap = reader::footer(&gap).unwrap();
+    assert!(gap.gap && gap.next == 30 && gap.rows == 0);
+    let location = Location::Folder(rig.folder.path().into());
+    let report = verify::verify(&location, None).await.unwrap();
+    assert_eq!((report.rows, report.rejected, report.gaps), (24, 6, 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_records_again_are_the_same_file() {
+    let rig = Rig::new().await;
+    send(&rig.sink, vec![batch(0, 20)]);
+    let again = send(&rig.sink, vec![batch(0, 20), batch(20, 21)]);
+    assert_eq!(published(&again), [(0, 20), (20, 21)]);
+    let frozen = rig.sink.freezer.get().unwrap();
+    let encoded = encode(&"t".into(), 0, batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
+    assert_eq!(
+        rig.sink.store.read(&encoded.data.path).await.unwrap(),
+        encoded.data.bytes
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zombie_writes_nothing_after_its_successors_file() {
+    let rig = Rig::new().await;
+    send(&rig.sink, vec![batch(0, 20), batch(20, 33), batch(33, 50)]);
+    // It was stopped after the first file, and goes on as if it were alone: the next file, and two more.
+    let mut zombie = send(&rig.sink, vec![batch(20, 40), batch(40, 60), batch(60, 80)]);
+    assert!(matches!(zombie.pop(), Some(What::Superseded { next: 33 })) && zombie.is_empty());
+    assert_eq!(rig.faults().await, Vec::<String>::new());
+    assert_eq!(rig.position().await, Some(50));
+    let rejects = rig.sink.store.list(Some(names::REJECTED)).await.unwrap();
+    assert_eq!(rejects.len(), 3, "the zombie's own are gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_race_leave_one_chain() {
+    for round in 0..10_i64 {
+        let rig = Rig::new().await;
+        send(&rig.sink, vec![batch(0, 10)]);
+        let cuts = |step: i64| {
+            let firsts = (0..)
+                .map(move |n| 10 + n * step)
+                .take_while(|first| *first < 200);
+            firsts
+                .map(|first| batch(first, first + step))
+                .collect::<Vec<_>>()
+        };
+        let racers = [cuts(7 + round), cuts(9)].map(|batches| {
+            let sink = rig.sink.clone();
+            std::thread::spawn(move || send(&sink, batches))
+        });
+        for racer in racers {
+            let whats = racer.join().unwrap();
+            let failed = whats.iter().any(|what| matches!(what, What::Failed(_)));
+            assert!(!failed, "{whats:?}");
+        }
+        assert_eq!(rig.faults().await, Vec::<String>::new());
+        assert!(rig.position().await.unwrap() >= 200);
+    }
+}
+
+/// A process that judges otherwise, as by another --max-claim-mb, was killed before its data file, or is about to publish.
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_that_are_there_already_are_not_believed() {
+    for overtakes in [false, true] {
+        let rig = Rig::new().await;
+        send(&rig.sink, vec![batch(0, 20)]);
+        let frozen = rig.sink.freezer.get().unwrap();
+        // Of the same range, with another record rejected and ours taken.
+        let mut other = Batch::at(20);
+        for offset in 20..40 {
+            let value = if offset == 21 { "[]" } else { "{\"n\":7}" };
+            let none = std::iter::empty();
+            assert!(other.push(offset, None, None, Some(value.as_bytes()), none));
+        }
+        let theirs = encode(&"t".into(), 0, other, &frozen, Codec::Zstd, None).unwrap();
+        let rejects = theirs.rejects.unwrap();
+        let store = &rig.sink.store;
+        store.create(&rejects.path, rejects.bytes).await.unwrap();
+        if overtakes {
+            store
+                .create(&theirs.data.path, theirs.data.bytes)
+                .await
+                .unwrap();
+        }
+        let whats = send(&rig.sink, vec![batch(20, 40)]);
+        match overtakes {
+            true => assert!(
+                matches!(whats[..], [What::Superseded { next: 40 }]),
+                "{whats:?}"
+            ),
+            false => assert_eq!(published(&whats), [(20, 40)]),
+        }
+        assert_eq!(rig.faults().await, Vec::<String>::new());
+        let left = store.list(Some(names::REJECTED)).await.unwrap();
+        assert_eq!(left.len(), 2, "{left:?}");
+        // Again, as by a peer that judges alike: the same file. The next start deletes rejects that nobody counts.
+        if !overtakes {
+            let again = send(&rig.sink, vec![batch(20, 40)]);
+            assert!(matches!(
+                again[..],
+                [What::Superseded { next: 40 } | What::Published(_)]
+            ));
+            assert_eq!(rig.position().await, Some(40));
+            assert_eq!(rig.faults().await, Vec::<String>::new());
+        }
+    }
+}
+
+/// What is on disk when a process is killed after each step of publishing [20, 40).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
+    for step in 0..5 {
+        let rig = Rig::new().await;
+        send(&rig.sink, vec![batch(0, 20)]);
+        let frozen = rig.sink.freezer.get().unwrap();
+        let files = encode(&"t".into(), 0, batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
+        let rejects = files.rejects.unwrap();
+        // As on a file system without nameless files.
+        let staged = rig.folder.path().join(names::STAGING);
+        std::fs::create_dir(&staged).unwrap();
+        let half = &files.data.bytes[..files.data.bytes.len() / 2];
+        if step >= 1 {
+            rig.sink
+                .store
+                .create(&rejects.path, rejects.bytes)
+                .await
+                .unwrap();
+        }
+        if step >= 2 {
+            std::fs::write(staged.join(".tmp1"), half).unwrap();
+        }
+        if step >= 3 {
+            std::fs::write(staged.join(".tmp2"), &files.data.bytes).unwrap();
+        }
+        if step >= 4 {
+            rig.sink
+                .store
+                .create(&files.data.path, files.data.bytes)
+                .await
+                .unwrap();
+        }
+        let visible = rig.sink.store.list(None).await.unwrap();
+        let parquet = visible
+            .iter()
+            .filter(|file| names::parse_data(&file.name).is_some());
+        for file in parquet {
+            let bytes = rig.sink.store.read(&file.name).await.unwrap();
+            reader::rows(bytes).unwrap();
+        }
+        // The next process reads on from the files and cuts elsewhere, since its tail ends elsewhere.
+        let position = rig.position().await.unwrap();
+        assert_eq!(position, if step == 4 { 40 } else { 20 });
+        let whats = send(&rig.sink, vec![batch(position, 45), batch(45, 60)]);
+        assert_eq!(published(&whats), [(position, 45), (45, 60)]);
+        assert_eq!(
+            rig.position().await,
+            Some(60),
+            "and stale rejects are swept"
+        );
+        assert_eq!(
+            rig.faults().await,
+            Vec::<String>::new(),
+            "after step {step}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_is_waited_out() {
+    let faults = Faults {
+        busy: Some(2),
+        lost_answers: true,
+        ..Faults::default()
+    };
+    let (stub, store) = stubbed(faults, "p").await;
+    let sink = sink(store).await;
+    let whats = send(&sink, vec![batch(0, 20), batch(20, 40)]);
+    assert_eq!(published(&whats), [(0, 20), (20, 40)]);
+    let keys: Vec<String> = stub.objects.lock().unwrap().keys().cloned().collect();
+    assert_eq!(keys.len(), 6, "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_loses_nothing() {
+    let rig = Rig::new().await;
+    send(&rig.sink, vec![batch(0, 20)]);
+    // A file where the folder should be: every write fails as on a disk that is full.
+    let (place, away) = (rig.folder.path(), rig.folder.path().with_extension("away"));
+    std::fs::rename(place, &away).unwrap();
+    std::fs::write(place, "").unwrap();
+    let (outcomes, told) = channel();
+    let lane = Lane::open(&rig.sink, 0, 1, outcomes);
+    lane.give(batch(20, 40));
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !rig.sink.health.reasons().contains("store") {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{}",
+            rig.sink.health.reasons()
+        );
+        tokio::task::yield_now().await;
+    }
+    std::fs::remove_file(place).unwrap();
+    std::fs::rename(&away, place).unwrap();
+    assert_eq!(published(&collect(&told, 1)), [(20, 40)]);
+    assert!(!rig.sink.health.reasons().contains("store"));
+    assert_eq!(rig.faults().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_overwrites_is_refused() {
+    let faults = Faults {
+        overwrites: true,
+        ..Faults::default()
+    };
+    let (_, store) = stubbed(faults, "p").await;
+    let freezer = Freezer::open(store, wanted()).await.unwrap();
+    let error = freezer.get_or_infer(&batch(0, 5)).await.unwrap_err();
+    assert!(error.to_string().contains("If-None-Match"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_tell_their_log_from_others() {
+    let mut rig = Rig::new().await;
+    rig.sink.topic.id = "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok();
+    send(&rig.sink, vec![batch(0, 20), batch(20, 40)]);
+    let found = resume::positions(&rig.sink, &[0, 1]).await.unwrap();
+    let expected = StoredPosition {
+        topic: rig.sink.topic.id,
+        next: 40,
+        last: batch(20, 40).last(),
+    };
+    assert_eq!(found, [(0, Some(expected)), (1, None)]);
+    assert!(expected.topic.is_some() && expected.last.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_a_peer_has_frozen_for_other_flags_ends_the_lane() {
+    let rig = Rig::new().await;
+    let wanted = Wanted {
+        headers: true,
+        ..wanted()
+    };
+    let peer = Freezer::open(rig.sink.store.clone(), wanted).await.unwrap();
+    peer.get_or_infer(&batch(0, 5)).await.unwrap();
+    let whats = send(&rig.sink, vec![batch(0, 5)]);
+    let [What::Failed(error)] = &whats[..] else {
+        panic!("{whats:?}");
+    };
+    assert_eq!(Failure::code(error), Code::Usage, "{error:#}");
+}

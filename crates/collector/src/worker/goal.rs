@@ -1,0 +1,108 @@
+//! What a worker collects, and when it is done: the one thing in which live and bounded runs differ.
+
+use crate::bounded::ends::Ends;
+use crate::bounded::progress::Progress;
+use crate::dataset::footer::Footer;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a worker collects.
+pub(crate) enum Goal {
+    /// All that there is and will be in the partitions that the group gives it.
+    Live {
+        /// How long records may wait for their file to fill.
+        max_age: Duration,
+    },
+    /// Ranges of partitions that are no other worker's, to their ends.
+    Bounded {
+        /// The ranges.
+        ends: Ends,
+        /// What all workers of the run have read.
+        progress: Arc<Progress>,
+    },
+}
+
+impl Goal {
+    /// The partitions to begin with; the group gives those of a live run.
+    pub(crate) fn partitions(&self) -> Vec<i32> {
+        match self {
+            Self::Live { .. } => Vec::new(),
+            Self::Bounded { ends, .. } => {
+                ends.ranges().iter().map(|range| range.partition).collect()
+            }
+        }
+    }
+
+    /// Where the data set begins in a partition that it has no file of.
+    pub(crate) fn begin(&self, partition: i32) -> i64 {
+        match self {
+            Self::Live { .. } => 0,
+            Self::Bounded { ends, .. } => ends.range(partition).map_or(0, |range| range.begin),
+        }
+    }
+
+    /// The record at this offset is to be collected.
+    pub(crate) fn holds(&self, partition: i32, offset: i64) -> bool {
+        match self {
+            Self::Live { .. } => true,
+            Self::Bounded { ends, .. } => ends.holds(partition, offset),
+        }
+    }
+
+    /// A partition was read up to `position`, or, where there is none, to the end of its log. True when no more of it is
+    /// to be read.
+    pub(crate) fn read_to(&mut self, partition: i32, position: Option<i64>) -> bool {
+        match self {
+            Self::Live { .. } => false,
+            Self::Bounded { ends, .. } => ends.read_to(partition, position),
+        }
+    }
+
+    /// A partition has to be read again from somewhere, even if it was read to its end.
+    pub(crate) fn reopen(&mut self, partition: i32) {
+        if let Self::Bounded { ends, .. } = self {
+            ends.reopen(partition);
+        }
+    }
+
+    /// More of a partition is to be read.
+    pub(crate) fn is_reading(&self, partition: i32) -> bool {
+        match self {
+            Self::Live { .. } => true,
+            Self::Bounded { ends, .. } => ends.is_reading(partition),
+        }
+    }
+
+    /// Nothing more is to be read.
+    pub(crate) fn is_reached(&self) -> bool {
+        match self {
+            Self::Live { .. } => false,
+            Self::Bounded { ends, .. } => ends.all_reached(),
+        }
+    }
+
+    /// A file is in the data set.
+    pub(crate) fn published(&self, file: &Footer) {
+        if let Self::Bounded { progress, .. } = self {
+            progress.published(file.rows + file.rejected);
+        }
+    }
+
+    /// Tells how far a bounded run is, given the position of each partition that is open.
+    pub(crate) fn report(&self, position: impl Fn(i32) -> Option<i64>) {
+        let Self::Bounded { ends, progress } = self else {
+            return;
+        };
+        let read = ends.ranges().iter().map(|range| {
+            let read = position(range.partition).map_or(0, |now| now - range.first);
+            match ends.is_reading(range.partition) {
+                true => u64::try_from(read).unwrap_or(0).min(range.len()),
+                false => range.len(),
+            }
+        });
+        if let Some(first) = ends.ranges().first() {
+            // A partition is no other worker's.
+            progress.report(first.partition, read.sum());
+        }
+    }
+}

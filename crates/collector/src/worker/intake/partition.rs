@@ -1,0 +1,122 @@
+//! One open partition of a worker: its records since the last file, and what is on its way.
+
+use crate::dataset::start::Start;
+use crate::pipeline::Lane;
+use crate::pipeline::batch::Batch;
+use std::collections::VecDeque;
+use std::time::Instant;
+use tidemill_core::kafka::LogFit;
+
+/// A partition that is open.
+pub(super) struct Partition {
+    /// Its records since the last file.
+    pub(super) batch: Batch,
+    /// The fingerprint of the record before those.
+    last: Option<u64>,
+    /// When its first record came.
+    pub(super) since: Option<Instant>,
+    /// Their way into the data set.
+    pub(super) lane: Lane,
+    /// Memory of each batch on its way.
+    pub(super) under_way: VecDeque<usize>,
+}
+
+impl Partition {
+    /// Nothing of it was read.
+    pub(super) fn new(lane: Lane, start: Start) -> Self {
+        let mut batch = Batch::at(start.position);
+        batch.gap = start.gap;
+        Self {
+            batch,
+            last: start.last,
+            since: None,
+            lane,
+            under_way: VecDeque::new(),
+        }
+    }
+
+    /// The fingerprint of the record before the position, where it is known.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.batch.last().or(self.last)
+    }
+
+    /// Looks at a record that lies before the batch: the one right before it has to be the one that was there.
+    ///
+    /// Errors: it is another one.
+    pub(super) fn compare(&self, offset: i64, found: impl FnOnce() -> u64) -> Result<(), LogFit> {
+        let is_right_before = offset + 1 == self.batch.next;
+        match self.last() {
+            Some(last) if is_right_before && found() != last => Err(LogFit::OtherRecords),
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on after the consumer has stopped. What lies before the log's oldest record is recorded as a gap.
+    pub(super) fn go_on(&mut self, start: Start) {
+        if start.gap.is_none() {
+            return;
+        }
+        self.send();
+        let from = self.batch.gap.map_or(self.batch.next, |(from, _)| from);
+        self.batch = Batch::at(start.position);
+        self.batch.gap = Some((from, start.position));
+        self.last = None;
+    }
+
+    /// Ends the file here, if there is anything in it, and gives it on its way.
+    pub(super) fn send(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let following = Batch::at(self.batch.next);
+        self.last = self.batch.last();
+        let full = std::mem::replace(&mut self.batch, following);
+        self.since = None;
+        self.under_way.push_back(full.footprint());
+        self.lane.give(full);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::store::{Location, Store};
+    use crate::pipeline;
+    use std::sync::mpsc::channel;
+    use tidemill_core::kafka::fingerprint;
+
+    #[tokio::test]
+    async fn the_record_before_the_position_has_to_be_the_one_that_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
+        let sink = pipeline::tests::sink(store).await;
+        let (outcomes, _told) = channel();
+        let at = |position, gap, last| Start {
+            position,
+            gap,
+            last,
+        };
+        let lane = Lane::open(&sink, 0, 1, outcomes);
+        let mut own = Partition::new(lane, at(10, None, Some(7)));
+        assert_eq!(own.compare(9, || 7), Ok(()));
+        assert_eq!(own.compare(9, || 8), Err(LogFit::OtherRecords));
+        assert_eq!(own.compare(8, || 8), Ok(()), "not the one right before");
+
+        assert!(
+            own.batch
+                .push(10, Some(5), None, Some(b"{}"), std::iter::empty())
+        );
+        let last = fingerprint(Some(5), None, Some(b"{}"));
+        assert_eq!(own.last(), Some(last));
+        own.send();
+        assert_eq!(own.last(), Some(last), "its file is on its way");
+        assert_eq!(own.compare(10, || last), Ok(()));
+        assert_eq!(own.compare(10, || 8), Err(LogFit::OtherRecords));
+
+        own.go_on(at(11, None, Some(last)));
+        assert_eq!((own.batch.next, own.batch.gap), (11, None));
+        own.go_on(at(20, Some((11, 20)), None));
+        assert_eq!((own.batch.next, own.batch.gap), (20, Some((11, 20))));
+        assert_eq!(own.compare(19, || 8), Ok(()), "retention took it");
+    }
+}

@@ -1,0 +1,354 @@
+//! The loop of one thread, in live and bounded runs alike: takes records from its partitions and sends full files on
+//! their way.
+//!
+//! Nothing here waits for a file: lanes encode and publish beside it and report back, so that polling never stops
+//! for longer than a question to broker or store takes.
+
+pub(crate) mod goal;
+mod intake;
+pub(crate) mod memory;
+mod pauses;
+mod pending;
+pub(crate) mod surroundings;
+
+use crate::dataset::resume;
+use crate::dataset::start::{Start, another_log, start};
+use crate::pipeline::Sink;
+use crate::pipeline::retry::{Kind, kind};
+use crate::settings::Config;
+use anyhow::Context;
+use goal::Goal;
+use intake::{Event, Intake};
+use memory::Budget;
+use pauses::Pauses;
+use pending::Pending;
+use std::time::{Duration, Instant};
+use surroundings::Surroundings;
+use tidemill_core::health::Part;
+use tidemill_core::kafka::{Consumer, Log, Polled, StoredPosition};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// How long a poll waits for a record.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How often a worker looks after what is not a record.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Records between two looks at the clock. A poll that brings nothing is followed by a look too, so that even at 20
+/// records a second, where none is, there is one every 400 ms.
+const LOOK: u64 = 8;
+
+/// How long the store may take to say where files end: the group waits for a worker that is silent no more than 60 s.
+const LOOKUP: Duration = Duration::from_secs(20);
+
+/// How long files on their way are waited for at a rebalance and at the end; the group waits along.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// One worker of a run.
+pub(crate) struct Worker {
+    part: Part,
+    consumer: Consumer,
+    intake: Intake,
+    sink: Sink,
+    goal: Goal,
+    surroundings: Surroundings,
+    pending: Pending,
+    pauses: Pauses,
+    /// Records that were polled since the last look at the clock, and those of them that were taken.
+    polled: u64,
+    taken: u64,
+}
+
+impl Worker {
+    /// Collects towards `goal` with its part of the memory.
+    pub(crate) fn new(
+        number: usize,
+        consumer: Consumer,
+        config: &Config,
+        sink: &Sink,
+        goal: Goal,
+        budget: Budget,
+        surroundings: Surroundings,
+    ) -> Self {
+        let part = sink.health.part(format!("worker {number}"));
+        part.unready("waiting for partitions");
+        let mut pending = Pending::default();
+        pending.add(goal.partitions());
+        Self {
+            part,
+            consumer,
+            intake: Intake::new(number, sink.clone(), config.rows, budget.buffered),
+            sink: sink.clone(),
+            goal,
+            surroundings,
+            pending,
+            pauses: Pauses::none(),
+            polled: 0,
+            taken: 0,
+        }
+    }
+
+    /// Collects until told to stop or until the goal is reached. A live run that is stopped publishes what is buffered;
+    /// a bounded one leaves it: a tail cut there would make the data set another than that of a run that goes through.
+    pub(crate) fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let mut tick = Instant::now();
+        while !shutdown.is_cancelled() {
+            match self.consumer.poll(POLL)? {
+                Polled::Record(record) => {
+                    let (partition, offset) = (record.partition(), record.offset());
+                    let taken = self.goal.holds(partition, offset) && self.intake.take(&record)?;
+                    self.read_to(partition, Some(offset + 1))?;
+                    self.taken += u64::from(taken);
+                    self.polled += 1;
+                    if !self.polled.is_multiple_of(LOOK) && !self.intake.has_grown() {
+                        continue;
+                    }
+                }
+                Polled::Assigned(partitions) if partitions.is_empty() => self.part.ready(),
+                Polled::Assigned(partitions) => {
+                    self.part.unready("looking up positions");
+                    self.pending.add(partitions);
+                }
+                Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
+                Polled::OutOfRange => self.return_to_range()?,
+                Polled::End(partition) => self.read_to(partition, None)?,
+                Polled::Idle => {}
+            }
+            if tick.elapsed() >= TICK || self.intake.has_grown() {
+                tick = Instant::now();
+                self.tick()?;
+                if self.is_done() {
+                    return Ok(());
+                }
+            }
+        }
+        self.stop()
+    }
+
+    fn tick(&mut self) -> anyhow::Result<()> {
+        self.surroundings.look()?;
+        let taken = std::mem::take(&mut self.taken);
+        metrics::counter!("tidemill_records_total").increment(taken);
+        if std::mem::take(&mut self.polled) > 0 {
+            self.pauses.records_arrive();
+        }
+        self.after_files()?;
+        self.start_pending()?;
+        if let Goal::Live { max_age } = self.goal {
+            self.intake.cut_aged(max_age);
+        }
+        let intake = &self.intake;
+        self.goal.report(|partition| intake.position(partition));
+        let mut open = self.intake.open_partitions();
+        open.retain(|partition| self.goal.is_reading(*partition));
+        self.pauses.apply(&self.consumer, &mut self.intake, &open)
+    }
+
+    fn is_done(&self) -> bool {
+        self.goal.is_reached()
+            && self.pending.is_empty()
+            && self.intake.is_settled(&self.intake.open_partitions())
+    }
+
+    /// A partition was read up to `position`, or, where there is none, to the end of its log. At the end of its range
+    /// what is buffered is its last file.
+    fn read_to(&mut self, partition: i32, position: Option<i64>) -> anyhow::Result<()> {
+        if self.goal.read_to(partition, position) {
+            self.intake.cut(partition);
+            self.consumer.pause(&[partition])?;
+        }
+        Ok(())
+    }
+
+    /// Starts waiting partitions where their files end. Broker or store may be away: then it is tried again later.
+    fn start_pending(&mut self) -> anyhow::Result<()> {
+        let due = self.pending.due(Instant::now());
+        if due.is_empty() {
+            return Ok(());
+        }
+        let part = self.part.clone();
+        let busy = part.busy();
+        let started = self.start(&due);
+        drop(busy);
+        match started {
+            Ok(()) => {
+                self.part.succeeded();
+                self.part.ready();
+                Ok(())
+            }
+            Err(error) if kind(&error) == Kind::Retry => {
+                tracing::warn!("cannot start partitions yet: {error:#}");
+                self.part.failed(format!("starting partitions: {error:#}"));
+                self.pending.failed(Instant::now());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn start(&mut self, due: &[i32]) -> anyhow::Result<()> {
+        let lookup = async { timeout(LOOKUP, resume::positions(&self.sink, due)).await };
+        let found = self.sink.runtime.block_on(lookup);
+        let found = found.map_err(std::io::Error::from);
+        let found = found.with_context(|| format!("no answer from {}", self.sink.store))??;
+        let mut starts = Vec::with_capacity(found.len());
+        for (partition, position) in found {
+            let position = position.unwrap_or_else(|| StoredPosition {
+                topic: None,
+                next: self.goal.begin(partition),
+                last: None,
+            });
+            starts.push((partition, self.fit(partition, position)?));
+        }
+        let (known, new): (Vec<_>, Vec<_>) = starts
+            .iter()
+            .map(|(partition, start)| (*partition, start.read_from()))
+            .partition(|(partition, _)| self.pending.is_assigned(*partition));
+        if !new.is_empty() {
+            self.consumer.start(&new)?;
+        }
+        for (partition, position) in known {
+            self.consumer.seek(partition, position)?;
+            self.consumer.resume(&[partition])?;
+            self.pauses.forget(&[partition]);
+        }
+        let positions = starts.iter().map(|(own, start)| (*own, start.position));
+        let positions: Vec<(i32, i64)> = positions.collect();
+        tracing::info!(?positions, "partitions started");
+        self.hint(&positions);
+        for (partition, start) in starts {
+            self.pending.started(partition);
+            self.intake.open(partition, start);
+            self.goal.reopen(partition);
+            self.read_to(partition, Some(start.position))?;
+        }
+        Ok(())
+    }
+
+    /// Where a partition goes on that has this position.
+    fn fit(&self, partition: i32, position: StoredPosition<u64>) -> anyhow::Result<Start> {
+        let (oldest, end) = self.consumer.log_range(partition)?;
+        let log = Log {
+            topic: self.sink.topic.id,
+            oldest,
+            end,
+            last: None,
+        };
+        let found = start(position, log);
+        let found = found
+            .map_err(|fit| another_log(&self.sink.topic.name, partition, position.next, fit))?;
+        if let Some((from, to)) = found.gap {
+            tracing::warn!(
+                partition,
+                from,
+                to,
+                "retention has deleted records before they were collected"
+            );
+        }
+        Ok(found)
+    }
+
+    /// Tells the group of a live run how far its partitions are.
+    fn hint(&self, positions: &[(i32, i64)]) {
+        if let Goal::Live { .. } = self.goal {
+            self.consumer.commit_hint(positions);
+        }
+    }
+
+    /// Partitions went to other workers. What is buffered is theirs to read again; what is on its way may arrive,
+    /// so that they need not repeat it, unless they are at work already.
+    fn revoked(&mut self, partitions: &[i32], lost: bool) -> anyhow::Result<()> {
+        tracing::info!(?partitions, lost, "partitions revoked");
+        if !lost {
+            self.drain(partitions)?;
+        }
+        self.pending.remove(partitions);
+        self.pauses.forget(partitions);
+        for partition in partitions {
+            self.intake.close(*partition, true);
+        }
+        if self.pending.is_empty() {
+            self.part.succeeded();
+            self.part.ready();
+        }
+        self.consumer.release(partitions)
+    }
+
+    /// Waits, not for long, until files of these partitions have arrived.
+    fn drain(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        let deadline = Instant::now() + DRAIN;
+        loop {
+            self.after_files()?;
+            if self.intake.is_settled(partitions) || Instant::now() >= deadline {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The position of some partition is outside of its log: retention was faster than we, or the log is another.
+    fn return_to_range(&mut self) -> anyhow::Result<()> {
+        let part = self.part.clone();
+        let busy = part.busy();
+        let sought = self.seek_stopped();
+        drop(busy);
+        match sought {
+            Err(error) if kind(&error) == Kind::Retry => {
+                // The consumer says so again until each partition is sought.
+                tracing::debug!("{error:#}");
+                Ok(())
+            }
+            sought => sought,
+        }
+    }
+
+    fn seek_stopped(&mut self) -> anyhow::Result<()> {
+        for partition in self.intake.open_partitions() {
+            let Some(position) = self.intake.stored_position(partition) else {
+                continue;
+            };
+            let start = self.fit(partition, position)?;
+            // Also where the log covers the position: reading has stopped there.
+            self.consumer.seek(partition, start.read_from())?;
+            self.intake.go_on(partition, start);
+            self.read_to(partition, Some(start.position))?;
+        }
+        Ok(())
+    }
+
+    fn after_files(&mut self) -> anyhow::Result<()> {
+        for event in self.intake.events()? {
+            match event {
+                Event::Published(footer) => {
+                    self.goal.published(&footer);
+                    self.hint(&[(footer.partition, footer.next)]);
+                }
+                Event::Superseded { partition, next } => {
+                    tracing::info!(partition, next, "a peer was first, going on after its file");
+                    self.goal.reopen(partition);
+                    self.pending.add([partition]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(mut self) -> anyhow::Result<()> {
+        self.part.unready("stopping");
+        if let Goal::Bounded { .. } = self.goal {
+            tracing::warn!("stopped before the end; the same call goes on from here");
+            return Ok(());
+        }
+        let open = self.intake.open_partitions();
+        open.iter()
+            .for_each(|partition| self.intake.cut(*partition));
+        self.drain(&open)?;
+        if !self.intake.is_settled(&open) {
+            tracing::warn!(
+                "the store did not take the last files in time; their records will be read again"
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! A stretch of a topic that a command reads outside of a group: what lies in it, and where reading goes on.
+
+use super::{Consumer, Log, LogFit, Polled, Record, StoredPosition};
+use crate::exit::Failure;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What is left to be read, by partition.
+#[derive(Debug, Default)]
+pub struct Stretch {
+    left: BTreeMap<i32, Span>,
+    lost: i64,
+}
+
+/// The offsets from `next` up to, and without, `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    next: i64,
+    end: i64,
+}
+
+impl Stretch {
+    /// Has each partition read from its first offset up to, and without, the second.
+    pub fn new(spans: impl IntoIterator<Item = (i32, i64, i64)>) -> Self {
+        let spans = spans.into_iter();
+        let some = spans.filter(|(_, next, end)| next < end);
+        Stretch {
+            left: some
+                .map(|(partition, next, end)| (partition, Span { next, end }))
+                .collect(),
+            lost: 0,
+        }
+    }
+
+    /// Hands `each` every record of the stretch, in the order of each partition's log, until all are read or `shutdown`
+    /// is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// `each` fails, a log turns out to be another one than at the start, or the client cannot go on.
+    pub fn read(
+        &mut self,
+        consumer: &Consumer,
+        shutdown: &CancellationToken,
+        mut each: impl FnMut(&Record<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        consumer.start(&self.starts())?;
+        while !self.is_read() && !shutdown.is_cancelled() {
+            match consumer.poll(Duration::from_millis(100))? {
+                Polled::Record(record) if self.take(record.partition(), record.offset()) => {
+                    each(&record)?;
+                }
+                Polled::End(partition) => self.ended(partition),
+                Polled::OutOfRange => self.go_on(consumer)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Offsets that retention deleted before they were read.
+    pub fn lost(&self) -> i64 {
+        self.lost
+    }
+
+    /// The partitions with the offsets to read first.
+    fn starts(&self) -> Vec<(i32, i64)> {
+        let spans = self.left.iter();
+        spans
+            .map(|(partition, span)| (*partition, span.next))
+            .collect()
+    }
+
+    /// There is nothing left.
+    pub fn is_read(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Passes a record; true if it belongs to the stretch.
+    fn take(&mut self, partition: i32, offset: i64) -> bool {
+        let Some(span) = self.left.get_mut(&partition) else {
+            return false;
+        };
+        let belongs = (span.next..span.end).contains(&offset);
+        span.next = span.next.max(offset + 1);
+        if span.next >= span.end {
+            self.left.remove(&partition);
+        }
+        belongs
+    }
+
+    /// The log of a partition has been read to its end. The ends of transactions take offsets there, where no record
+    /// comes.
+    fn ended(&mut self, partition: i32) {
+        self.left.remove(&partition);
+    }
+
+    /// Goes on after a position was outside of its log.
+    fn go_on(&mut self, consumer: &Consumer) -> anyhow::Result<()> {
+        for (partition, _) in self.starts() {
+            let range = match consumer.log_range(partition) {
+                Ok(range) => range,
+                Err(error) => {
+                    // The client says it again, once the brokers answer.
+                    tracing::warn!("{error:#}");
+                    return Ok(());
+                }
+            };
+            if let Some(next) = self.fit(consumer.topic(), partition, range)? {
+                consumer.seek(partition, next)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next offset to be read of a partition whose log reaches from `oldest` to `end`; `None` if nothing is left.
+    fn fit(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        (oldest, end): (i64, i64),
+    ) -> anyhow::Result<Option<i64>> {
+        let Some(span) = self.left.get_mut(&partition) else {
+            return Ok(None);
+        };
+        let position = StoredPosition::<u64> {
+            topic: None,
+            next: span.next,
+            last: None,
+        };
+        let log = Log {
+            topic: None,
+            oldest,
+            end,
+            last: None,
+        };
+        match position.fit(&log) {
+            LogFit::Same => {}
+            LogFit::Behind(_) => {
+                let kept = oldest.min(span.end);
+                self.lost += kept - span.next;
+                span.next = kept;
+            }
+            changed => {
+                return Err(Failure::usage(format!(
+                    "topic {topic}, partition {partition}: {changed}, while it was read; run it again"
+                )));
+            }
+        }
+        let next = (span.next < span.end).then_some(span.next);
+        if next.is_none() {
+            self.left.remove(&partition);
+        }
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretch() -> Stretch {
+        Stretch::new([(0, 5, 9), (1, 7, 7), (2, 0, 3)])
+    }
+
+    #[test]
+    fn records_belong_to_it_until_each_partition_is_read() {
+        let mut stretch = stretch();
+        assert_eq!(stretch.starts(), [(0, 5), (2, 0)]);
+        assert!(!stretch.take(1, 7) && !stretch.take(0, 4));
+        assert!(stretch.take(0, 5) && stretch.take(0, 7));
+        assert!(!stretch.take(0, 7), "a record is taken once");
+        assert!(!stretch.take(0, 9), "behind a marker");
+        assert_eq!(stretch.starts(), [(2, 0)]);
+        stretch.ended(2);
+        assert!(stretch.is_read());
+    }
+
+    #[test]
+    fn what_retention_deletes_meanwhile_is_passed_and_counted() {
+        let mut stretch = stretch();
+        assert!(stretch.take(0, 5));
+        assert_eq!(stretch.fit("t", 0, (0, 20)).unwrap(), Some(6));
+        assert_eq!(stretch.fit("t", 0, (8, 20)).unwrap(), Some(8));
+        assert_eq!(
+            (stretch.lost(), stretch.starts()),
+            (2, vec![(0, 8), (2, 0)])
+        );
+        assert_eq!(stretch.fit("t", 2, (30, 40)).unwrap(), None);
+        assert_eq!((stretch.lost(), stretch.starts()), (5, vec![(0, 8)]));
+        let error = stretch.fit("t", 0, (0, 4)).unwrap_err();
+        assert!(error.to_string().contains("cut"), "{error}");
+    }
+}

@@ -1,0 +1,236 @@
+//! Collectors and what happens to their topic, their group and their store: topics made anew, retention, members that
+//! write elsewhere, a claims' store that is away, records that trickle.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use sandbox::harness::{Program, Scene, until};
+use sandbox::kafka::{Producer, delete_before, make_anew};
+use sandbox::oracle::read_data_set;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::SOON;
+use crate::collector::{assert_complete, assert_whole, labeled, verify};
+
+/// Sends labeled events of these numbers, each with its number as its Kafka time.
+fn send(scene: &Scene, numbers: std::ops::Range<u64>) -> Result<()> {
+    let producer = Producer::open(&scene.brokers)?;
+    for number in numbers {
+        let (value, time) = (labeled(number), Some(TIME + number as i64));
+        let topic = &scene.names.labeled_events;
+        producer.send(topic, Some(b"k"), Some(value.as_bytes()), time)?;
+    }
+    producer.flush()
+}
+
+/// The Kafka time of event 0.
+const TIME: i64 = 1_771_000_000_000;
+
+fn rows(scene: &Scene) -> usize {
+    read_data_set(&scene.data_set()).map_or(0, |found| found.rows.len())
+}
+
+/// The program ends by itself with this code and says all of these.
+fn assert_ends(mut program: Program, code: i32, says: &[&str]) -> Result<()> {
+    let status = program.wait_for_end(SOON)?;
+    let output = program.output();
+    assert_eq!(status.code(), Some(code), "{output}");
+    for part in says {
+        assert!(output.contains(part), "{part:?} is not in: {output}");
+    }
+    Ok(())
+}
+
+/// The new log has outgrown the position, so that no offset tells.
+#[test]
+fn a_topic_that_is_made_anew_under_a_running_collector_ends_it() -> Result<()> {
+    let scene = Scene::new("co-anew", 1)?;
+    let collector = scene.collector("collector", &["--max-age", "1s"])?;
+    send(&scene, 0..100)?;
+    until("the first records", SOON, || {
+        Ok((rows(&scene) == 100).then_some(()))
+    })?;
+    make_anew(&scene.brokers, &scene.names.labeled_events, 1)?;
+    send(&scene, 1_000..1_120)?;
+    let says = ["deleted and created again", "another --out"];
+    assert_ends(collector, 64, &says)?;
+    // Nor do the next ones take the new log's records from there on.
+    for flags in [&["--until-end"][..], &[]] {
+        assert_ends(scene.collector("next", flags)?, 64, &says)?;
+    }
+    assert_eq!(rows(&scene), 100);
+    assert_whole(&scene.data_set())
+}
+
+#[test]
+fn what_retention_took_before_from_is_said_and_a_later_run_goes_on() -> Result<()> {
+    let scene = Scene::new("co-from", 1)?;
+    let topic = &scene.names.labeled_events;
+    send(&scene, 0..300)?;
+    delete_before(&scene.brokers, topic, 0, 100)?;
+    let from = (TIME + 50).to_string();
+    let says = ["retention has deleted the oldest records"];
+    assert_ends(scene.collector("first", &["--from", &from])?, 0, &says)?;
+    assert_eq!(rows(&scene), 200);
+    // Again, after retention has passed the end of the files.
+    send(&scene, 300..500)?;
+    delete_before(&scene.brokers, topic, 0, 350)?;
+    assert_ends(scene.collector("second", &["--from", &from])?, 0, &[])?;
+    assert_eq!(rows(&scene), 350);
+    let told = String::from_utf8(verify(&scene.data_set())?.stdout)?;
+    assert!(told.contains("50 offsets lost to retention"), "{told}");
+    // Within the log a hole would be ours.
+    let later = (TIME + 560).to_string();
+    send(&scene, 500..600)?;
+    let says = ["give another --out"];
+    assert_ends(scene.collector("third", &["--from", &later])?, 64, &says)
+}
+
+#[test]
+fn members_of_a_group_collect_into_one_data_set() -> Result<()> {
+    let scene = Scene::new("co-group", 2)?;
+    let out = |name: &str| scene.folder().join(name).display().to_string();
+    let (a, b) = (out("a"), out("b"));
+    let mut first = scene.collector("first", &["--out", &a])?;
+    first.wait_ready()?;
+    send(&scene, 0..10)?;
+    // Its assignment is told to the group at once, before there is any file.
+    until("a refusal", SOON, || {
+        let mut other = scene.collector("other", &["--out", &b])?;
+        let code = other.wait_for_end(Duration::from_secs(10)).ok();
+        let refused = code.and_then(|status| status.code()) == Some(64);
+        Ok((refused && other.output().contains("collects into another place")).then_some(()))
+    })?;
+    assert!(first.terminate()?.success(), "{}", first.output());
+    let mut second = scene.collector("second", &["--out", &b, "--max-age", "1s"])?;
+    until("the records, collected again", SOON, || {
+        let found = read_data_set(&scene.folder().join("b"));
+        Ok((found.map_or(0, |found| found.rows.len()) == 10).then_some(()))
+    })?;
+    assert!(second.terminate()?.success(), "{}", second.output());
+    Ok(())
+}
+
+#[test]
+fn what_was_mistyped_ends_the_start() -> Result<()> {
+    let scene = Scene::new("co-typo", 1)?;
+    // A folder that is there, and that nobody can write to.
+    let flags = ["--topic", "labelled-events", "--out", "/proc"];
+    let says = ["--out cannot be used"];
+    assert_ends(scene.collector("unwritable", &flags)?, 64, &says)?;
+    let flags = ["--topic", "labelled-events", "--until-end"];
+    let says = ["there is no topic labelled-events", "--topic"];
+    assert_ends(scene.collector("typo", &flags)?, 64, &says)
+}
+
+#[test]
+fn a_bounded_run_waits_for_the_store_of_claims() -> Result<()> {
+    let scene = Scene::new("co-claims", 1)?;
+    let (folder, value) = (scene.folder().join("claims"), labeled(1));
+    fs::create_dir(&folder)?;
+    // A link to itself: neither there nor missing.
+    let object = folder.join("one.json");
+    symlink(&object, &object)?;
+    let digest: String = Sha256::digest(&value)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let claim = json!({"path": "one.json", "length": value.len(), "sha256": digest});
+    let claim = json!({ "$claim": claim }).to_string();
+    scene.send(&scene.names.labeled_events, &[(None, Some(&claim))])?;
+    let flags = ["--until-end", "--claims", &folder.display().to_string()];
+    let mut collector = scene.collector("collector", &flags)?;
+    until("the wait for the store", SOON, || {
+        let told = collector
+            .output()
+            .contains("the store of --claims does not answer");
+        Ok(told.then_some(()))
+    })?;
+    fs::remove_file(&object)?;
+    fs::write(&object, &value)?;
+    let status = collector.wait_for_end(SOON)?;
+    assert!(status.success(), "{}", collector.output());
+    assert_eq!(rows(&scene), 1);
+    assert_whole(&scene.data_set())
+}
+
+/// Processor time of a process so far.
+fn busy(program: &Program) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", program.pid()))?;
+    let after = stat.rsplit_once(") ").context("no name")?.1;
+    let ticks = after.split(' ').skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// The columns of labeled events.
+const SCHEMA: &str = r#"{"columns": [
+    {"name": "transaction_id", "type": "string"}, {"name": "user_id", "type": "string"},
+    {"name": "amount", "type": "double"}, {"name": "hour_of_day", "type": "int64"},
+    {"name": "fraud_score", "type": "double"}, {"name": "label", "type": "bool"},
+    {"name": "timestamp", "type": "timestamp"}]}"#;
+
+/// As slow as records may be while no poll comes back without one, and slower than a look at the clock every 256.
+const TRICKLE: Duration = Duration::from_millis(33);
+
+#[test]
+fn records_that_trickle_are_no_older_than_asked_for_and_waiting_costs_next_to_nothing() -> Result<()>
+{
+    let scene = Scene::new("co-trickle", 1)?;
+    let topic = &scene.names.labeled_events;
+    // No schema can be learnt from these, however often they are read.
+    let useless = format!("{{{} oops", "\"a\": 1, ".repeat(600));
+    let useless: Vec<_> = (0..3_000).map(|_| (None, Some(useless.as_str()))).collect();
+    scene.send(topic, &useless)?;
+    let mut waiting = scene.collector("waiting", &["--max-age", "1s", "--workers", "2"])?;
+    waiting.wait_ready()?;
+    thread::sleep(Duration::from_secs(3));
+    let (begun, before) = (Instant::now(), busy(&waiting)?);
+    thread::sleep(Duration::from_secs(8));
+    let share = (busy(&waiting)? - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    assert!(share < 0.01, "{:.1} % of a core while idle", share * 100.0);
+    assert!(waiting.terminate()?.success(), "{}", waiting.output());
+
+    let schema = scene.folder().join("schema.json");
+    fs::write(&schema, SCHEMA)?;
+    let schema = schema.display().to_string();
+    let mut collector = scene.collector("collector", &["--max-age", "1s", "--schema", &schema])?;
+    let folder = scene.data_set();
+    until("what is there already", SOON, || {
+        let found = read_data_set(&folder);
+        Ok(found
+            .is_ok_and(|found| !found.files.is_empty())
+            .then_some(()))
+    })?;
+    let producer = Producer::open(&scene.brokers)?;
+    for number in 0..150 {
+        producer.send(topic, None, Some(labeled(number).as_bytes()), None)?;
+        thread::sleep(TRICKLE);
+    }
+    producer.flush()?;
+    assert!(collector.terminate()?.success(), "{}", collector.output());
+    let log = scene.read(topic)?;
+    assert_complete(&folder, &log)?;
+    assert_whole(&folder)?;
+    let found = read_data_set(&folder)?;
+    let first = |file: &PathBuf| -> Option<usize> {
+        let (_, first) = file.file_stem()?.to_str()?.rsplit_once('+')?;
+        first.parse().ok()
+    };
+    let mut bounds: Vec<usize> = found.files.iter().filter_map(first).collect();
+    bounds.sort_unstable();
+    bounds.retain(|first| *first >= useless.len());
+    bounds.push(log.len());
+    assert!(bounds.len() >= 3, "{bounds:?}");
+    for pair in bounds.windows(2) {
+        let [first, last] = [pair[0], pair[1] - 1].map(|at| log[at].timestamp_ms);
+        let age = last.context("no time")? - first.context("no time")?;
+        assert!(age < 2_000, "{age} ms in one file");
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! A scorer whose topic is made anew or holds other records than it read, and groups that write to the wrong place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use sandbox::harness::{Program, Scene, until};
+use sandbox::kafka::{Stored, make_anew};
+use sandbox::stack::Stack;
+use tidemill_core::kafka::{Consumer, KafkaConfig, StoredPosition};
+
+use crate::SOON;
+use crate::scorer::{counter, receipt, transaction};
+
+const LOST: &str = "tidemill_lost_records_total";
+
+fn send(scene: &Scene, numbers: std::ops::Range<u64>) -> Result<()> {
+    let records: Vec<String> = numbers.map(transaction).collect();
+    let records = records.iter().map(|value| (None, Some(value.as_str())));
+    let records: Vec<_> = records.collect();
+    scene.send(&scene.names.transactions, &records)
+}
+
+/// Waits until all of these have a prediction, and returns all predictions.
+fn scored(scene: &Scene, numbers: std::ops::Range<u64>) -> Result<Vec<Stored>> {
+    until("the predictions", SOON, || {
+        let predictions = scene.read(&scene.names.predictions)?;
+        let keys = predictions.iter().filter_map(|one| one.key.as_deref());
+        let keys: BTreeSet<&[u8]> = keys.collect();
+        let mut wanted = numbers.clone().map(|number| format!("t_{number}"));
+        let all = wanted.all(|id| keys.contains(id.as_bytes()));
+        Ok(all.then_some(predictions))
+    })
+}
+
+/// A client outside the scorer's group.
+fn outside(scene: &Scene) -> Result<Consumer> {
+    let kafka = KafkaConfig::new(&scene.brokers, BTreeMap::new());
+    let names = &scene.names;
+    let writes_to = format!("output topic {}", names.predictions);
+    Consumer::outside_for(&kafka, &names.scorer_group, &names.transactions, &writes_to)
+}
+
+#[test]
+fn a_topic_that_is_made_anew_is_scored_from_its_start() -> Result<()> {
+    let scene = Scene::new("anew", 1)?;
+    let topic = &scene.names.transactions;
+    let mut scorer = scene.scorer("scorer", &["--start", "latest"])?;
+    scorer.wait_ready()?;
+    send(&scene, 0..40)?;
+    assert_eq!(scored(&scene, 0..40)?.len(), 40);
+    // The new log soon outgrows the position: offsets alone do not tell.
+    for numbers in [100..160, 200..290] {
+        make_anew(&scene.brokers, topic, 1)?;
+        send(&scene, numbers.clone())?;
+        scored(&scene, numbers)?;
+    }
+    let output = scorer.output();
+    assert!(output.contains("the topic was made anew"), "{output}");
+    assert_eq!(counter(&scorer, LOST)?, 0);
+    assert!(scorer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn a_position_that_is_none_of_the_log_is_searched_again() -> Result<()> {
+    let scene = Scene::new("other-log", 1)?;
+    send(&scene, 0..20)?;
+    let outside = outside(&scene)?;
+    let topic = outside.topic_id()?;
+    let at = |next, last| StoredPosition { topic, next, last };
+    let another = StoredPosition {
+        topic: "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok(),
+        ..at(10, None)
+    };
+    let table = [
+        // A log that was cut, and has grown again or not.
+        (
+            at(10, Some(1)),
+            "another record lies before the position",
+            20,
+        ),
+        (at(50, Some(1)), "the log ends before the position", 20),
+        (another, "the topic was deleted and created again", 20),
+        (at(15, None), "partitions assigned", 5),
+    ];
+    let mut before = 0;
+    for (position, said, more) in table {
+        until("a group without members", SOON, || {
+            Ok(outside.commit(&[(0, position)]).ok())
+        })?;
+        let mut scorer = scene.scorer("scorer", &[])?;
+        scorer.wait_ready()?;
+        let expected = before + more;
+        until("the predictions", SOON, || {
+            let count = scene.read(&scene.names.predictions)?.len();
+            Ok((count >= expected).then_some(()))
+        })?;
+        before = scene.read(&scene.names.predictions)?.len();
+        assert_eq!(before, expected, "{said}");
+        assert!(scorer.output().contains(said), "{}", scorer.output());
+        assert!(scorer.terminate()?.success());
+    }
+    // What was read by itself is gone on from, and is the record that the next start looks for.
+    let committed = outside.committed_positions(&[0], SOON)?;
+    let last = committed[0].1.and_then(|position| position.last);
+    assert!(last.is_some(), "{committed:?}");
+    send(&scene, 20..21)?;
+    let mut scorer = scene.scorer("scorer", &[])?;
+    let predictions = scored(&scene, 20..21)?;
+    assert_eq!(predictions.len(), before + 1);
+    assert!(scorer.terminate()?.success());
+    Ok(())
+}
+
+fn ends(mut scorer: Program, says: &str) -> Result<()> {
+    let status = scorer.wait_for_end(SOON)?;
+    assert_eq!(status.code(), Some(64), "{}", scorer.output());
+    assert!(scorer.output().contains(says), "{}", scorer.output());
+    Ok(())
+}
+
+#[test]
+fn a_member_with_another_output_topic_refuses_to_start() -> Result<()> {
+    let scene = Scene::new("misdirected", 2)?;
+    let mut scorer = scene.scorer("right", &[])?;
+    scorer.wait_ready()?;
+    let elsewhere = format!("{}-elsewhere", scene.names.predictions);
+    let wrong = ["--output-topic", elsewhere.as_str()];
+    let says = format!("output topic {}", scene.names.predictions);
+    ends(scene.scorer("wrong", &wrong)?, &says)?;
+    assert!(scorer.terminate()?.success());
+    ends(scene.scorer("still-wrong", &wrong)?, &says)?;
+    // Moved by whoever means it, the group is this topic's.
+    let reset = [&wrong[..], &["--reset", "--yes"]].concat();
+    let mut moved = scene.scorer("moved", &reset)?;
+    moved.wait_ready()?;
+    send(&scene, 0..5)?;
+    until("the predictions", SOON, || {
+        Ok((scene.read(&elsewhere)?.len() == 5).then_some(()))
+    })?;
+    assert!(moved.terminate()?.success());
+    scorer.start_again()?;
+    ends(scorer, &format!("output topic {elsewhere}"))
+}
+
+#[test]
+fn a_second_group_with_the_same_output_topic_is_warned_of() -> Result<()> {
+    let mut scene = Scene::new("second-group", 1)?;
+    let mut first = scene.scorer("first", &[])?;
+    first.wait_ready()?;
+    let group = scene.names.scorer_group.clone();
+    scene.names.scorer_group += "-second";
+    let mut second = scene.scorer("second", &[])?;
+    second.wait_ready()?;
+    until("a warning", SOON, || {
+        let output = second.output();
+        let warned =
+            output.contains("each has two") && output.contains(&format!("group=\"{group}\""));
+        Ok(warned.then_some(()))
+    })?;
+    assert!(!first.output().contains("each has two"));
+    let mut doctor = scene.scorer("doctor", &["doctor"])?;
+    doctor.wait_for_end(SOON)?;
+    let expected = format!("group {group} writes predictions of the same transactions");
+    assert!(doctor.output().contains(&expected), "{}", doctor.output());
+    assert!(first.terminate()?.success() && second.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn a_scorer_starts_beside_a_redis_that_refuses_and_says_why_it_is_not_ready() -> Result<()> {
+    let redis = Stack::own_redis()?;
+    let mut scene = Scene::new("no-password", 1)?;
+    scene.redis_url = redis.url();
+    let set = ["SET", "requirepass", "secret"];
+    redis::cmd("CONFIG").arg(&set).exec(&mut scene.redis()?)?;
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../scorer/fixtures/history.onnx"
+    );
+    let mut scorer = scene.scorer("scorer", &["--model", model])?;
+    send(&scene, 0..10)?;
+    for prediction in scored(&scene, 0..10)? {
+        assert_eq!(receipt(&prediction)?["status"][4], "default");
+    }
+    until("the reason", SOON, || {
+        let (code, reasons) = scorer.page("/readyz")?;
+        let named = reasons.contains("NOAUTH") && reasons.contains("--redis-password-file");
+        Ok((code == 503 && named).then_some(()))
+    })?;
+    assert!(scorer.terminate()?.success());
+    Ok(())
+}
