@@ -26,6 +26,15 @@ schedules *FLAGS:
     esac
     cargo test --release --package featurizer --lib no_schedule_leaves_a_user_wrong -- --nocapture
 
+# Damaged models: each is refused or answers, within 4 GB and its budget of time: just fuzz-models 60
+fuzz-models SECONDS="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo test --release --package scorer --lib --no-run
+    ulimit -v 4194304
+    export TIDEMILL_FUZZ_SECONDS={{SECONDS}}
+    cargo test --release --package scorer --lib models_are_fuzzed -- --ignored --nocapture
+
 # What runs before a change lands: formatting, lints, tests
 ci:
     .ci/run

@@ -6,6 +6,7 @@ use tidemill_core::kafka::Record;
 use tidemill_core::record::{Reason, Reject};
 
 use crate::decode::{Decoder, Rows};
+use crate::model::Loaded;
 
 /// Records that are scored and published together. Kept and cleared, so that its memory is reused.
 #[derive(Default)]
@@ -75,13 +76,20 @@ impl<'c> Batch<'c> {
     }
 
     /// Turns the rows whose score is not finite into rejects.
-    pub fn reject_unscored(&mut self, scores: &[f64]) {
+    pub fn reject_unscored(&mut self, model: &Loaded, scores: &[f64]) {
+        let width = model.manifest.inputs.len();
         for entry in &mut self.entries {
             if let Entry::Row(row) = *entry
                 && !scores[row].is_finite()
             {
-                let error = "the model's score is not a finite number";
-                *entry = Entry::Reject(Reject::new(Reason::NonFiniteScore, error));
+                let inputs = &self.rows.inputs[row * width..][..width];
+                *entry = Entry::Reject(match model.unfit(inputs) {
+                    Some(why) => Reject::new(Reason::OutOfRange, why),
+                    None => {
+                        let error = "the model's score is not a finite number";
+                        Reject::new(Reason::NonFiniteScore, error)
+                    }
+                });
             }
         }
     }

@@ -122,7 +122,7 @@ impl Scoring {
         let (joined, joined_at) = (Instant::now(), now_ms());
         let mut scores = Vec::with_capacity(batch.transactions.len());
         self.session.score(&batch.rows.inputs, &mut scores);
-        batch.reject_unscored(&scores);
+        batch.reject_unscored(&self.model, &scores);
         self.quota.took(scores.len(), joined.elapsed());
         stage("score", joined.elapsed());
         let times = Times {

@@ -137,7 +137,7 @@ pub struct Flags {
 /// What the scorer can do beside scoring.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Check a model: does it load, what does it take, golden vectors, latency
+    /// Check a model: does it load, what does it take and score, golden vectors, latency; warns of what can hardly be meant
     Check {
         /// The ONNX model; its manifest lies beside it, with the extension toml
         #[arg(value_name = "MODEL")]

@@ -211,7 +211,8 @@ fn parse(text: &[u8], path: &Path) -> anyhow::Result<Manifest> {
 }
 
 fn decode(bytes: &[u8]) -> anyhow::Result<ModelProto> {
-    ModelProto::decode(bytes).context("this is no ONNX file, or not all of one")
+    ModelProto::decode(bytes)
+        .map_err(|_| anyhow!("this is no ONNX file, or not all of one; copy or export it again"))
 }
 
 fn beside(model: &Path, name: &str) -> PathBuf {

@@ -3,20 +3,28 @@
 //! Exporters end a classifier with a `ZipMap` (a list of maps, for people), add a branch for the
 //! label, fix or leave out the batch dimension. What the score needs is kept, the rest goes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, ensure};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, type_proto};
 
+use super::anatomy::classes;
 use super::graph_inputs::{GraphInput, element_type, take_inputs};
+use super::half;
+
+/// What is to be known of a graph that was prepared.
+pub(super) struct Prepared {
+    pub(super) inputs: Vec<GraphInput>,
+    /// The output's name.
+    pub(super) output: String,
+    /// The lists of classes that its nodes name.
+    pub(super) classes: Vec<Vec<String>>,
+}
 
 /// Cuts the model down to what the output `wanted` needs (by default the first floating point
-/// output), and lists its inputs.
-pub(super) fn prepare(
-    model: &mut ModelProto,
-    wanted: Option<&str>,
-) -> anyhow::Result<Vec<GraphInput>> {
+/// output).
+pub(super) fn prepare(model: &mut ModelProto, wanted: Option<&str>) -> anyhow::Result<Prepared> {
     let graph = model.graph.as_mut().context("the file holds no graph")?;
     let functions: Vec<&str> = model
         .functions
@@ -29,6 +37,7 @@ pub(super) fn prepare(
         functions.join(", ")
     );
     sort(graph)?;
+    let classes = classes(graph);
     remove_zipmaps(graph);
     let output = choose_output(graph, wanted)?;
     let needed = keep_ancestors(graph, &output);
@@ -38,43 +47,53 @@ pub(super) fn prepare(
     );
     refuse_foreign_domains(graph)?;
     let inputs = take_inputs(graph, &needed)?;
+    half::widen(graph, &output)?;
     graph.output = vec![ValueInfoProto {
-        name: output,
+        name: output.clone(),
         ..ValueInfoProto::default()
     }];
     // Shapes noted by the exporter may name a batch of 1.
     graph.value_info.clear();
-    Ok(inputs)
+    Ok(Prepared {
+        inputs,
+        output,
+        classes,
+    })
 }
 
-/// Puts the nodes after those that they depend on, in whatever order the file has them.
+/// Puts the nodes after those that they depend on, in whatever order the file has them; else their order stays.
 fn sort(graph: &mut GraphProto) -> anyhow::Result<()> {
-    let made: Vec<String> = graph
-        .node
-        .iter()
-        .flat_map(|node| node.output.clone())
-        .collect();
-    let mut waiting: HashSet<String> = made.into_iter().filter(|name| !name.is_empty()).collect();
-    let mut rest = std::mem::take(&mut graph.node);
-    while !rest.is_empty() {
-        let mut later = Vec::new();
-        let before = rest.len();
-        for node in rest {
-            let mut read = HashSet::new();
-            needs(&node, &mut read);
-            if read.iter().any(|name| waiting.contains(name)) {
-                later.push(node);
-            } else {
-                waiting.retain(|name| !node.output.contains(name));
-                graph.node.push(node);
+    let mut makers: HashMap<String, usize> = HashMap::new();
+    for (at, node) in graph.node.iter().enumerate() {
+        let named = node.output.iter().filter(|name| !name.is_empty());
+        makers.extend(named.map(|name| (name.clone(), at)));
+    }
+    let mut waits_for = vec![0; graph.node.len()];
+    let mut users = vec![Vec::new(); graph.node.len()];
+    for (at, node) in graph.node.iter().enumerate() {
+        let mut read = HashSet::new();
+        needs(node, &mut read);
+        for maker in read.iter().filter_map(|name| makers.get(name)) {
+            users[*maker].push(at);
+            waits_for[at] += 1;
+        }
+    }
+    let mut nodes: Vec<Option<NodeProto>> = graph.node.drain(..).map(Some).collect();
+    let free = (0..nodes.len()).filter(|at| waits_for[*at] == 0);
+    let mut ready: BTreeSet<usize> = free.collect();
+    while let Some(at) = ready.pop_first() {
+        graph.node.extend(nodes[at].take());
+        for user in &users[at] {
+            waits_for[*user] -= 1;
+            if waits_for[*user] == 0 {
+                ready.insert(*user);
             }
         }
-        ensure!(
-            later.len() < before,
-            "the graph's nodes depend on each other in a circle"
-        );
-        rest = later;
     }
+    ensure!(
+        graph.node.len() == nodes.len(),
+        "the graph's nodes depend on each other in a circle"
+    );
     Ok(())
 }
 
@@ -194,4 +213,37 @@ fn refuse_foreign_domains(graph: &GraphProto) -> anyhow::Result<()> {
         foreign.join(", ")
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(at: usize, from: usize) -> NodeProto {
+        NodeProto {
+            op_type: "Identity".to_owned(),
+            input: vec![format!("n{from}")],
+            output: vec![format!("n{at}")],
+            ..NodeProto::default()
+        }
+    }
+
+    #[test]
+    fn a_long_chain_in_reversed_order_is_sorted_at_once() {
+        // Going over the rest again and again would take minutes.
+        const NODES: usize = 100_000;
+        let mut graph = GraphProto {
+            node: (1..=NODES).rev().map(|at| node(at, at - 1)).collect(),
+            ..GraphProto::default()
+        };
+        sort(&mut graph).unwrap();
+        let sorted = (1..).zip(&graph.node);
+        assert!(
+            sorted
+                .into_iter()
+                .all(|(at, found)| *found == node(at, at - 1))
+        );
+        graph.node.push(node(0, NODES));
+        assert!(sort(&mut graph).is_err(), "a circle");
+    }
 }

@@ -14,6 +14,8 @@ pub(super) struct Slot {
     pub(super) kind: Kind,
     /// The row's columns that it holds, in its order.
     pub(super) columns: Vec<usize>,
+    /// Whether it bears its column's name.
+    pub(super) by_name: bool,
     /// Whether its shape is `[rows]`, without a dimension for the columns.
     pub(super) vector: bool,
     /// Whether the score depends on it; else it is left out.
@@ -28,6 +30,59 @@ pub(super) enum Kind {
     I64,
     I32,
     Bool,
+}
+
+impl Kind {
+    fn is_float(self) -> bool {
+        matches!(self, Kind::F32 | Kind::F64)
+    }
+
+    /// Whether such a tensor holds a number as it is. One of floating point holds any, one of truth values any
+    /// but a missing one.
+    pub(super) fn holds(self, number: f64) -> bool {
+        let whole = |least: f64, end: f64| number.fract() == 0.0 && least <= number && number < end;
+        match self {
+            Kind::F32 | Kind::F64 => true,
+            Kind::I64 => whole(-WHOLE_64, WHOLE_64),
+            Kind::I32 => whole(-WHOLE_32, WHOLE_32),
+            Kind::Bool => !number.is_nan(),
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Kind::F32 | Kind::F64 => "numbers",
+            Kind::I64 => "whole numbers of 64 bits",
+            Kind::I32 => "whole numbers of 32 bits",
+            Kind::Bool => "truth values",
+        }
+    }
+}
+
+const WHOLE_64: f64 = (1u64 << 63) as f64;
+
+const WHOLE_32: f64 = (1u64 << 31) as f64;
+
+/// The columns that do not hold any number, and what they hold.
+pub(super) fn particular(slots: &[Slot]) -> Vec<(usize, Kind)> {
+    let particular = slots
+        .iter()
+        .filter(|slot| slot.used && !slot.kind.is_float());
+    let columns =
+        particular.flat_map(|slot| slot.columns.iter().map(|column| (*column, slot.kind)));
+    columns.collect()
+}
+
+/// The first number of a row that its column does not hold, in words that follow the column's name.
+pub(super) fn unfit(particular: &[(usize, Kind)], row: &[f64]) -> Option<(usize, String)> {
+    let mut found = particular.iter();
+    let (column, kind) = found.find(|(column, kind)| !kind.holds(row[*column]))?;
+    let words = format!(
+        "is {}, where the model takes {}",
+        row[*column],
+        kind.words()
+    );
+    Some((*column, words))
 }
 
 /// Distributes the manifest's inputs `names` over the graph's tensors.
@@ -85,6 +140,7 @@ pub(super) fn assign(tensors: &[GraphInput], names: &[&str]) -> anyhow::Result<V
                     Some(column) => vec![*column],
                     None => left.by_ref().take(*width).collect(),
                 },
+                by_name: place.is_some(),
                 vector: *vector,
                 used: tensor.used,
             })

@@ -13,11 +13,12 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::bundle::{Bundle, Contents};
-use super::graph;
+use super::graph::{self, Prepared};
 use super::graph_inputs::{self, GraphInput};
 use super::layout::{self, Slot};
 use super::manifest::Manifest;
 use super::operators::{self, Operators};
+use super::refusal::{INSIDE, explain};
 use super::{golden, mixing, rows};
 
 /// The longest that a model may take to load, its checks included.
@@ -33,10 +34,23 @@ pub struct Loaded {
     pub contents: Contents,
     pub(super) plan: Arc<TypedRunnableModel>,
     pub(super) slots: Vec<Slot>,
+    /// The name of the output that the score is taken from.
+    pub(super) output: String,
+    /// The lists of classes that the graph's nodes name.
+    pub(super) classes: Vec<Vec<String>>,
     /// Whether the graph is run with one row at a time.
     pub(super) single: bool,
     /// What in the graph may make a row's score depend on the rows beside it.
     pub(super) mixing: Vec<String>,
+}
+
+impl Loaded {
+    /// The first of a row's inputs that is no number for the model to take, in words: a fraction, a missing number
+    /// or one out of range where the model takes whole numbers.
+    pub fn unfit(&self, row: &[f64]) -> Option<String> {
+        let (column, why) = layout::unfit(&layout::particular(&self.slots), row)?;
+        Some(format!("{} {why}", self.manifest.inputs[column].name))
+    }
 }
 
 /// Loads the model at `path` with all that belongs to it, and checks it against its golden vectors.
@@ -91,8 +105,12 @@ fn within(
 fn compile(bundle: Bundle, manifest: Manifest, operators: Operators) -> anyhow::Result<Loaded> {
     // tract panics on some graphs that make no sense: they are files that cannot be used, no more.
     let trusting = || compile_trusting(bundle, manifest, operators);
-    catch_unwind(AssertUnwindSafe(trusting))
-        .unwrap_or_else(|_| Err(anyhow!("the graph makes no sense: reading it panicked")))
+    catch_unwind(AssertUnwindSafe(trusting)).unwrap_or_else(|_| {
+        Err(anyhow!(
+            "the graph makes no sense; {}",
+            operators::advice("")
+        ))
+    })
 }
 
 /// Tests: compiles a model file without weights beside it.
@@ -107,7 +125,11 @@ fn compile_trusting(
     operators: Operators,
 ) -> anyhow::Result<Loaded> {
     let (mut proto, contents) = bundle.into_parts();
-    let inputs = graph::prepare(&mut proto, manifest.output.name.as_deref())?;
+    let Prepared {
+        inputs,
+        output,
+        classes,
+    } = graph::prepare(&mut proto, manifest.output.name.as_deref())?;
     let names: Vec<&str> = manifest
         .inputs
         .iter()
@@ -134,11 +156,19 @@ fn compile_trusting(
             contents: contents.clone(),
             plan: plan(&onnx, &mut proto.clone(), &slots, rows)?,
             slots: slots.clone(),
+            output: output.clone(),
+            classes: classes.clone(),
             single: rows.is_some(),
             mixing: mixing.clone(),
         };
         rows::check(&model)?;
         Ok(model)
+    };
+    let ready = |rows| {
+        ready(rows).map_err(|error| match &proto.graph {
+            Some(graph) => explain(error, graph),
+            None => error,
+        })
     };
     ready(None).or_else(|error: anyhow::Error| match fixed_batch(&inputs) {
         None => Err(error),
@@ -172,11 +202,13 @@ fn plan(
     // Of operator sets after 18 tract warns that it is not tested with them. Our fixtures are of such
     // too, and golden vectors tell whether a model is read rightly.
     let quiet = tracing::subscriber::NoSubscriber::default();
-    let parsed = tracing::subscriber::with_default(quiet, || onnx.parse(proto, None))?;
+    let parsed = tracing::subscriber::with_default(quiet, || onnx.parse(proto, None));
+    let parsed = parsed.context(INSIDE)?;
     if let Some(name) = parsed.unresolved_inputs.first() {
         bail!("the graph uses {name:?}, which nothing in it computes");
     }
-    parsed.model.into_optimized()?.into_runnable()
+    let optimized = parsed.model.into_optimized().context(INSIDE)?;
+    optimized.into_runnable().context(INSIDE)
 }
 
 #[cfg(test)]

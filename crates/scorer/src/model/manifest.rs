@@ -24,6 +24,17 @@ pub struct Output {
     pub index: Option<usize>,
     /// What turns that element into a probability.
     pub transform: Transform,
+    /// Lower numbers are worse, as of isolation forests: the number is negated before the transform, so that higher
+    /// scores are worse everywhere else.
+    pub lower_is_worse: bool,
+}
+
+impl Output {
+    /// The score that the model's number `x` stands for.
+    pub fn score(&self, x: f64) -> f64 {
+        self.transform
+            .apply(if self.lower_is_worse { -x } else { x })
+    }
 }
 
 /// What turns the model's number into a probability.
@@ -37,6 +48,14 @@ pub enum Transform {
 }
 
 impl Transform {
+    /// Its name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transform::None => "none",
+            Transform::Sigmoid => "sigmoid",
+        }
+    }
+
     /// The probability that the model's number `x` stands for.
     pub fn apply(self, x: f64) -> f64 {
         match self {

@@ -56,7 +56,7 @@ fn read(root: &Fields<'_, '_>, problems: &mut Problems<'_>) -> Manifest {
 }
 
 fn read_output(found: &Fields<'_, '_>, problems: &mut Problems<'_>) -> Output {
-    found.only(&["name", "index", "transform"], problems);
+    found.only(&["name", "index", "transform", "lower_is_worse"], problems);
     let name = found.string("name", problems);
     let index = found.number("index", problems).and_then(|index| {
         let whole = index >= 0.0 && index.fract() == 0.0;
@@ -78,6 +78,7 @@ fn read_output(found: &Fields<'_, '_>, problems: &mut Problems<'_>) -> Output {
         name,
         index,
         transform,
+        lower_is_worse: found.truth("lower_is_worse", problems).unwrap_or(false),
     }
 }
 
@@ -159,6 +160,7 @@ threshold = 0.5
 name = "probabilities"
 index = 1
 transform = "sigmoid"
+lower_is_worse = true
 [[input]]
 name = "amount"
 [[input]]
@@ -178,6 +180,7 @@ score = 0.9132
         assert_eq!(manifest.output.name.as_deref(), Some("probabilities"));
         assert_eq!(manifest.output.index, Some(1));
         assert_eq!(manifest.output.transform, Transform::Sigmoid);
+        assert!(manifest.output.lower_is_worse);
         let names: Vec<&str> = manifest
             .inputs
             .iter()
@@ -209,6 +212,7 @@ colour = 1
 [output]
 index = 1.5
 transform = "softmax"
+lower_is_worse = "yes"
 [[input]]
 name = "amount"
 from = "redis"
@@ -224,11 +228,12 @@ input = [1]
             "line 2: colour: is not known here",
             "line 4: output.index: must be a whole number",
             "line 5: output.transform: \"softmax\" is neither",
-            "line 8: input[0].from: \"redis\" is neither",
-            "line 9: input[0].max_stale_s: only an input with from = \"features\"",
-            "line 10: input[1].name: is missing",
-            "line 11: input[1].default: must not be infinite",
-            "line 12: golden[0].score: is missing",
+            "line 6: output.lower_is_worse: must be true or false",
+            "line 9: input[0].from: \"redis\" is neither",
+            "line 10: input[0].max_stale_s: only an input with from = \"features\"",
+            "line 11: input[1].name: is missing",
+            "line 12: input[1].default: must not be infinite",
+            "line 13: golden[0].score: is missing",
         ] {
             let told = problems.iter().any(|problem| problem.starts_with(expected));
             assert!(told, "{expected} is not in {problems:#?}");

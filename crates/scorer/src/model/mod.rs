@@ -1,9 +1,11 @@
 //! The model: a bundle of an ONNX file, its weights and its manifest, run by tract. No other folder names tract.
 
+mod anatomy;
 mod bundle;
 mod golden;
 mod graph;
 mod graph_inputs;
+mod half;
 mod layout;
 mod load;
 mod manifest;
@@ -14,6 +16,7 @@ mod operators;
 mod parity;
 #[cfg(test)]
 mod parity_damaged;
+mod refusal;
 mod rows;
 mod session;
 #[cfg(test)]
@@ -22,6 +25,7 @@ mod toml_fields;
 mod trees;
 mod weights;
 
+pub use anatomy::{Picked, Place};
 pub use bundle::{Contents, manifest_path, read_manifest};
 pub use load::{Loaded, load, load_as};
 pub use manifest::{Golden, Input, Manifest, Output, Source, Transform};

@@ -24,8 +24,18 @@ struct Answer {
     labels: Option<(String, Vec<f64>)>,
 }
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+/// The models, those of the exporters' default operator sets too, with their answers.
+fn answers() -> BTreeMap<PathBuf, Answer> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let folders = [fixtures.join("default_opsets"), fixtures];
+    let all = folders.into_iter().flat_map(|folder| {
+        let text = fs::read_to_string(folder.join("answers.json")).unwrap();
+        let answers: BTreeMap<String, Answer> = serde_json::from_str(&text).unwrap();
+        answers
+            .into_iter()
+            .map(move |(name, answer)| (folder.join(name).with_extension("onnx"), answer))
+    });
+    all.collect()
 }
 
 fn manifest(answer: &Answer) -> Manifest {
@@ -51,6 +61,7 @@ fn manifest(answer: &Answer) -> Manifest {
             name: answer.output.clone(),
             index: answer.index,
             transform,
+            ..Output::default()
         },
         inputs: inputs.collect(),
         ..Manifest::default()
@@ -58,8 +69,8 @@ fn manifest(answer: &Answer) -> Manifest {
 }
 
 /// The largest difference between our scores and onnxruntime's.
-fn difference(name: &str, answer: &Answer) -> anyhow::Result<f64> {
-    let bytes = fs::read(fixtures().join(format!("{name}.onnx")))?;
+fn difference(file: &Path, answer: &Answer) -> anyhow::Result<f64> {
+    let bytes = fs::read(file)?;
     let model = compile_file(&bytes, manifest(answer))?;
     let rows = numbers(answer);
     let mut session = Session::new(&model)?;
@@ -85,11 +96,11 @@ fn difference(name: &str, answer: &Answer) -> anyhow::Result<f64> {
 }
 
 /// Rows whose label is another than onnxruntime's.
-fn other_labels(name: &str, answer: &Answer) -> anyhow::Result<usize> {
+fn other_labels(file: &Path, answer: &Answer) -> anyhow::Result<usize> {
     let Some((output, labels)) = &answer.labels else {
         return Ok(0);
     };
-    let bytes = fs::read(fixtures().join(format!("{name}.onnx")))?;
+    let bytes = fs::read(file)?;
     let mut manifest = manifest(answer);
     manifest.output = Output {
         name: Some(output.clone()),
@@ -112,11 +123,10 @@ const NOT_BIT_EQUAL: [&str; 0] = [];
 
 #[test]
 fn rows_score_bit_for_bit_the_same_alone_together_and_shuffled() {
-    let answers = fs::read_to_string(fixtures().join("answers.json")).unwrap();
-    let answers: BTreeMap<String, Answer> = serde_json::from_str(&answers).unwrap();
+    let answers = answers();
     let mut unequal = Vec::new();
-    for (name, answer) in &answers {
-        let bytes = fs::read(fixtures().join(format!("{name}.onnx"))).unwrap();
+    for (file, answer) in &answers {
+        let bytes = fs::read(file).unwrap();
         let model = compile_file(&bytes, manifest(answer)).unwrap();
         let rows = numbers(answer);
         let rows: Vec<&[f64]> = rows.chunks(answer.columns).collect();
@@ -144,7 +154,7 @@ fn rows_score_bit_for_bit_the_same_alone_together_and_shuffled() {
                 })
             });
         if !equal {
-            unequal.push(name.as_str());
+            unequal.push(file.display().to_string());
         }
     }
     assert_eq!(unequal, NOT_BIT_EQUAL);
@@ -152,30 +162,28 @@ fn rows_score_bit_for_bit_the_same_alone_together_and_shuffled() {
 
 #[test]
 fn every_fixture_labels_as_in_onnxruntime() {
-    let answers = fs::read_to_string(fixtures().join("answers.json")).unwrap();
-    let answers: BTreeMap<String, Answer> = serde_json::from_str(&answers).unwrap();
+    let answers = answers();
     let labelled = answers.values().filter(|a| a.labels.is_some()).count();
     assert!(labelled > 30, "{labelled} models with labels");
-    for (name, answer) in &answers {
-        let other = other_labels(name, answer).map_err(|error| format!("{error:#}"));
-        assert_eq!(other, Ok(0), "{name}");
+    for (file, answer) in &answers {
+        let other = other_labels(file, answer).map_err(|error| format!("{error:#}"));
+        assert_eq!(other, Ok(0), "{}", file.display());
     }
 }
 
 #[test]
 fn every_fixture_scores_as_in_onnxruntime() {
-    let answers = fs::read_to_string(fixtures().join("answers.json")).unwrap();
-    let answers: BTreeMap<String, Answer> = serde_json::from_str(&answers).unwrap();
+    let answers = answers();
     let mut failed = 0;
-    for (name, answer) in &answers {
-        let outcome = difference(name, answer);
+    for (file, answer) in &answers {
+        let outcome = difference(file, answer);
         let good = outcome
             .as_ref()
             .is_ok_and(|difference| *difference <= TOLERANCE);
         failed += usize::from(!good);
         match outcome {
-            Ok(difference) => println!("{name:28} {difference:.1e}"),
-            Err(error) => println!("{name:28} {error:#}"),
+            Ok(difference) => println!("{difference:.1e} {}", file.display()),
+            Err(error) => println!("{error:#} {}", file.display()),
         }
     }
     assert_eq!(failed, 0, "of {} models", answers.len());

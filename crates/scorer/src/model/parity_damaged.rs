@@ -1,10 +1,11 @@
 //! Tests: damaged model files are refused or give some answer; they never end the process.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::load::compile_file;
-use super::{Manifest, Session};
+use super::{Manifest, Session, load};
 
 /// A pseudo-random sequence, the same in each run.
 struct Dice(u64);
@@ -73,4 +74,57 @@ fn damaged_models_are_refused_or_answer() {
     }
     println!("{refused} refused, {answered} answered");
     assert!(refused > 100 && answered > 20);
+}
+
+/// All models of the fixtures.
+fn fixtures() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let folders = [folder.join("default_opsets"), folder];
+    let files = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap());
+    let files = files.map(|file| file.unwrap().path());
+    let mut models: Vec<PathBuf> = files
+        .filter(|file| file.extension().is_some_and(|end| end == "onnx"))
+        .collect();
+    models.sort();
+    models
+}
+
+/// `just fuzz-models`. What is tried lies in a file, so that what ends the process can be tried again.
+#[test]
+#[ignore = "goes on for as long as TIDEMILL_FUZZ_SECONDS says"]
+fn models_are_fuzzed() {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let seconds = number("TIDEMILL_FUZZ_SECONDS").unwrap_or(60);
+    let started = Instant::now();
+    let clock = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let seed = number("TIDEMILL_SEED").unwrap_or(clock);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/fuzz-models");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("tried.onnx");
+    println!("seed {seed}; what is tried lies in {}", file.display());
+    let (mut dice, mut refused, mut answered, mut slowest) = (Dice(seed), 0, 0, Duration::ZERO);
+    let models = fixtures();
+    while started.elapsed() < Duration::from_secs(seconds) {
+        let bytes = fs::read(&models[dice.below(models.len())]).unwrap();
+        fs::write(&file, damage(&bytes, &mut dice)).unwrap();
+        let before = Instant::now();
+        match load(&file) {
+            Err(_) => refused += 1,
+            Ok(model) => {
+                let mut scores = Vec::new();
+                let mut session = Session::new(&model).unwrap();
+                session.score(
+                    &[1.5, 3.0, 1.0, 0.2, f64::NAN, 1e39, -1.0, 0.9],
+                    &mut scores,
+                );
+                assert_eq!(scores.len(), 2);
+                answered += 1;
+            }
+        }
+        slowest = slowest.max(before.elapsed());
+    }
+    println!("{refused} refused, {answered} answered, the slowest in {slowest:?}");
+    assert!(slowest < Duration::from_secs(12), "loading has a budget");
 }

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, bail};
 
+use super::layout::particular;
 use super::load::Loaded;
 use super::manifest::Manifest;
 use super::session::Session;
@@ -26,8 +27,9 @@ const NUMBERS: [f64; 10] = [0.0, 1.0, 2.0, 0.25, 3.0, 7.5, 23.0, 120.5, 900.0, -
 const VARIED: usize = 4;
 
 /// Rows to try a model with, one after the other: golden ones, zeros, and rows made up of the golden rows'
-/// numbers, defaults (missing values among them) and [`NUMBERS`]. The same ones for the same manifest.
-pub(super) fn varied(manifest: &Manifest) -> Vec<f64> {
+/// numbers, defaults (missing values among them) and [`NUMBERS`], as far as a column takes them. The same ones for the
+/// same manifest.
+fn varied(manifest: &Manifest, takes: impl Fn(usize, f64) -> bool) -> Vec<f64> {
     let golden = || manifest.golden.iter().take(GOLDEN).map(|row| &row.input);
     let pools: Vec<Vec<f64>> = manifest
         .inputs
@@ -41,6 +43,7 @@ pub(super) fn varied(manifest: &Manifest) -> Vec<f64> {
             if pool.len() < VARIED {
                 pool.extend(NUMBERS);
             }
+            pool.retain(|number| takes(column, *number));
             pool
         })
         .collect();
@@ -51,6 +54,17 @@ pub(super) fn varied(manifest: &Manifest) -> Vec<f64> {
         rows.extend(pools.iter().map(|pool| pool[dice.below(pool.len())]));
     }
     rows
+}
+
+impl Loaded {
+    /// Made-up rows that the model takes, one after the other.
+    pub fn varied_rows(&self) -> Vec<f64> {
+        let particular = particular(&self.slots);
+        varied(&self.manifest, |column, number| {
+            let mut kinds = particular.iter().filter(|(other, _)| *other == column);
+            kinds.all(|(_, kind)| kind.holds(number))
+        })
+    }
 }
 
 /// Scores varied rows alone, together and shuffled. Rows that the model fails on alone are left out.
@@ -64,7 +78,7 @@ pub(super) fn check(model: &Loaded) -> anyhow::Result<()> {
     let mut session = Session::new(model)?;
     let (mut rows, mut alone) = (Vec::new(), Vec::new());
     let mut failure = None;
-    for row in varied(&model.manifest).chunks_exact(width) {
+    for row in model.varied_rows().chunks_exact(width) {
         match session.run(row, &mut alone) {
             Ok(()) => rows.push(row.to_vec()),
             Err(error) => failure = Some(failure.unwrap_or(error)),
@@ -267,7 +281,7 @@ mod tests {
         let input = vec![1e6, 5.0, 6.0, 7.0];
         let score = 0.5;
         manifest.golden = vec![Golden { input, score }];
-        let rows = varied(&manifest);
+        let rows = varied(&manifest, |_, _| true);
         assert_eq!(rows.len(), ROWS * 4);
         assert_eq!(rows[..8], [1e6, 5.0, 6.0, 7.0, 0.0, 0.0, 0.0, 0.0]);
         for column in 0..4 {

@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use anyhow::{anyhow, ensure};
+use anyhow::{anyhow, bail, ensure};
 use tract_onnx::prelude::*;
 
-use super::layout::{Kind, Slot};
+use super::layout::{Kind, Slot, particular, unfit};
 use super::load::Loaded;
-use super::manifest::Transform;
+use super::manifest::Output;
+use super::refusal::INSIDE;
 
 /// Rows run at once: enough to be fast, few enough that what lies between layers stays in the cache.
 const CHUNK: usize = 256;
@@ -18,9 +19,10 @@ pub struct Session {
     plan: Arc<TypedRunnableModel>,
     state: TypedSimpleState,
     slots: Vec<Slot>,
+    /// The columns that do not take any number.
+    particular: Vec<(usize, Kind)>,
     width: usize,
-    element: Option<usize>,
-    transform: Transform,
+    output: Output,
     /// The most rows that the graph is run with at once.
     chunk: usize,
 }
@@ -41,21 +43,47 @@ impl Session {
                 .filter(|slot| slot.used)
                 .cloned()
                 .collect(),
+            particular: particular(&model.slots),
             width: model.manifest.inputs.len(),
-            element: model.manifest.output.index,
-            transform: model.manifest.output.transform,
+            output: model.manifest.output.clone(),
             chunk: if model.single { 1 } else { CHUNK },
         })
     }
 
     /// Appends the score of each row of `inputs` (rows one after the other) to `scores`, after the
-    /// transform. A row that the model fails on scores not a number.
+    /// transform. A row that the model fails on, or does not take, scores not a number.
     pub fn score(&mut self, inputs: &[f64], scores: &mut Vec<f64>) {
         for rows in inputs.chunks(self.chunk * self.width) {
-            if let Err(error) = self.run_once(rows, scores) {
-                self.score_one_by_one(rows, &error, scores);
+            let unfit: Vec<usize> = self.unfit(rows).map(|(row, _)| row).collect();
+            if unfit.is_empty() {
+                self.score_fitting(rows, scores);
+                continue;
             }
+            let (start, mut rows) = (scores.len(), rows.to_vec());
+            for row in &unfit {
+                rows[row * self.width..][..self.width].fill(0.0);
+            }
+            self.score_fitting(&rows, scores);
+            unfit
+                .into_iter()
+                .for_each(|row| scores[start + row] = f64::NAN);
         }
+    }
+
+    fn score_fitting(&mut self, rows: &[f64], scores: &mut Vec<f64>) {
+        if let Err(error) = self.run_once(rows, scores) {
+            self.score_one_by_one(rows, &error, scores);
+        }
+    }
+
+    /// The rows with a number that its column does not take, and the first such number of each.
+    fn unfit<'s>(&'s self, rows: &'s [f64]) -> impl Iterator<Item = (usize, (usize, String))> + 's {
+        let none = self.particular.is_empty();
+        let rows = rows
+            .chunks_exact(self.width)
+            .enumerate()
+            .filter(move |_| !none);
+        rows.filter_map(|(at, row)| Some((at, unfit(&self.particular, row)?)))
     }
 
     /// Finds the rows that made a run fail, so that the others are scored all the same.
@@ -72,11 +100,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The model fails, panics, or answers with another number of rows.
+    /// The model fails, panics, does not take a number, or answers with another number of rows.
     pub fn run(&mut self, inputs: &[f64], scores: &mut Vec<f64>) -> anyhow::Result<()> {
-        inputs
-            .chunks(self.chunk * self.width)
-            .try_for_each(|rows| self.run_once(rows, scores))
+        for rows in inputs.chunks(self.chunk * self.width) {
+            if let Some((_, (column, why))) = self.unfit(rows).next() {
+                bail!("input {column} {why}");
+            }
+            self.run_once(rows, scores)?;
+        }
+        Ok(())
     }
 
     /// Runs the graph once. Appends nothing where it fails.
@@ -95,7 +127,7 @@ impl Session {
             Err(error) => {
                 // A run that broke off leaves its values behind.
                 self.state = TypedSimpleState::new(&self.plan)?;
-                return Err(error);
+                return Err(error.context(INSIDE));
             }
         };
         let output = outputs
@@ -116,13 +148,13 @@ impl Session {
             output.shape()
         );
         let elements = numbers.len() / count;
-        let element = self.element.unwrap_or(elements - 1);
+        let element = self.output.index.unwrap_or(elements - 1);
         ensure!(
             element < elements,
             "output.index is {element}, the model's rows have {elements} elements"
         );
         let picked = numbers.iter().skip(element).step_by(elements);
-        scores.extend(picked.map(|x| self.transform.apply(*x)));
+        scores.extend(picked.map(|x| self.output.score(*x)));
         Ok(())
     }
 }
@@ -145,4 +177,31 @@ fn tensor(slot: &Slot, rows: &[f64], width: usize, count: usize) -> anyhow::Resu
         Kind::Bool => Tensor::from_shape(&shape, &values.map(|x| x != 0.0).collect::<Vec<_>>()),
     };
     Ok(tensor?.into_tvalue())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture;
+
+    #[test]
+    fn a_tensor_of_whole_numbers_takes_no_others() {
+        let model = fixture("columns_logistic").unwrap();
+        let mut session = Session::new(&model).unwrap();
+        let hours = [3.0, f64::NAN, 3.5, 1e30, f64::INFINITY, 5.0];
+        let rows: Vec<f64> = hours
+            .iter()
+            .flat_map(|hour| [20.0, *hour, 1.0, 0.5])
+            .collect();
+        let mut scores = Vec::new();
+        session.score(&rows, &mut scores);
+        let finite: Vec<bool> = scores.iter().map(|score| score.is_finite()).collect();
+        assert_eq!(finite, [true, false, false, false, false, true]);
+        assert!(session.run(&rows, &mut Vec::new()).is_err());
+        assert_eq!(
+            model.unfit(&rows[4..8]).unwrap(),
+            "hour_of_day is NaN, where the model takes whole numbers of 64 bits"
+        );
+        assert_eq!(model.unfit(&rows[..4]), None);
+    }
 }

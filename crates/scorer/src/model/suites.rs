@@ -130,7 +130,7 @@ fn score(case: &Case) -> Outcome {
             };
             let model = match compile_file(&case.model, manifest) {
                 Ok(model) => model,
-                Err(error) => return Outcome::Refused(format!("{error:#}")),
+                Err(error) => return refused(&case.name, &error),
             };
             let mut session = Session::new(&model).unwrap();
             let theirs: Vec<f64> = theirs
@@ -156,6 +156,27 @@ fn score(case: &Case) -> Outcome {
         }
     }
     Outcome::Agrees
+}
+
+/// A refusal, which names what works instead and shows nothing of tract's inner state.
+fn refused(name: &str, error: &anyhow::Error) -> Outcome {
+    let why = format!("{error:#}");
+    let inside = [
+        "Translating",
+        "Failed analyse",
+        "Building node",
+        "Evaluating",
+        "unify",
+    ];
+    assert!(
+        !inside.iter().any(|words| why.contains(words)),
+        "{name}: {why}"
+    );
+    let remedy = ["export", "encode", "train"]
+        .iter()
+        .any(|words| why.contains(words));
+    assert!(remedy, "{name}: {why}");
+    Outcome::Refused(why)
 }
 
 fn input(column: usize) -> Input {
@@ -203,7 +224,7 @@ fn node_test(case: &Case) -> Outcome {
 }
 
 fn answer(mut model: ModelProto, output: &str, tensors: &[TensorProto]) -> anyhow::Result<Tensor> {
-    let inputs = graph::prepare(&mut model, Some(output))?;
+    let inputs = graph::prepare(&mut model, Some(output))?.inputs;
     let onnx = Operators::Ours.reader();
     let missing = operators::missing(&onnx, &model);
     anyhow::ensure!(missing.is_empty(), "{}", missing.join(", "));
@@ -220,7 +241,7 @@ fn answer(mut model: ModelProto, output: &str, tensors: &[TensorProto]) -> anyho
     Ok(answers[0].clone().into_tensor())
 }
 
-/// Runs all of them. Which differ, and how many agree and are refused, is pinned beside the suite.
+/// Runs all of them. How many agree and are refused, and which differ why, is pinned beside the suite.
 fn run(suite: &str, work: fn(&Case) -> Outcome) {
     let (mut agree, mut refused, mut differ) = (0, 0, Vec::new());
     for case in cases(&format!("{suite}.bin.gz")) {
@@ -244,7 +265,10 @@ fn run(suite: &str, work: fn(&Case) -> Outcome) {
     println!("{found}");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/suites");
     let pinned = fs::read_to_string(folder.join(suite).with_extension("pinned")).unwrap();
-    assert_eq!(found.trim_end(), pinned.trim_end());
+    let names = pinned
+        .lines()
+        .map(|line| line.split(':').next().unwrap_or_default());
+    assert_eq!(found.trim_end(), names.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]

@@ -87,6 +87,15 @@ impl<'r, 't> Fields<'r, 't> {
         None
     }
 
+    /// A truth value.
+    pub(super) fn truth(&self, key: &str, problems: &mut Problems<'_>) -> Option<bool> {
+        if let DeValue::Boolean(truth) = self.table.get(key)?.get_ref() {
+            return Some(*truth);
+        }
+        self.wrong(key, "must be true or false", problems);
+        None
+    }
+
     /// A number, which may be `nan`.
     pub(super) fn float(&self, key: &str, problems: &mut Problems<'_>) -> Option<f64> {
         let value = as_float(self.table.get(key)?.get_ref());

@@ -77,29 +77,31 @@ fn entry<'t>(tensor: &'t TensorProto, key: &str) -> Option<&'t str> {
 
 type Visit<'v> = &'v mut dyn FnMut(&mut TensorProto) -> anyhow::Result<()>;
 
-/// Visits the tensors that lie in files, those of nested graphs too.
+/// Visits the tensors that lie in files.
 fn external(graph: &mut GraphProto, visit: Visit<'_>) -> anyhow::Result<()> {
-    for tensor in &mut graph.initializer {
+    tensors(graph, &mut |tensor| {
         if tensor.data_location == Some(DataLocation::External.into()) {
             visit(tensor)?;
         }
-    }
+        Ok(())
+    })
+}
+
+/// Visits all constant tensors: initializers and attributes, those of nested graphs too.
+pub(super) fn tensors(graph: &mut GraphProto, visit: Visit<'_>) -> anyhow::Result<()> {
+    graph.initializer.iter_mut().try_for_each(&mut *visit)?;
     let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
     for AttributeProto {
         t,
-        tensors,
+        tensors: list,
         g,
         graphs,
         ..
     } in attributes
     {
-        for tensor in t.iter_mut().chain(tensors) {
-            if tensor.data_location == Some(DataLocation::External.into()) {
-                visit(tensor)?;
-            }
-        }
+        t.iter_mut().chain(list).try_for_each(&mut *visit)?;
         for graph in g.iter_mut().chain(graphs) {
-            external(graph, visit)?;
+            tensors(graph, visit)?;
         }
     }
     Ok(())

@@ -76,6 +76,7 @@ impl Answer {
                     "sigmoid" => Transform::Sigmoid,
                     _ => Transform::None,
                 },
+                ..Output::default()
             },
             inputs: inputs.collect(),
             ..Manifest::default()

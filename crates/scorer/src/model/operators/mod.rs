@@ -40,6 +40,9 @@ const ADVICE: [(&str, &str); 9] = [
     ("RNN", RECURRENT),
 ];
 
+/// What works with most exporters.
+const EXPORT: &str = "export it with target_opset={\"\": 17, \"ai.onnx.ml\": 3} (scikit-learn, LightGBM, XGBoost) or \
+     opset_version=17 (PyTorch), with float inputs and an open first dimension";
 const ARGMAX: &str = "export the scores before it instead";
 const RECURRENT: &str = "networks with a state are not supported; export a feed-forward network over features of \
      the history instead";
@@ -104,12 +107,21 @@ pub(super) fn missing(onnx: &Onnx, model: &ModelProto) -> Vec<String> {
     }
     counts
         .into_iter()
-        .map(|(name, count)| {
-            let advice = ADVICE.iter().find(|(other, _)| *other == name);
-            let advice = advice.map_or("export the model without it", |(_, advice)| advice);
-            format!("{name} ({count}x): {advice}")
-        })
+        .map(|(name, count)| format!("{name} ({count}x): {}", advice(name)))
         .collect()
+}
+
+/// What to do about an operator that cannot be run.
+pub(super) fn advice(name: &str) -> &'static str {
+    let found = ADVICE.iter().find(|(other, _)| *other == name);
+    found.map_or(EXPORT, |(_, advice)| advice)
+}
+
+/// Whether an operator is one of our own.
+pub(super) fn are_ours(name: &str) -> bool {
+    let mut ours = OnnxOpRegister::default();
+    register(&mut ours);
+    ours.0.contains_key(name)
 }
 
 fn count<'m>(onnx: &Onnx, graph: &'m GraphProto, counts: &mut BTreeMap<&'m str, usize>) {

@@ -63,23 +63,29 @@ pub(super) fn smaller<T: PartialOrd + Copy>(a: T, b: T) -> T {
 }
 
 fn modulo(_: &ParsingContext, node: &NodeProto) -> Built {
-    let truncated = Attributes(node).whole("fmod") == Some(1);
-    let whole = if truncated {
-        |a: i64, b: i64| a.checked_rem(b).unwrap_or(0)
-    } else {
-        // The remainder has the divisor's sign.
-        |a: i64, b: i64| match a.checked_rem(b).unwrap_or(0) {
-            rest if rest != 0 && (rest < 0) != (b < 0) => rest + b,
-            rest => rest,
-        }
-    };
-    let modulo = Pair {
+    let mut modulo = Pair {
         name: "Mod",
         single: |a, b| a % b,
         double: |a, b| a % b,
-        whole,
+        whole: |a, b| a.checked_rem(b).unwrap_or(0),
     };
-    fold(modulo, math::Rem, |kind, _| kind != TDim::datum_type())
+    if Attributes(node).whole("fmod") != Some(1) {
+        // The remainder has the divisor's sign.
+        modulo.single = |a, b| signed(a % b, b);
+        modulo.double = |a, b| signed(a % b, b);
+        modulo.whole = |a, b| signed(a.checked_rem(b).unwrap_or(0), b);
+    }
+    fold(modulo, math::Rem, |_, _| true)
+}
+
+/// A remainder with the sign of its divisor.
+fn signed<T: Copy + Default + PartialOrd + std::ops::Add<Output = T>>(rest: T, divisor: T) -> T {
+    let zero = T::default();
+    if rest != zero && (rest < zero) != (divisor < zero) {
+        rest + divisor
+    } else {
+        rest
+    }
 }
 
 fn fold(pair: Pair, tracts: impl BinMiniOp, ours: fn(DatumType, bool) -> bool) -> Built {
@@ -181,11 +187,12 @@ impl BinMiniOp for Pair {
             DatumType::F32 => zip(c, a, b, self.single),
             DatumType::F64 => zip(c, a, b, self.double),
             DatumType::I64 => zip(c, a, b, self.whole),
-            DatumType::I32 => {
+            // tract has whole numbers that were cast as dimensions.
+            DatumType::I32 | DatumType::TDim => {
                 let (wide_a, wide_b) = (a.cast_to::<i64>()?, b.cast_to::<i64>()?);
                 let mut wide = Tensor::zero_dt(i64::datum_type(), c.shape())?;
                 zip(&mut wide, &wide_a, &wide_b, self.whole)?;
-                *c = wide.cast_to::<i32>()?.into_owned();
+                *c = wide.cast_to_dt(c.datum_type())?.into_owned();
                 Ok(())
             }
             other => bail!("{} of {other:?} is not known here", self.name),

@@ -63,13 +63,13 @@ pub(super) fn ensemble(_: &ParsingContext, node: &NodeProto) -> Built {
         false_ids: found.wholes("nodes_falsenodeids"),
         false_leafs: found.wholes("nodes_falseleafs"),
         missing_track_true: found.wholes("nodes_missing_value_tracks_true"),
-        members: found.tensor_numbers("membership_values")?,
         leaf_target_ids: found.wholes("leaf_targetids"),
         leaf_weights: found.tensor_numbers("leaf_weights")?,
     };
+    // onnxruntime 1.32 and ONNX's reference implementation take different branches there.
     ensure!(
         !parts.modes.contains(&6.0),
-        "TreeEnsemble with BRANCH_MEMBER is not supported; export with target_opset ai.onnx.ml 3"
+        "sets of members (BRANCH_MEMBER) are not supported; export it with target_opset={{\"ai.onnx.ml\": 3}}"
     );
     let most = parts.leaf_weights.len().max(1);
     ensure!(
@@ -85,7 +85,7 @@ pub(super) fn ensemble(_: &ParsingContext, node: &NodeProto) -> Built {
     };
     ensure!(
         targets == 1 || !matches!(aggregate, Some(Aggregate::Min | Aggregate::Max)),
-        "TreeEnsemble with MIN or MAX of several targets is not supported; export with target_opset ai.onnx.ml 3"
+        "MIN or MAX of several targets is not supported; export it with target_opset={{\"ai.onnx.ml\": 3}}"
     );
     let post = match found.whole("post_transform").unwrap_or(0) {
         0 => PostTransform::None,

@@ -46,12 +46,6 @@ enum Column {
         number: u64,
         missing: bool,
     },
-    /// 0 where the row's number is one of these (their bits, ascending, zero being positive), else 1.
-    Member {
-        column: usize,
-        numbers: Vec<u64>,
-        missing: bool,
-    },
 }
 
 /// The columns that an ensemble compares.
@@ -88,19 +82,6 @@ impl Columns {
                 let equal = found == f64::from_bits(*number) || (*missing && found.is_nan());
                 f64::from(u8::from(!equal))
             }
-            Column::Member {
-                column,
-                numbers,
-                missing,
-            } => {
-                let found: f64 = row[*column].into();
-                let member = if found.is_nan() {
-                    *missing
-                } else {
-                    numbers.binary_search(&bits(found)).is_ok()
-                };
-                f64::from(u8::from(!member))
-            }
         }));
     }
 
@@ -123,26 +104,6 @@ impl Columns {
     pub(super) fn simplify(&mut self, node: &Node) -> Split {
         let (column, mode, threshold, missing_holds, to) = match node {
             Node::Leaf(values) => return Split::Leaf(values.clone()),
-            Node::Member {
-                column,
-                set,
-                missing_holds,
-                to,
-            } => {
-                let mut numbers: Vec<u64> = set.iter().map(|number| bits(*number)).collect();
-                numbers.sort_unstable();
-                numbers.dedup();
-                let member = Column::Member {
-                    column: *column,
-                    numbers,
-                    missing: *missing_holds,
-                };
-                return Split::Branch {
-                    column: self.place(member),
-                    threshold: 0.0,
-                    to: Box::new([self.simplify(&to[0]), self.simplify(&to[1])]),
-                };
-            }
             Node::Branch {
                 column,
                 mode,
@@ -201,9 +162,4 @@ impl Columns {
             to: Box::new(to),
         }
     }
-}
-
-/// A number's bits, those of both zeros being the same.
-fn bits(number: f64) -> u64 {
-    (number + 0.0).to_bits()
 }

@@ -38,17 +38,6 @@ pub(in super::super) enum Node {
         /// Where to go when it holds, and where when not.
         to: Box<[Node; 2]>,
     },
-    /// A question whether a number is one of several, and where it leads.
-    Member {
-        /// The column asked for.
-        column: usize,
-        /// The numbers.
-        set: Vec<f64>,
-        /// Whether a missing number counts as one of them.
-        missing_holds: bool,
-        /// Where to go when it is, and where when not.
-        to: Box<[Node; 2]>,
-    },
 }
 
 impl Node {
@@ -56,7 +45,7 @@ impl Node {
     pub(super) fn columns(&self) -> usize {
         match self {
             Node::Leaf(_) => 0,
-            Node::Branch { column, to, .. } | Node::Member { column, to, .. } => {
+            Node::Branch { column, to, .. } => {
                 (column + 1).max(to[0].columns()).max(to[1].columns())
             }
         }

@@ -1,6 +1,6 @@
-//! Grows trees from the lists of ai.onnx.ml 5: nodes by their place, leaves apart from them, and sets.
+//! Grows trees from the lists of ai.onnx.ml 5: nodes by their place, leaves apart from them.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
 use super::grow::{DEPTH, Mode, Node};
 
@@ -10,7 +10,7 @@ pub(in super::super) struct PartsFive<'a> {
     pub(in super::super) roots: &'a [i64],
     pub(in super::super) feature_ids: &'a [i64],
     pub(in super::super) splits: Vec<f64>,
-    /// From 0 on: LEQ, LT, GTE, GT, EQ, NEQ, MEMBER.
+    /// From 0 on: LEQ, LT, GTE, GT, EQ, NEQ; and MEMBER, which is refused.
     pub(in super::super) modes: Vec<f64>,
     pub(in super::super) true_ids: &'a [i64],
     /// Whether a node's `true_ids` is a leaf's place.
@@ -19,8 +19,6 @@ pub(in super::super) struct PartsFive<'a> {
     pub(in super::super) false_leafs: &'a [i64],
     /// Empty: missing numbers never hold.
     pub(in super::super) missing_track_true: &'a [i64],
-    /// The sets of the nodes of mode MEMBER, in their order, each ended by not a number.
-    pub(in super::super) members: Vec<f64>,
     pub(in super::super) leaf_target_ids: &'a [i64],
     pub(in super::super) leaf_weights: Vec<f64>,
 }
@@ -50,14 +48,8 @@ pub(in super::super) fn grow_five(
         "the leaf lists differ in length"
     );
     ensure!(!from.roots.is_empty(), "the ensemble has no trees");
-    let mut sets = from.members.split(|number| number.is_nan());
-    let mut set = |mode: &f64| match *mode == MEMBER {
-        true => sets.next().unwrap_or_default(),
-        false => &[],
-    };
     let mut grower = Grower {
         from,
-        sets: from.modes.iter().map(&mut set).collect(),
         reached: vec![false; count],
         outputs,
     };
@@ -67,12 +59,8 @@ pub(in super::super) fn grow_five(
         .collect()
 }
 
-const MEMBER: f64 = 6.0;
-
 struct Grower<'a> {
     from: &'a PartsFive<'a>,
-    /// Each node's set, empty where it asks for none.
-    sets: Vec<&'a [f64]>,
     /// The nodes met so far: where branches meet again, the tree would grow without bounds.
     reached: Vec<bool>,
     outputs: usize,
@@ -114,21 +102,15 @@ impl Grower<'_> {
             Mode::Eq,
             Mode::Neq,
         ];
-        Ok(match modes.get(from.modes[at] as usize) {
-            Some(mode) => Node::Branch {
-                column,
-                mode: *mode,
-                threshold: from.splits[at],
-                missing_holds,
-                to,
-            },
-            None if from.modes[at] == MEMBER => Node::Member {
-                column,
-                set: self.sets[at].to_vec(),
-                missing_holds,
-                to,
-            },
-            None => bail!("nodes of mode {} are not known here", from.modes[at]),
+        let mode = modes.get(from.modes[at] as usize);
+        let mode =
+            mode.with_context(|| format!("nodes of mode {} are not known here", from.modes[at]))?;
+        Ok(Node::Branch {
+            column,
+            mode: *mode,
+            threshold: from.splits[at],
+            missing_holds,
+            to,
         })
     }
 

@@ -29,20 +29,6 @@ fn naive(node: &Node, row: &[f64]) -> Vec<f32> {
             };
             naive(&to[usize::from(!holds)], row)
         }
-        Node::Member {
-            column,
-            set,
-            missing_holds,
-            to,
-        } => {
-            let x = row[*column];
-            let holds = if x.is_nan() {
-                *missing_holds
-            } else {
-                set.contains(&x)
-            };
-            naive(&to[usize::from(!holds)], row)
-        }
     }
 }
 
