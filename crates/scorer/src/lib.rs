@@ -4,7 +4,7 @@
 //!
 //! - [`settings`], [`run`]: flags, and the process from start to end
 //! - [`worker`]: the loop of one thread, the page to read first
-//! - [`start`], [`positions`]: where each partition is read from
+//! - [`start`], [`partitions`]: where each partition is read from, and the state of each
 //! - [`batch`], [`decode`]: records to rows of inputs
 //! - [`join`], [`features`]: the users' features in those rows, from Redis, in time or not at all
 //! - [`scoring`], [`quota`], [`model`], [`swap`]: rows to scores, not too many at once; the model, and its successors
@@ -24,7 +24,7 @@ pub mod worker;
 
 pub mod start;
 
-pub mod positions;
+pub mod partitions;
 
 pub mod batch;
 
