@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use tokio_util::sync::DropGuard;
 
 use super::Worker;
-use crate::start::{self, Begin, Question};
+use crate::input::start::{self, Begin, Question};
 
 /// A look-up of where partitions are to be read from, on a thread of its own.
 ///

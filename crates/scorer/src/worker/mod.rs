@@ -6,29 +6,26 @@
 //! was taken is published, so that no batch straddles it.
 
 mod assignment;
-mod outlet;
 
 use std::mem;
-use std::sync::Arc;
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use tidemill_core::claim::{self, Content, Held, Resolver};
-use tidemill_core::health::{Health, Part};
-use tidemill_core::kafka::{Change, Consumer, DeadLetters, Polled, Record, Surroundings, TopicId};
-use tokio::runtime::Handle;
+use tidemill_core::claim::{self, Content, Held};
+use tidemill_core::health::Part;
+use tidemill_core::kafka::{Change, Consumer, Polled, Record, Surroundings};
 use tokio_util::sync::CancellationToken;
 
 use self::assignment::Search;
-use self::outlet::{Outlet, Work};
-use crate::batch::Batch;
-use crate::delivery::{Delivery, Outcome};
-use crate::pace::Pace;
-use crate::partitions::{Partitions, Turn, Why};
+use crate::input::batch::Batch;
+use crate::input::partitions::{Partitions, Turn, Why};
+use crate::output::delivery::{Delivery, Outcome};
+use crate::output::outlet::{Outlet, Work};
+use crate::output::pace::Pace;
 use crate::run::other_destination;
 use crate::scoring::Scoring;
 use crate::settings::Config;
-use crate::swap::Models;
+use crate::shared::Shared;
 
 /// Records of a batch that waits for nothing: its transaction takes most of the 100 ms that a prediction may take.
 const ENOUGH: usize = 10_000;
@@ -44,28 +41,6 @@ const IDLE: Duration = Duration::from_millis(100);
 
 /// How long while it waits to hear where its partitions are to be read from.
 const SEARCHING: Duration = Duration::from_millis(5);
-
-/// What all workers share.
-pub struct Shared {
-    /// The validated flags.
-    pub config: Config,
-    /// The model, and its successors.
-    pub models: Arc<Models>,
-    /// Kafka's id of the input topic at the start.
-    pub topic: Option<TopicId>,
-    /// How many partitions the input topic had at the start.
-    pub partitions: usize,
-    /// Where rejected records go.
-    pub dead_letters: DeadLetters,
-    /// Fetches what claims stand for.
-    pub resolver: Resolver,
-    /// What others do to the topic and the group.
-    pub surroundings: Surroundings,
-    /// What the readiness page says.
-    pub health: Arc<Health>,
-    /// Runs the feature reads.
-    pub runtime: Handle,
-}
 
 /// Something other than a record that ended a batch.
 enum Event {
