@@ -14,7 +14,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends ca-certifica
     && groupadd --gid 10001 tidemill \
     && useradd --system --uid 10001 --gid tidemill --create-home --home-dir /var/lib/tidemill tidemill
 COPY --from=build /out/ /usr/local/bin/
-COPY models/fraud.onnx models/fraud.toml models/fraud_history.onnx models/fraud_history.toml /var/lib/tidemill/models/
+COPY models/fraud.onnx models/fraud.toml models/fraud_history.onnx models/fraud_history.toml models/labeled-events.json /var/lib/tidemill/models/
 # By number, as Kubernetes must see that it is not root.
 USER 10001:10001
 WORKDIR /var/lib/tidemill

@@ -71,6 +71,21 @@ check-alerts:
     promtool check rules ops/alerts.yaml
     promtool test rules ops/alerts_test.yaml
 
+# Render the Helm chart, validate what comes out, and start the programs with it; needs Go and Python 3.11 or later
+check-chart:
+    python3 -m venv target/venv
+    target/venv/bin/pip install --quiet --requirement ops/helm/requirements.txt
+    GOBIN="$PWD/target/tools" go install helm.sh/helm/v3/cmd/helm@v3.22.0
+    cargo build --release --quiet
+    target/venv/bin/python ops/helm/check.py --helm target/tools/helm --programs target/release
+
+# Draw the dashboard as it looks in the test that tries its queries; needs Prometheus and Python 3.11 or later
+draw-dashboard PICTURE="target/dashboard.png":
+    python3 -m venv target/venv
+    target/venv/bin/pip install --quiet matplotlib==3.11.2
+    PATH="$PWD/target/venv/bin:$PATH" TIDEMILL_PICTURE="$PWD/{{PICTURE}}" \
+        cargo test --release --test e2e every_panel_and_every_alert_has_an_answer
+
 # Simulated history -> data set -> models/fraud*.onnx -> scored live; needs Python 3.11 or later
 train: stack-up
     #!/usr/bin/env bash

@@ -1,5 +1,6 @@
 //! The collector's executable: one command, from its flags to its exit code.
 
+use clap::CommandFactory;
 use collector::commands::{doctor, infer};
 use collector::dataset::{Location, inspect, verify};
 use collector::run;
@@ -29,7 +30,8 @@ async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<Ex
             return doctor::run(&flags.validate()?, *json, shutdown).await;
         }
         Some(Command::Verify { dir }) => {
-            let report = verify::verify(&location(dir)?).await?;
+            let group = flags.group_given(&Flags::command().get_matches())?;
+            let report = verify::verify(&location(dir)?, group.as_ref()).await?;
             tell(&format!("{report}\n"))?;
             return Ok(ExitCode::from(u8::from(!report.faults.is_empty())));
         }

@@ -4,6 +4,7 @@ use crate::bounded::ends::Ends;
 use crate::bounded::progress::Progress;
 use crate::bounded::sample::{self, SAMPLE};
 use crate::bounded::stretch::{self, Range};
+use crate::dataset::starts::Starts;
 use crate::dataset::store::{Location, Store};
 use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
@@ -175,6 +176,7 @@ async fn open_sink(
     health: Arc<Health>,
 ) -> anyhow::Result<Sink> {
     let wanted = Wanted {
+        topic: config.shared.topic.clone(),
         schema: config.schema.clone(),
         headers: config.headers,
         features: config.features.as_ref().map(Features::columns),
@@ -191,6 +193,11 @@ async fn open_sink(
         freezer: Arc::new(freezer),
         codec: config.codec,
         history: None,
+        starts: Starts::default(),
+        from: match config.extent {
+            Extent::Live { .. } => None,
+            Extent::Stretch(stretch) => stretch.from,
+        },
         encoders: Arc::new(Semaphore::new(
             config.budget(config.shared.workers).encoders,
         )),

@@ -1,5 +1,6 @@
 //! A bounded run before its first record: which offsets of each partition it reads, and where they end.
 
+use crate::dataset::begin::Begin;
 use crate::dataset::resume;
 use crate::dataset::start::{another_log, start};
 use crate::pipeline::Sink;
@@ -87,6 +88,9 @@ pub(crate) async fn left(
         if stretch.from.is_some() && position.is_none() && range.begins_cut() {
             cut.push(partition);
         }
+        if stretch.from.is_some() && position.is_none() && range.len() == 0 {
+            begin_empty(sink, &range).await?;
+        }
         left.push(range);
     }
     if !cut.is_empty() {
@@ -98,6 +102,23 @@ pub(crate) async fn left(
     }
     left.retain(|range| range.len() > 0);
     Ok(left)
+}
+
+/// Keeps a later run from collecting what lies before `--from` in a partition that has no record since.
+async fn begin_empty(sink: &Sink, range: &Range) -> anyhow::Result<()> {
+    let Some(frozen) = sink.freezer.get() else {
+        return Ok(());
+    };
+    let begin = Begin {
+        topic: sink.topic.name.to_string(),
+        topic_id: sink.topic.id,
+        partition: range.partition,
+        first: range.begin,
+        from: sink.from,
+        empty: true,
+        schema: frozen.fingerprint.clone(),
+    };
+    begin.publish(&sink.store, &frozen).await.map(drop)
 }
 
 /// Where the records begin that the data set does not hold, given where its files of the partition end.

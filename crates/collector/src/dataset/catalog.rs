@@ -2,7 +2,7 @@
 
 use crate::dataset::names;
 use crate::dataset::store::{Listed, Store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A topic and one of its partitions.
 pub(crate) type Source = (String, i32);
@@ -14,6 +14,10 @@ pub(crate) struct Catalog {
     pub(crate) chains: BTreeMap<Source, Vec<Listed>>,
     /// The paths of reject files, each with its first offset, by topic and partition.
     pub(crate) rejects: BTreeMap<Source, BTreeMap<String, i64>>,
+    /// The files that say where partitions begin, by topic and partition.
+    pub(crate) begins: BTreeMap<Source, String>,
+    /// There is a schema.
+    pub(crate) has_schema: bool,
     /// Parquet files that are not named as ours are.
     pub(crate) strangers: Vec<Listed>,
 }
@@ -26,7 +30,12 @@ impl Catalog {
             if let Some((topic, partition, _)) = names::parse_data(&file.name) {
                 let chain = catalog.chains.entry((topic.to_owned(), partition));
                 chain.or_default().push(file);
-            } else if file.name.ends_with(".parquet") && file.name != names::SCHEMA {
+            } else if let Some((topic, partition)) = names::parse_begin(&file.name) {
+                let source = (topic.to_owned(), partition);
+                catalog.begins.insert(source, file.name);
+            } else if file.name == names::SCHEMA {
+                catalog.has_schema = true;
+            } else if file.name.ends_with(".parquet") {
                 catalog.strangers.push(file);
             }
         }
@@ -39,5 +48,16 @@ impl Catalog {
             }
         }
         Ok(catalog)
+    }
+
+    /// All topics and partitions that any file is of.
+    pub(crate) fn sources(&self) -> BTreeSet<Source> {
+        let data = self.chains.keys().chain(self.rejects.keys());
+        data.chain(self.begins.keys()).cloned().collect()
+    }
+
+    /// There is no file of a data set at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.has_schema && self.sources().is_empty()
     }
 }

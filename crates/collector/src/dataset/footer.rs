@@ -9,10 +9,10 @@ use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{StoredPosition, TopicId};
 
 /// Goes before every key, so that other tools' keys are not mistaken for ours.
-const PREFIX: &str = "tidemill.";
+pub(super) const PREFIX: &str = "tidemill.";
 
 /// What files of this version say of themselves and promise. Those of format 1 had no such key.
-const FORMAT: &str = "2";
+pub(super) const FORMAT: &str = "2";
 
 /// The footer's key-values: functions of the records, the schema and the version alone, nothing of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,8 @@ impl Footer {
             value.with_context(|| format!("the footer has no {PREFIX}{key}"))
         };
         let topic = text("topic")?.to_owned();
+        // Asked for before the format: the schema's file names its topic too, and is no data file of any version.
+        let first = text("first")?;
         let format = text("format").unwrap_or("1");
         ensure!(format == FORMAT, other_format(format));
         let id = text("topic_id").ok();
@@ -114,7 +116,7 @@ impl Footer {
             topic_id: id.map(|id| parse("topic_id", id)).transpose()?,
             last: last.transpose()?,
             partition: parse("partition", text("partition")?)?,
-            first: parse("first", text("first")?)?,
+            first: parse("first", first)?,
             next: parse("next", text("next")?)?,
             rows: parse("rows", text("rows")?)?,
             rejected: parse("rejected", text("rejected")?)?,

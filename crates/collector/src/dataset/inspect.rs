@@ -23,7 +23,7 @@ pub async fn inspect(location: &Location) -> anyhow::Result<String> {
         let (mut rows, mut rejected, mut gap, mut bytes) = (0, 0, 0, 0);
         let (mut first, mut next) = (None, 0);
         for file in files {
-            let footer = reader::read_footer(&store, &file.name, file.size).await?;
+            let footer = reader::read_footer(&store, &file.name).await?;
             first = first.or(Some(footer.first));
             next = footer.next;
             rows += footer.rows;

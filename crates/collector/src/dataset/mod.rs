@@ -1,6 +1,7 @@
 //! The data set on disk: what its files are called, what they say of themselves, and how they are written, read,
 //! resumed from and checked.
 
+pub(crate) mod begin;
 pub(crate) mod catalog;
 pub(crate) mod footer;
 pub mod inspect;
@@ -10,6 +11,7 @@ pub mod rejects;
 pub(crate) mod resume;
 pub(crate) mod seal;
 pub(crate) mod start;
+pub(crate) mod starts;
 pub(crate) mod store;
 pub(crate) mod topic;
 pub mod verify;

@@ -9,6 +9,9 @@ pub(crate) const STAGING: &str = "_staging";
 /// The frozen schema; it sorts before the data files or is skipped for its underscore, and has no rows.
 pub(crate) const SCHEMA: &str = "_schema.parquet";
 
+/// What the names of the files begin with that say where partitions begin.
+pub(crate) const BEGIN: &str = "_begin+";
+
 /// The name of the data file that starts at `first`.
 pub(crate) fn data(topic: &str, partition: i32, first: i64) -> String {
     format!("{topic}+{partition:05}+{first:020}.parquet")
@@ -17,6 +20,30 @@ pub(crate) fn data(topic: &str, partition: i32, first: i64) -> String {
 /// The path of the rejects among the records of [`first`, `next`).
 pub(crate) fn rejected(topic: &str, partition: i32, first: i64, next: i64) -> String {
     format!("{REJECTED}/{topic}+{partition:05}+{first:020}+{next:020}.ndjson")
+}
+
+/// The name of the file that says where a partition begins. It has no rows and the columns of all others, so that polars
+/// and DuckDB, which read every file of a folder, stumble over nothing.
+pub(crate) fn begin(topic: &str, partition: i32) -> String {
+    format!("{BEGIN}{topic}+{partition:05}.parquet")
+}
+
+/// Topic and partition of such a file's name; `None` for other files.
+pub(crate) fn parse_begin(name: &str) -> Option<(&str, i32)> {
+    let stem = name.strip_prefix(BEGIN)?.strip_suffix(".parquet")?;
+    let (topic, partition) = stem.rsplit_once('+')?;
+    let partition = number(partition, 5)?.try_into().ok()?;
+    (!topic.is_empty()).then_some((topic, partition))
+}
+
+/// What the names of a partition's data files begin with, before their first offsets.
+pub(crate) fn data_prefix(topic: &str, partition: i32) -> String {
+    format!("{topic}+{partition:05}+")
+}
+
+/// A name that stands before those of a partition's reject files from `first` on, and after all others'.
+pub(crate) fn rejects_from(topic: &str, partition: i32, first: i64) -> String {
+    format!("{topic}+{partition:05}+{first:020}")
 }
 
 /// The path of rejects with this digest where other rejects have the path that is theirs: a process that judged the
@@ -119,7 +146,13 @@ mod tests {
             for path in [path, beside] {
                 let name = path.strip_prefix("_rejected/").unwrap();
                 prop_assert_eq!(parse_rejected(name), Some(expected));
+                prop_assert!(*name > *rejects_from(&topic, partition, first));
+                prop_assert!(*name < *rejects_from(&topic, partition, first + 1));
             }
+            prop_assert!(data(&topic, partition, first).starts_with(&data_prefix(&topic, partition)));
+            let begin = begin(&topic, partition);
+            prop_assert_eq!(parse_begin(&begin), Some((topic.as_str(), partition)));
+            prop_assert_eq!(parse_data(&begin), None);
         }
     }
 }

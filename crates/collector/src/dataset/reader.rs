@@ -21,8 +21,8 @@ pub(crate) fn footer(file: &Bytes) -> anyhow::Result<Footer> {
 }
 
 /// The footer of a file in the data set, by its end alone where that will do.
-pub(crate) async fn read_footer(store: &Store, path: &str, size: u64) -> anyhow::Result<Footer> {
-    let tail = store.tail(path, TAIL).await?;
+pub(crate) async fn read_footer(store: &Store, path: &str) -> anyhow::Result<Footer> {
+    let (tail, size) = store.tail(path, TAIL).await?;
     let mut reader = ParquetMetaDataReader::new();
     let footer = match reader.try_parse_sized(&tail, size) {
         Ok(()) => {

@@ -1,8 +1,9 @@
 //! The schema that all files of a data set share: given, found in the data set, or inferred once and published.
 
-use crate::dataset::names;
+use crate::dataset::begin::Begin;
 use crate::dataset::store::{Creation, Store};
-use crate::encode::schema::{FeatureColumns, Sample, Schema};
+use crate::dataset::{names, reader};
+use crate::encode::schema::{self, Column, FeatureColumns, Sample, Schema};
 use crate::pipeline::batch::Batch;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -22,6 +23,8 @@ pub(crate) struct Frozen {
 /// What the flags ask of a data set's schema.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
+    /// The topic; a data set is of one.
+    pub(crate) topic: String,
     /// The schema in `--schema`.
     pub(crate) schema: Option<Schema>,
     /// There is to be a column `_headers`.
@@ -40,7 +43,8 @@ pub(crate) struct Freezer {
 impl Freezer {
     /// Takes the schema from the data set, or from the flags; none where there is neither.
     ///
-    /// Errors: the data set was written with another schema than the flags ask for.
+    /// Errors: the data set is of another topic, was written with another schema than the flags ask for, or has files and
+    /// has lost its schema.
     pub(crate) async fn open(store: Store, wanted: Wanted) -> anyhow::Result<Self> {
         let freezer = Self {
             store,
@@ -49,10 +53,48 @@ impl Freezer {
         };
         if let Some(found) = freezer.store.find(names::SCHEMA).await? {
             freezer.set(freezer.accept(found)?)?;
-        } else if let Some(given) = freezer.wanted.schema.clone() {
+            return Ok(freezer);
+        }
+        freezer.refuse_lost_schema().await?;
+        if let Some(given) = freezer.wanted.schema.clone() {
             freezer.publish(given).await?;
         }
         Ok(freezer)
+    }
+
+    /// Without its schema a data set that has files cannot go on: one that was inferred anew would differ from theirs.
+    async fn refuse_lost_schema(&self) -> anyhow::Result<()> {
+        let store = &self.store;
+        let data = format!("{}+", self.wanted.topic);
+        for prefix in [names::BEGIN, &data] {
+            let Some(file) = store.any_with_prefix(prefix).await? else {
+                continue;
+            };
+            let own = match names::parse_begin(&file) {
+                Some(_) => Begin::from_file(&store.read(&file).await?)?.schema,
+                None => reader::read_footer(store, &file).await?.schema,
+            };
+            let given = self.wanted.schema.clone().map(|given| self.complete(given));
+            if given.map(|given| given.fingerprint()).transpose()? == Some(own.clone()) {
+                return Ok(());
+            }
+            return Err(Failure::usage(format!(
+                "{store} has files and no {}: put that back, or give --schema with the one they were written with \
+                 (fingerprint {own}), or another --out",
+                names::SCHEMA
+            )));
+        }
+        Ok(())
+    }
+
+    /// A schema with what the flags add to it.
+    fn complete(&self, mut schema: Schema) -> Schema {
+        schema.headers = self.wanted.headers;
+        schema.features.clone_from(&self.wanted.features);
+        let features = schema.feature_names().to_vec();
+        let own = |column: &Column| !features.contains(&column.name);
+        schema.columns.retain(own);
+        schema
     }
 
     /// The schema, if it is known.
@@ -93,14 +135,8 @@ impl Freezer {
     }
 
     /// Publishes a schema where there is none; a peer's that was there first is taken instead.
-    async fn create(&self, mut schema: Schema) -> anyhow::Result<Arc<Frozen>> {
-        schema.headers = self.wanted.headers;
-        schema.features.clone_from(&self.wanted.features);
-        let features = schema.feature_names().to_vec();
-        schema
-            .columns
-            .retain(|column| !features.contains(&column.name));
-        let file = schema.to_parquet()?;
+    async fn create(&self, schema: Schema) -> anyhow::Result<Arc<Frozen>> {
+        let file = self.complete(schema).to_parquet(&self.wanted.topic)?;
         let theirs = match self.store.create(names::SCHEMA, file.clone()).await? {
             Creation::Created => None,
             Creation::Exists(theirs) => Some(theirs),
@@ -130,9 +166,9 @@ impl Freezer {
 
     /// Reads the data set's schema and holds it against what the flags ask for.
     fn accept(&self, file: Bytes) -> anyhow::Result<Arc<Frozen>> {
-        let path = names::SCHEMA;
-        let schema =
-            Schema::from_file(file).with_context(|| format!("{path} in {}", self.store))?;
+        let path = || format!("{} in {}", names::SCHEMA, self.store);
+        let schema = Schema::from_file(file.clone()).with_context(path)?;
+        let topic = schema::topic(&file).with_context(path)?;
         let differs = |what: &str| {
             Failure::usage(format!(
                 "{} was begun with {what} than asked for now: use the same, or another --out",
@@ -140,10 +176,18 @@ impl Freezer {
             ))
         };
         let Wanted {
+            topic: wanted,
             schema: given,
             headers,
             features,
         } = &self.wanted;
+        let other_topic = || {
+            Failure::usage(format!(
+                "{} is a data set of topic {topic}, and cannot take records of {wanted}: give another --out",
+                self.store
+            ))
+        };
+        ensure!(topic == *wanted, other_topic());
         ensure!(schema.headers == *headers, differs("other --headers"));
         ensure!(schema.features == *features, differs("other --features"));
         if let Some(given) = given {

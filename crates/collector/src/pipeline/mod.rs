@@ -8,6 +8,7 @@ mod publish;
 pub(crate) mod retry;
 
 use crate::dataset::footer::Footer;
+use crate::dataset::starts::Starts;
 use crate::dataset::store::Store;
 use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Frozen};
@@ -49,6 +50,10 @@ pub(crate) struct Sink {
     pub(crate) encoders: Arc<Semaphore>,
     /// Takes in the workers' states.
     pub(crate) health: Arc<Health>,
+    /// What was seen of the partitions as they were started.
+    pub(crate) starts: Starts,
+    /// `--from`, in milliseconds since the epoch.
+    pub(crate) from: Option<i64>,
     /// Outages of the data set's store and of the claims'.
     pub(crate) outages: Outages,
     /// Runs the lanes.

@@ -1,6 +1,7 @@
 //! The publishing half of a lane: a batch's files become visible in their order, whatever the store does.
 
 use super::{Sink, Tell, What};
+use crate::dataset::begin::Begin;
 use crate::dataset::footer::Footer;
 use crate::dataset::store::Creation;
 use crate::dataset::{names, reader};
@@ -28,6 +29,9 @@ pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>
 /// Publishes a batch's files, trying for as long as the store fails: first what stands before and beside the rows,
 /// last the rows, whose file moves the position.
 async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
+    if let Some(next) = begin(sink, &files).await? {
+        return Ok(What::Superseded { next });
+    }
     if let Some((gap, offsets)) = &files.gap {
         if let Some(theirs) = create(sink, gap).await? {
             return Ok(superseded(&in_the_way(&theirs, gap)?));
@@ -47,6 +51,14 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
             // Nobody can publish a data file that stands for it any more.
             delete(sink, &usual.path).await;
         }
+        for path in sink
+            .starts
+            .take_dead(files.footer.partition, files.footer.next)
+        {
+            if Some(&path) != rejects.as_ref() {
+                delete(sink, &path).await;
+            }
+        }
         return Ok(published(files));
     };
     let theirs = in_the_way(&theirs, &files.data)?;
@@ -56,6 +68,33 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
         delete(sink, path).await;
     }
     Ok(superseded(&theirs))
+}
+
+/// Says in the data set where the partition begins, before its first file; a position where a peer has begun it at
+/// another one.
+async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
+    let footer = &files.footer;
+    if sink.starts.is_begun(footer.partition) {
+        return Ok(None);
+    }
+    let gap = files.gap.as_ref().map_or(0, |(_, offsets)| *offsets);
+    let frozen = sink.freezer.get().context("files without a schema")?;
+    let begin = Begin {
+        topic: footer.topic.clone(),
+        topic_id: footer.topic_id,
+        partition: footer.partition,
+        first: footer.first - gap as i64,
+        from: sink.from,
+        empty: false,
+        schema: frozen.fingerprint.clone(),
+    };
+    let publish = || begin.publish(&sink.store, &frozen);
+    let first = sink.persist("beginning a partition", publish).await?;
+    if first != begin.first {
+        return Ok(Some(first));
+    }
+    sink.starts.begun(footer.partition);
+    Ok(None)
 }
 
 /// What became of a batch's rejects.

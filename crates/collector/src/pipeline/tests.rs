@@ -1,6 +1,7 @@
 //! What lanes leave behind, whoever else is at work and wherever a process was killed.
 
 use super::{Lane, Outcome, Sink, What};
+use crate::dataset::starts::Starts;
 use crate::dataset::store::stub::Faults;
 use crate::dataset::store::tests::stubbed;
 use crate::dataset::store::{Location, Store};
@@ -27,10 +28,15 @@ struct Rig {
     sink: Sink,
 }
 
+fn wanted() -> Wanted {
+    Wanted {
+        topic: "t".into(),
+        ..Wanted::default()
+    }
+}
+
 pub(crate) async fn sink(store: Store) -> Sink {
-    let freezer = Freezer::open(store.clone(), Wanted::default())
-        .await
-        .unwrap();
+    let freezer = Freezer::open(store.clone(), wanted()).await.unwrap();
     let health = Health::starting();
     let store_part = health.part("store");
     store_part.ready();
@@ -42,6 +48,8 @@ pub(crate) async fn sink(store: Store) -> Sink {
         freezer: Arc::new(freezer),
         codec: Codec::Zstd,
         history: None,
+        starts: Starts::default(),
+        from: None,
         encoders: Arc::new(Semaphore::new(2)),
         health,
         outages: Outages::of(store_part),
@@ -67,7 +75,7 @@ impl Rig {
 
     async fn faults(&self) -> Vec<String> {
         let location = Location::Folder(self.folder.path().into());
-        verify::verify(&location).await.unwrap().faults
+        verify::verify(&location, None).await.unwrap().faults
     }
 
     async fn position(&self) -> Option<i64> {
@@ -134,7 +142,7 @@ async fn batches_become_files_in_their_order() {
     let gap = reader::footer(&gap).unwrap();
     assert!(gap.gap && gap.next == 30 && gap.rows == 0);
     let location = Location::Folder(rig.folder.path().into());
-    let report = verify::verify(&location).await.unwrap();
+    let report = verify::verify(&location, None).await.unwrap();
     assert_eq!((report.rows, report.rejected, report.gaps), (24, 6, 10));
 }
 
@@ -311,7 +319,7 @@ async fn a_store_that_fails_is_waited_out() {
     let whats = send(&sink, vec![batch(0, 20), batch(20, 40)]);
     assert_eq!(published(&whats), [(0, 20), (20, 40)]);
     let keys: Vec<String> = stub.objects.lock().unwrap().keys().cloned().collect();
-    assert_eq!(keys.len(), 5, "{keys:?}");
+    assert_eq!(keys.len(), 6, "{keys:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,7 +356,7 @@ async fn a_store_that_overwrites_is_refused() {
         ..Faults::default()
     };
     let (_, store) = stubbed(faults, "p").await;
-    let freezer = Freezer::open(store, Wanted::default()).await.unwrap();
+    let freezer = Freezer::open(store, wanted()).await.unwrap();
     let error = freezer.get_or_infer(&batch(0, 5)).await.unwrap_err();
     assert!(error.to_string().contains("If-None-Match"), "{error:#}");
 }
@@ -373,7 +381,7 @@ async fn a_schema_that_a_peer_has_frozen_for_other_flags_ends_the_lane() {
     let rig = Rig::new().await;
     let wanted = Wanted {
         headers: true,
-        ..Wanted::default()
+        ..wanted()
     };
     let peer = Freezer::open(rig.sink.store.clone(), wanted).await.unwrap();
     peer.get_or_infer(&batch(0, 5)).await.unwrap();

@@ -11,9 +11,10 @@ use crate::dataset::store::Location;
 use crate::encode::Codec;
 use crate::encode::schema::Schema;
 use crate::worker::memory::Budget;
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Parser, Subcommand};
 use std::path::PathBuf;
-use tidemill_core::settings::{Binary, Problems, SharedFlags, parse_duration};
+use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_duration};
 
 /// The collector among the binaries.
 pub const BINARY: Binary = Binary {
@@ -54,7 +55,8 @@ impl AsRef<SharedFlags> for Flags {
 /// What the collector does beside collecting.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Check that a data set covers its partitions without gap or overlap; exit code 1 names what is wrong
+    /// Check that a data set is whole; exit code 1 names what is wrong. With --brokers or --group also that the files
+    /// reach as far as the group has got
     Verify {
         /// Folder or s3://bucket/prefix
         dir: String,
@@ -217,6 +219,18 @@ impl Flags {
         complete().ok_or_else(|| anyhow::anyhow!("a flag is missing although no problem was found"))
     }
 
+    /// Brokers and group, where either is given on the command line.
+    pub fn group_given(&self, matches: &ArgMatches) -> anyhow::Result<Option<Shared>> {
+        let given = ["brokers", "group"].map(|flag| matches.value_source(flag));
+        if !given.contains(&Some(ValueSource::CommandLine)) {
+            return Ok(None);
+        }
+        let mut problems = Problems::default();
+        let shared = self.shared.validate(&BINARY, &mut problems);
+        problems.finish()?;
+        Ok(shared)
+    }
+
     /// The stretch to collect, `Some(None)` for a live run.
     fn stretch(&self, problems: &mut Problems) -> Option<Option<Stretch>> {
         let mut time = |flag, text: &Option<String>| match text {
@@ -233,5 +247,43 @@ impl Flags {
         }
         let bounded = own.until_end || from.is_some() || to.is_some();
         Some(bounded.then_some(Stretch { from, to }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_memory_than_the_workers_get_by_with_is_refused_with_the_number() {
+        let validate = |workers: &str, more: &[&str]| {
+            let flags = [
+                "collector",
+                "--group",
+                "g",
+                "--topic",
+                "t",
+                "--admin-addr",
+                "none",
+            ];
+            let flags = [&flags, &["--workers", workers][..], more].concat();
+            Flags::try_parse_from(flags).unwrap().validate()
+        };
+        let claims = ["--claims", ".", "--max-claim-mb", "10"];
+        for (least, more) in [(240, &[][..]), (270, &claims[..])] {
+            let with = |megabytes: usize| {
+                let text = megabytes.to_string();
+                validate("2", &[&["--memory-mb", text.as_str()], more].concat())
+            };
+            assert_eq!(with(least).unwrap().memory, least << 20);
+            let error = with(least - 1).unwrap_err().to_string();
+            let told = format!("use at least {least} for 2 workers");
+            assert!(
+                error.contains("--memory-mb") && error.contains(&told),
+                "{error}"
+            );
+        }
+        let unasked = |workers| validate(workers, &[]).unwrap().memory;
+        assert_eq!((unasked("1"), unasked("8")), (512 << 20, 768 << 20));
     }
 }

@@ -51,9 +51,9 @@ impl Resolver {
                 let files = files.with_context(|| format!("--claims {}", folder.display()))?;
                 (Some(Arc::new(files)), Some(folder.clone()))
             }
-            Some(Location::Bucket(url)) => {
-                let objects = bucket(url, AmazonS3Builder::from_env());
-                let objects = objects.with_context(|| format!("--claims {url}"))?;
+            Some(Location::Bucket(place)) => {
+                let objects = bucket(place, AmazonS3Builder::from_env());
+                let objects = objects.with_context(|| format!("--claims {place}"))?;
                 (Some(Arc::new(objects)), None)
             }
         };

@@ -32,8 +32,8 @@ impl DeadLetters {
     /// too large for the topic is replaced by headers with its length and SHA-256; if key and headers alone are too
     /// large, the key is replaced likewise and the record's headers are left out.
     ///
-    /// The further headers begin with those that name the record: `source.topic`, `source.partition` and
-    /// `source.offset`. The letter of a copy names the original instead, by the copy's own headers. `source.group`,
+    /// The further headers begin with those that name the record: `source.topic`, `source.partition`,
+    /// `source.offset` and, where it has one, `source.timestamp`. The letter of a copy names the original instead, by the copy's own headers. `source.group`,
     /// `error`, `reason`, `binary` and `version` follow. So in every letter the last header of a name counts, and the
     /// record's own headers end before the last `source.topic`.
     ///
@@ -84,7 +84,7 @@ impl DeadLetters {
             Keeps::Nothing => OwnedHeaders::new(),
             _ => record.owned_headers(),
         };
-        for (name, value) in self.added(named, itself, reject, keeps) {
+        for (name, value) in self.added(named, (itself, record.timestamp()), reject, keeps) {
             headers = add_header(headers, name.as_bytes(), Some(value.as_bytes()));
         }
         let (key, value) = (record.key(), record.value());
@@ -111,18 +111,20 @@ impl DeadLetters {
     fn added(
         &self,
         named: Option<Original>,
-        itself: Original,
+        (itself, timestamp): (Original, Option<i64>),
         reject: &Reject,
         keeps: Keeps,
     ) -> Vec<(&'static str, String)> {
         let is_kept = named.is_some() && keeps != Keeps::Nothing;
         let original = (!is_kept).then_some(named.unwrap_or(itself));
         let original = original.map(|Original { partition, offset }| {
-            [
+            let place = [
                 (resent::TOPIC, self.source.clone()),
                 (resent::PARTITION, partition.to_string()),
                 (resent::OFFSET, offset.to_string()),
-            ]
+            ];
+            let timestamp = timestamp.map(|millis| (resent::TIMESTAMP, millis.to_string()));
+            place.into_iter().chain(timestamp)
         });
         let rest = [
             ("source.group", self.group.clone()),
@@ -181,7 +183,7 @@ mod tests {
             offset,
         };
         let reject = Reject::new(Reason::WrongType, "amount is a text");
-        let added = letters().added(named, itself, &reject, keeps);
+        let added = letters().added(named, (itself, Some(1_000)), &reject, keeps);
         let own = if keeps == Keeps::Nothing { &[] } else { own };
         own.iter()
             .cloned()

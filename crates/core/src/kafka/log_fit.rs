@@ -49,7 +49,7 @@ pub enum LogFit {
     /// Retention has deleted the offsets from the position up to the oldest record, so many; some of them may have been
     /// transaction markers.
     Behind(i64),
-    /// The log ends before the position: it was cut.
+    /// The log ends before the position: it was cut, or the topic is another one whose id is not known.
     Ahead,
     /// The record before the position is another one: the log was cut and has grown again.
     OtherRecords,
@@ -86,7 +86,9 @@ impl fmt::Display for LogFit {
             Self::Behind(lost) => {
                 write!(f, "retention has deleted {lost} offsets after the position")
             }
-            Self::Ahead => f.write_str("the log ends before the position: it was cut"),
+            Self::Ahead => f.write_str(
+                "the log ends before the position: it was cut, or the topic was deleted and created again",
+            ),
             Self::OtherRecords => f.write_str(
                 "another record lies before the position: the log was cut and has grown again",
             ),

@@ -13,6 +13,9 @@ pub const TOPIC: &str = "source.topic";
 pub const PARTITION: &str = "source.partition";
 /// Header with the offset of the original.
 pub const OFFSET: &str = "source.offset";
+/// Header with the Kafka timestamp of the original (epoch ms), which a copy has too: an event without a time of its own
+/// stays where it was, and an erasure that came after it covers the copy.
+pub const TIMESTAMP: &str = "source.timestamp";
 
 /// Limit of entries of one [`Judged`].
 const MOST_ENTRIES: usize = 1_000_000;

@@ -10,6 +10,7 @@ use crate::users::{Erasures, Home, Marks, Place, Slot, User, UserLookup, Users};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use tidemill_core::features::{Definitions, Evaluation, Limits};
+use tidemill_core::record::timestamp::FUTURE_LIMIT_MS;
 
 /// The configuration, the same for every batch.
 pub(crate) struct Rules {
@@ -294,7 +295,9 @@ fn incomplete_until(
     own: &OwnedPartition,
 ) -> Option<(i64, i64)> {
     let times = [own.position().complete_from, user.complete_from()];
+    // A lost event's own time may be later than Kafka's, within the limit.
     let from = times.into_iter().flatten().max()?;
+    let from = from.saturating_add(FUTURE_LIMIT_MS);
     let until = from.saturating_add(context.rules.definitions.longest_ms());
     (until > context.now).then_some((from, until))
 }

@@ -16,7 +16,8 @@ const ALWAYS: [&str; 7] = [
 ];
 
 /// Headers that a letter may have, after [`resent::TOPIC`].
-const SOMETIMES: [&str; 5] = [
+const SOMETIMES: [&str; 6] = [
+    resent::TIMESTAMP,
     "source.group",
     "value.length",
     "value.sha256",

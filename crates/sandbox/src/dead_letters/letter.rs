@@ -116,6 +116,13 @@ impl Letter {
         (self.timestamp_ms, self.partition, self.offset)
     }
 
+    /// The Kafka timestamp of a copy: that of the record, or of the letter if the letter does not name it.
+    pub(super) fn copy_timestamp(&self) -> Option<i64> {
+        let named = self.added(resent::TIMESTAMP);
+        let named = named.and_then(|millis| millis.parse().ok());
+        named.or(self.timestamp_ms)
+    }
+
     /// True if key and value are complete, and their topic is known.
     pub(super) fn is_whole(&self) -> bool {
         let cut = ["value.length", "key.length"].map(|name| self.added(name));
@@ -140,13 +147,17 @@ impl Letter {
             .iter()
             .map(|(name, value)| (name.as_slice(), value.as_deref()));
         let names = self.original().map(|(partition, offset)| {
-            [
+            let place = [
                 (resent::TOPIC, self.source.clone()),
                 (resent::PARTITION, partition.to_string()),
                 (resent::OFFSET, offset.to_string()),
-            ]
+            ];
+            let timestamp = self.added(resent::TIMESTAMP);
+            let timestamp = timestamp.map(|millis| (resent::TIMESTAMP, millis.to_owned()));
+            place.into_iter().chain(timestamp)
         });
-        let names = names.iter().flatten();
+        let names: Vec<_> = names.into_iter().flatten().collect();
+        let names = names.iter();
         let names = names.map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
         own.chain(names)
             .fold(OwnedHeaders::new(), |headers, (key, value)| {

@@ -38,6 +38,10 @@ pub struct Flags {
     /// skips the copy
     #[arg(long)]
     resend: bool,
+    /// Send what was sent back before too, such as copies that were rejected in turn: a featurizer still counts each
+    /// record once, a scorer scores every copy
+    #[arg(long, requires = "resend")]
+    again: bool,
     /// Do not ask
     #[arg(long, requires = "resend")]
     yes: bool,
@@ -79,11 +83,18 @@ pub fn command(flags: &Flags) -> Result<()> {
     let wanted = records.iter().flat_map(|rejected| flags.wanted(rejected));
     tell(&list::list(&topic, wanted, &resent, flags.samples).to_string())?;
     let Some(sender) = sender else { return Ok(()) };
-    let is_open = |letter: &Letter| !resent.contains(&letter.mark());
+    let is_open = |letter: &Letter| flags.again || !resent.contains(&letter.mark());
+    let wanted = records.len();
     records.retain(|rejected| flags.wanted(rejected).any(is_open));
+    let before = wanted - records.len();
     let records = sendable(&flags.brokers, records)?;
     if records.is_empty() {
-        tell_line!("nothing to send back")?;
+        match before {
+            0 => tell_line!("nothing to send back")?,
+            _ => tell_line!(
+                "nothing to send back: {before} went back before; --again sends them once more"
+            )?,
+        }
         return Ok(());
     }
     let mut groups: BTreeMap<&str, usize> = BTreeMap::new();

@@ -107,8 +107,8 @@ impl Sender {
         copy.payload = letter.value.as_deref();
         // Only the original's partition knows if the original counts.
         copy.partition = letter.original().map(|(partition, _)| partition);
-        // Close to the time at which it was first sent, which counts for events without a time of their own.
-        copy.timestamp = letter.timestamp_ms;
+        // It counts for events without a time of their own.
+        copy.timestamp = letter.copy_timestamp();
         copy.headers = Some(letter.copy_headers());
         self.queue(copy)?;
         rejected.letters().try_for_each(|letter| {

@@ -29,7 +29,7 @@ impl Claims {
                         .with_context(|| format!("cannot create {}", folder.display()))?;
                     Box::new(LocalFileSystem::new_with_prefix(folder)?)
                 }
-                Location::Bucket(url) => Box::new(bucket(&url, AmazonS3Builder::from_env())?),
+                Location::Bucket(place) => Box::new(bucket(&place, AmazonS3Builder::from_env())?),
             };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

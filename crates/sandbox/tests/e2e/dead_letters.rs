@@ -106,12 +106,16 @@ fn dead_letters_are_listed_and_go_back_once() -> Result<()> {
     let mut originals = before.clone();
     originals.sort_by_key(|record| record.partition);
     for (copy, original) in returned.iter_mut().zip(&originals) {
-        let own = copy.headers.len().saturating_sub(3);
-        let coordinates = copy.headers.split_off(own);
+        let own = copy.headers.len().saturating_sub(4);
+        let mut coordinates = copy.headers.split_off(own);
+        let time = original.timestamp_ms.context("no timestamp")?;
+        let timestamp = (b"source.timestamp".to_vec(), time.to_string().into_bytes());
+        assert_eq!(coordinates.pop(), Some(timestamp));
         assert_eq!(
             coordinates,
             names(topic, original.partition, original.offset)
         );
+        assert_eq!(copy.timestamp_ms, Some(time));
     }
     let same = |one: &Stored| {
         (
@@ -242,6 +246,10 @@ fn a_record_goes_back_once_for_all_letters_about_it_and_to_where_it_was() -> Res
         "{text}"
     );
     assert_eq!(scene.read(topic)?.len(), 3);
+    let text = run(&["--resend", "--yes"])?;
+    assert!(text.contains("2 went back before; --again"), "{text}");
+    assert!(run(&["--resend", "--yes", "--again"])?.contains("sent back 2 to"));
+    assert_eq!(scene.read(topic)?.len(), 5);
     Ok(())
 }
 

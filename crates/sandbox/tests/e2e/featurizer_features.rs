@@ -9,7 +9,7 @@ use sandbox::harness::{Scene, until};
 use sandbox::simulate::now_ms;
 use serde_json::json;
 
-use crate::SOON;
+use crate::{SOON, assert_ends};
 
 type Hash = HashMap<String, String>;
 
@@ -332,6 +332,17 @@ fn explain_agrees_with_the_store_and_tells_when_it_does_not() -> Result<()> {
         explain.output()
     );
     assert!(explain.output().contains("differs"), "{}", explain.output());
+    redis::cmd("DEL")
+        .arg(scene.names.features_key("u"))
+        .query::<()>(&mut scene.redis()?)?;
+    let says = ["there is no hash of the user: differs"];
+    assert_ends(scene.featurizer("gone", &["explain", "u"])?, 1, &says)?;
+    let says = ["user nobody: no events since", "nothing stored"];
+    assert_ends(
+        scene.featurizer("unknown", &["explain", "nobody"])?,
+        1,
+        &says,
+    )?;
     assert!(featurizer.terminate()?.success());
     Ok(())
 }

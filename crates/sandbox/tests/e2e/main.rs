@@ -28,6 +28,7 @@
 //! - `scorer_logs`: topics made anew, positions of another log, groups that write to the wrong place
 //! - `doctor`: each mistake is provoked and named
 //! - `operations`: metrics tell the truth, settings are shown
+//! - `monitoring`, `chart`: dashboard and alerts on a real Prometheus; the Helm chart knows the programs' flags
 //! - `dead_letters`: what was set aside is listed, and goes back once
 //! - `kafka_client`: what core's Kafka client promises to its workers
 //! - `stack`: the servers that all this stands on
@@ -37,6 +38,7 @@
 // In a test, what is not as expected should end it; remarks go to whoever watches it.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod chart;
 mod claims;
 mod collector;
 mod collector_bucket;
@@ -55,6 +57,7 @@ mod header_names;
 mod hostile;
 mod kafka_client;
 mod messages;
+mod monitoring;
 mod operations;
 mod outages;
 mod printing;

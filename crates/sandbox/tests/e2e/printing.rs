@@ -14,7 +14,7 @@ const COMMANDS: [(&str, &[&str], i32); 12] = [
     ("featurizer", &["doctor", "--connect-timeout", "1s"], 1),
     ("scorer", &["--help"], 0),
     ("scorer", &["--print-config"], 0),
-    ("scorer", &["check"], 0),
+    ("scorer", &["check", "models/fraud.onnx"], 0),
     ("collector", &["--help"], 0),
     ("collector", &["--print-config"], 0),
     ("collector", &["doctor", "--connect-timeout", "1s"], 1),

@@ -440,14 +440,14 @@ fn what_is_wrong_with_redis_is_said() -> Result<()> {
             );
         }
         assert!(!output.contains("wrong@"), "{output}");
-        // The scorer goes on without features, and says why.
+        // The scorer runs without features, and says why.
         let model = model_with_features();
         flags.extend(["--model", text(&model)?]);
         let mut scorer = scene.scorer("scorer", &flags)?;
-        scorer.wait_ready()?;
         until("the scorer's reason", SOON, || {
-            let output = scorer.output();
-            Ok(says.iter().all(|part| output.contains(part)).then_some(()))
+            let page = scorer.page("/readyz").map(|(_, page)| page);
+            let said = scorer.output() + &page.unwrap_or_default();
+            Ok(says.iter().all(|part| said.contains(part)).then_some(()))
         })
         .with_context(|| scorer.output())?;
         assert!(scorer.terminate()?.success());

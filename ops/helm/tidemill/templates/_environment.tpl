@@ -20,7 +20,6 @@ sees those of the process.
   {{- $_ := set $flags "TIDEMILL_REDIS_CA" (include "tidemill.secretFile" $redis.ca) }}
   {{- $_ := set $flags "TIDEMILL_REDIS_CERT" (include "tidemill.secretFile" $redis.certificate) }}
   {{- $_ := set $flags "TIDEMILL_REDIS_KEY" (include "tidemill.secretFile" $redis.key) }}
-  {{- $_ := set $flags "TIDEMILL_KEY_PREFIX" $redis.keyPrefix }}
 {{- end }}
 {{- if eq $name "featurizer" }}
   {{- $_ := required "redis.url is required by the featurizer: redis://[user@]host[:port]" $redis.url }}

@@ -121,9 +121,11 @@ async fn schema(config: &Config) -> anyhow::Result<()> {
         return Ok(());
     }
     let store = Store::open(&config.out, false)?;
-    // Without a schema in the data set opening one would publish it.
-    if store.find(names::SCHEMA).await?.is_some() {
+    // In a data set that is not begun opening a schema that is given would publish it.
+    let begun = store.any_with_prefix(names::BEGIN).await?.is_some();
+    if begun || store.find(names::SCHEMA).await?.is_some() {
         let wanted = Wanted {
+            topic: config.shared.topic.clone(),
             schema: config.schema.clone(),
             headers: config.headers,
             features: config.features.as_ref().map(Features::columns),

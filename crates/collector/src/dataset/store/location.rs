@@ -1,13 +1,12 @@
 //! Where a data set can lie, and how such a place is opened.
 
-use anyhow::anyhow;
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use std::path::Path;
 use std::sync::Arc;
-use tidemill_core::location::bucket;
-use url::Url;
+use tidemill_core::exit::Failure;
+use tidemill_core::location::{Bucket, bucket};
 
 pub use tidemill_core::location::Location;
 
@@ -17,16 +16,16 @@ pub(super) fn open_folder(folder: &Path, create: bool) -> anyhow::Result<Arc<dyn
         std::fs::create_dir_all(folder)?;
     }
     if !folder.is_dir() {
-        return Err(anyhow!("there is no such folder"));
+        return Err(Failure::usage("there is no such folder"));
     }
     let files = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
     Ok(Arc::new(files))
 }
 
-/// Opens a bucket under the URL's prefix.
+/// Opens a bucket under its prefix.
 pub(super) fn open_bucket(
-    url: &Url,
+    place: &Bucket,
     builder: AmazonS3Builder,
 ) -> anyhow::Result<Arc<dyn ObjectStore>> {
-    Ok(Arc::new(bucket(url, builder)?))
+    Ok(Arc::new(bucket(place, builder)?))
 }

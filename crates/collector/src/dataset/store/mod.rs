@@ -2,6 +2,7 @@
 
 mod folder;
 mod location;
+mod newest;
 
 pub use location::Location;
 
@@ -48,7 +49,7 @@ impl Store {
     pub(crate) fn open(location: &Location, create: bool) -> anyhow::Result<Self> {
         let opened = match location {
             Location::Folder(folder) => open_folder(folder, create),
-            Location::Bucket(url) => open_bucket(url, AmazonS3Builder::from_env()),
+            Location::Bucket(place) => open_bucket(place, AmazonS3Builder::from_env()),
         };
         Self::over(location, opened)
     }
@@ -111,18 +112,16 @@ impl Store {
         }
     }
 
-    /// The last bytes of a file, at most `count`.
-    pub(crate) async fn tail(&self, path: &str, count: u64) -> anyhow::Result<Bytes> {
+    /// The last bytes of a file, at most `count`, and the size of the whole.
+    pub(crate) async fn tail(&self, path: &str, count: u64) -> anyhow::Result<(Bytes, u64)> {
         let options = GetOptions {
             range: Some(GetRange::Suffix(count)),
             ..GetOptions::default()
         };
         let read = async {
-            self.files
-                .get_opts(&Path::from(path), options)
-                .await?
-                .bytes()
-                .await
+            let found = self.files.get_opts(&Path::from(path), options).await?;
+            let size = found.meta.size;
+            Ok::<_, Error>((found.bytes().await?, size))
         };
         read.await
             .with_context(|| format!("reading the end of {path} in {self}"))

@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,12 +25,16 @@ pub(crate) struct Faults {
     pub(crate) slow: Duration,
     /// `If-None-Match` is not honoured.
     pub(crate) overwrites: bool,
+    /// Keys of a listing's page; 2 where it is 0, so that readers have to turn pages.
+    pub(crate) page: usize,
 }
 
 /// The stub's objects by key.
 #[derive(Clone, Default)]
 pub(crate) struct Stub {
     pub(crate) objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
+    /// Listings that were asked for.
+    pub(crate) lists: Arc<Mutex<usize>>,
     requests: Arc<Mutex<usize>>,
     faults: Faults,
 }
@@ -124,30 +129,35 @@ fn get(stub: &Stub, key: &str, headers: &HeaderMap) -> Response {
         .unwrap()
 }
 
-/// Two keys a page, so that readers have to turn pages.
 fn list(stub: &Stub, query: &str) -> Response {
+    *stub.lists.lock().unwrap() += 1;
+    let size = match stub.faults.page {
+        0 => 2,
+        size => size,
+    };
     let query: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes())
         .into_owned()
         .collect();
     let get = |name: &str| query.get(name).cloned().unwrap_or_default();
-    let (prefix, after) = (get("prefix"), get("continuation-token"));
+    let (prefix, whole) = (get("prefix"), get("delimiter").is_empty());
+    let after = get("continuation-token").max(get("start-after"));
     let objects = stub.objects.lock().unwrap();
-    let own = objects
-        .iter()
-        .filter(|(key, _)| key.starts_with(&prefix) && **key > after);
-    let own = own.filter(|(key, _)| !key[prefix.len()..].contains('/'));
-    let mut page: Vec<_> = own.take(3).collect();
-    let more = page.len() == 3;
-    page.truncate(2);
+    let own = objects.range::<String, _>((Bound::Excluded(&after), Bound::Unbounded));
+    let own = own.filter(|(key, _)| key.starts_with(&prefix));
+    let own = own.filter(|(key, _)| whole || !key[prefix.len()..].contains('/'));
+    let mut page: Vec<_> = own.take(size + 1).collect();
+    let more = page.len() > size;
+    page.truncate(size);
     let mut xml = String::from("<ListBucketResult>");
     for (key, object) in &page {
-        let size = object.len();
+        let (key, size) = (key.replace('&', "&amp;").replace('<', "&lt;"), object.len());
         xml += &format!(
             "<Contents><Key>{key}</Key><Size>{size}</Size><ETag>e</ETag>\
              <LastModified>2030-01-01T00:00:00.000Z</LastModified></Contents>"
         );
     }
     if let (true, Some((last, _))) = (more, page.last()) {
+        let last = last.replace('&', "&amp;").replace('<', "&lt;");
         xml += &format!("<NextContinuationToken>{last}</NextContinuationToken>");
     }
     Response::new((xml + "</ListBucketResult>").into())

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use url::Url;
 
 /// Starts a stub and opens a data set under `prefix` in it.
 pub(crate) async fn stubbed(faults: Faults, prefix: &str) -> (Stub, Store) {
@@ -16,14 +15,17 @@ pub(crate) async fn stubbed(faults: Faults, prefix: &str) -> (Stub, Store) {
 }
 
 fn bucket(endpoint: &str, prefix: &str) -> Store {
-    let url = Url::parse(&format!("s3://bucket/{prefix}")).unwrap();
+    let location = Location::parse(&format!("s3://bucket/{prefix}")).unwrap();
+    let Location::Bucket(place) = &location else {
+        panic!("{location}")
+    };
     let builder = AmazonS3Builder::new()
         .with_endpoint(endpoint)
         .with_allow_http(true)
         .with_region("here")
         .with_access_key_id("id")
         .with_secret_access_key("secret");
-    Store::over(&Location::Bucket(url.clone()), open_bucket(&url, builder)).unwrap()
+    Store::over(&location, open_bucket(place, builder)).unwrap()
 }
 
 /// A folder, a bucket that works, and one whose every other answer is lost or late.
@@ -114,8 +116,8 @@ async fn files_are_listed_found_and_deleted() {
             "{store}"
         );
         let path = names::data("t", 0, 4);
-        assert_eq!(store.tail(&path, 3).await.unwrap(), "xxx");
-        assert_eq!(store.tail(&path, 1000).await.unwrap().len(), 14);
+        assert_eq!(store.tail(&path, 3).await.unwrap(), ("xxx".into(), 14));
+        assert_eq!(store.tail(&path, 1000).await.unwrap().0.len(), 14);
         store.delete(&path).await.unwrap();
         store.delete(&path).await.unwrap();
         assert_eq!(store.find(&path).await.unwrap(), None, "{store}");
@@ -128,6 +130,99 @@ async fn files_are_listed_found_and_deleted() {
         data.chain([names::REJECTED.into()]).collect(),
         "nothing else is left"
     );
+}
+
+/// Characters that URLs give a meaning to stand for themselves, as other clients of the bucket see them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prefix_is_taken_as_it_is_written() {
+    let prefix = "a b/über#1?x=%20&<y>+z";
+    let (stub, store) = stubbed(Faults::default(), prefix).await;
+    store.create("f", Bytes::from("ours")).await.unwrap();
+    let keys: Vec<String> = stub.objects.lock().unwrap().keys().cloned().collect();
+    assert_eq!(keys, [format!("{prefix}/f")]);
+    assert_eq!(store.list(None).await.unwrap().len(), 1);
+    assert_eq!(store.read("f").await.unwrap(), "ours");
+}
+
+/// Files of `count` offsets each, and other partitions' around them.
+fn many(count: i64, step: impl Fn(i64) -> i64) -> Vec<String> {
+    let own = (0..count).map(|n| names::data("t", 3, step(n)));
+    let others = [names::data("t", 2, 7), names::data("t", 4, i64::MAX)];
+    own.chain(others).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_file_is_found_without_listing_those_before() {
+    let faults = Faults {
+        page: 1_000,
+        ..Faults::default()
+    };
+    let (stub, store) = stubbed(faults, "p").await;
+    let even = |n: i64| n * 10_000;
+    // Files by age: long silence, then a burst.
+    let uneven = |n: i64| if n < 5_000 { n } else { n * n * 100 };
+    type Step = fn(i64) -> i64;
+    for (count, step) in [
+        (0, even as Step),
+        (1, even),
+        (999, even),
+        (1_000, even),
+        (1_001, even),
+        (200_000, even),
+        (20_000, uneven as Step),
+    ] {
+        let files = many(count, step);
+        let keys = files.iter().map(|name| (format!("p/{name}"), Bytes::new()));
+        *stub.objects.lock().unwrap() = keys.collect();
+        *stub.lists.lock().unwrap() = 0;
+        let found = store.newest("t", &[3, 2, 9]).await.unwrap();
+        let last = (count > 0).then(|| names::data("t", 3, step(count - 1)));
+        assert_eq!(found, [last, Some(names::data("t", 2, 7)), None], "{count}");
+        let lists = *stub.lists.lock().unwrap();
+        assert!(lists <= 25 + 2, "{lists} listings for {count} files");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_looked_for_alike_in_folders_and_buckets() {
+    let (_folder, mut stores) = stores().await;
+    // A search takes more requests than one that is busy answers in time.
+    stores.truncate(2);
+    for store in stores {
+        assert_eq!(store.newest("t", &[3]).await.unwrap(), [None]);
+        assert_eq!(store.any_with_prefix("t+").await.unwrap(), None);
+        let rejects = [(3, 10, 20), (3, 20, 25), (3, 30, 40), (4, 20, 30)]
+            .map(|(partition, first, next)| names::rejected("t", partition, first, next));
+        for path in many(5, |n| n * 7).iter().chain(&rejects) {
+            persistently(&store, path, Bytes::from("x")).await;
+        }
+        let newest = store.newest("t", &[4, 3, 5]).await.unwrap();
+        let expected = [
+            Some(names::data("t", 4, i64::MAX)),
+            Some(names::data("t", 3, 28)),
+            None,
+        ];
+        assert_eq!(newest, expected, "{store}");
+        let found = store
+            .rejects_from("t", &[(4, 0), (3, 20), (5, 0)])
+            .await
+            .unwrap();
+        let sorted = |mut paths: Vec<String>| {
+            paths.sort_unstable();
+            paths
+        };
+        let found: Vec<Vec<String>> = found.into_iter().map(sorted).collect();
+        assert_eq!(
+            found,
+            [rejects[3..].to_vec(), rejects[1..3].to_vec(), vec![]],
+            "{store}"
+        );
+        assert_eq!(
+            store.any_with_prefix("t+00004").await.unwrap(),
+            Some(names::data("t", 4, i64::MAX))
+        );
+        assert_eq!(store.any_with_prefix("u+").await.unwrap(), None, "{store}");
+    }
 }
 
 /// In containers every process has the same id, and every store has just been opened.

@@ -1,15 +1,18 @@
-//! Checks a data set: every record of its stretch once, footers true, nothing else in between.
+//! Checks a data set: every record of its stretch once, footers true, nothing missing at either end or in between.
 
-use crate::dataset::catalog::Catalog;
-use crate::dataset::footer::Footer;
-use crate::dataset::store::{Listed, Location, Store};
-use crate::dataset::{names, reader, rejects, seal};
-use crate::encode::schema::Schema;
+mod file;
+mod group;
+
+use crate::dataset::begin::Begin;
+use crate::dataset::catalog::{Catalog, Source};
+use crate::dataset::store::{Location, Store};
+use crate::dataset::{names, seal};
+use crate::encode::schema::{self, Schema};
 use anyhow::Context;
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type};
+use file::Check;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use tidemill_core::settings::Shared;
 
 /// What a data set holds, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -50,205 +53,191 @@ impl fmt::Display for Report {
     }
 }
 
-/// Reads every file of a data set and says what is wrong.
+/// Reads every file of a data set and says what is wrong. Given brokers and group, it also holds the newest files
+/// against where the group has got to.
 ///
-/// Errors: it cannot be listed at all.
-pub async fn verify(location: &Location) -> anyhow::Result<Report> {
+/// Errors: there is no such folder, it cannot be listed at all, or the brokers do not answer.
+pub async fn verify(location: &Location, group: Option<&Shared>) -> anyhow::Result<Report> {
     let store = Store::open(location, false)?;
     let catalog = Catalog::list(&store).await?;
-    let mut report = Report::default();
-    let strangers = catalog
-        .strangers
-        .iter()
-        .map(|file| format!("{}: not a name of this data set", file.name));
-    report.faults.extend(strangers);
-    let fingerprint = match schema(&store).await {
-        Ok(fingerprint) => fingerprint,
-        Err(error) => {
-            report.faults.push(format!("{}: {error:#}", names::SCHEMA));
-            None
-        }
+    let mut verification = Verification {
+        catalog: &catalog,
+        store: &store,
+        schema: None,
+        report: Report::default(),
+        ends: BTreeMap::new(),
     };
-    for ((topic, partition), files) in &catalog.chains {
-        let none = BTreeMap::new();
-        let own = (topic.clone(), *partition);
-        let rejects = catalog.rejects.get(&own).unwrap_or(&none);
-        let mut expected: Option<i64> = None;
+    verification.strangers();
+    verification.schema().await;
+    for source in catalog.sources() {
+        verification.partition(&source).await;
+    }
+    let Verification {
+        schema,
+        mut report,
+        ends,
+        ..
+    } = verification;
+    if let (Some(shared), Some(schema)) = (group, schema) {
+        let missing = group::missing(shared, &schema.topic, &ends).await?;
+        report.faults.extend(missing);
+    }
+    Ok(report)
+}
+
+/// The schema of the data set, and of which topic it is.
+struct Kept {
+    topic: String,
+    fingerprint: String,
+}
+
+struct Verification<'a> {
+    catalog: &'a Catalog,
+    store: &'a Store,
+    schema: Option<Kept>,
+    report: Report,
+    /// Where the files of each partition end.
+    ends: BTreeMap<Source, i64>,
+}
+
+impl Verification<'_> {
+    fn fault(&mut self, fault: String) {
+        self.report.faults.push(fault);
+    }
+
+    fn strangers(&mut self) {
+        if self.catalog.is_empty() {
+            self.fault(format!(
+                "{}: there is no data set here: no schema, no file",
+                self.store
+            ));
+        }
+        for stranger in &self.catalog.strangers {
+            self.fault(format!("{}: not a name of this data set", stranger.name));
+        }
+    }
+
+    async fn schema(&mut self) {
+        if self.catalog.is_empty() {
+            return;
+        }
+        match read_schema(self.store).await {
+            Ok(Some(schema)) => self.schema = Some(schema),
+            Ok(None) => self.fault(format!("{}: it is missing", names::SCHEMA)),
+            Err(error) => self.fault(format!("{}: {error:#}", names::SCHEMA)),
+        }
+    }
+
+    async fn partition(&mut self, source: &Source) {
+        let (topic, partition) = source;
+        let (own, catalog) = (self.schema.as_ref().map(|own| &own.topic), self.catalog);
+        if let Some(own) = own.filter(|own| *own != topic) {
+            let fault =
+                format!("{topic} {partition}: there are files of it, in a data set of {own}");
+            self.fault(fault);
+        }
+        let begin = self.begin(source).await;
+        let (none, no_file) = (BTreeMap::new(), Vec::new());
+        let rejects = catalog.rejects.get(source).unwrap_or(&none);
+        let files = catalog.chains.get(source).unwrap_or(&no_file);
+        // Where an unreadable file ends is not known: the next one is taken to follow it.
+        let mut expected = begin.as_ref().map(|begin| begin.first);
         let mut counted = BTreeSet::new();
         for file in files {
+            let fingerprint = self.schema.as_ref().map(|own| own.fingerprint.as_str());
             let check = Check {
-                store: &store,
-                fingerprint: fingerprint.as_deref(),
+                store: self.store,
+                fingerprint,
                 file,
                 rejects,
             };
-            let footer = match check.file(&mut report).await {
+            let footer = match check.read(&mut self.report).await {
                 Ok(footer) => footer,
                 Err(error) => {
-                    report.faults.push(format!("{}: {error:#}", file.name));
-                    // Where an unreadable file ends is not known: the next one is taken to follow it.
+                    self.fault(format!("{}: {error:#}", file.name));
                     expected = None;
                     continue;
                 }
             };
             counted.extend(check.path_of_rejects(&footer));
+            let (first, next) = (footer.first, footer.next);
             match expected {
-                Some(end) if end < footer.first => report.faults.push(format!(
-                    "{}: gap, offsets {end} to {} of {topic} {partition} are in no file",
-                    file.name, footer.first
+                Some(end) if end < first => self.fault(format!(
+                    "{}: gap, offsets {end} to {first} of {topic} {partition} are in no file",
+                    file.name
                 )),
-                Some(end) if end > footer.first => report.faults.push(format!(
-                    "{}: overlap, offsets {} to {} of {topic} {partition} are in the file before it too",
+                Some(end) if end > first => self.fault(format!(
+                    "{}: overlap, offsets {first} to {} of {topic} {partition} are in the file before it too, or \
+                     before its beginning",
                     file.name,
-                    footer.first,
-                    end.min(footer.next)
+                    end.min(next)
                 )),
                 _ => {}
             }
-            expected = Some(expected.unwrap_or(0).max(footer.next));
+            if let Some(id) = begin.as_ref().and_then(|begin| begin.topic_id)
+                && footer.topic_id.is_some_and(|own| own != id)
+            {
+                self.fault(format!(
+                    "{}: it is of another topic named {topic}, which was deleted and created again",
+                    file.name
+                ));
+            }
+            expected = Some(expected.unwrap_or(0).max(next));
+        }
+        if let Some(begin) = &begin
+            && files.is_empty()
+            && !begin.empty
+        {
+            self.fault(format!(
+                "{topic} {partition}: it begins at {}, and there is no file of it; where the collector was killed just \
+                 then, its next start writes one",
+                begin.first
+            ));
         }
         for (path, first) in rejects {
-            let beyond = expected.is_some_and(|end| *first >= end);
+            let beyond = !files.is_empty() && expected.is_some_and(|end| *first >= end);
             if !counted.contains(path) && !beyond {
-                report
-                    .faults
-                    .push(format!("{path}: belongs to no data file"));
+                self.fault(format!("{path}: belongs to no data file"));
             }
         }
+        let end = expected.unwrap_or(i64::MAX);
+        self.ends.insert(source.clone(), end);
     }
-    Ok(report)
-}
 
-async fn schema(store: &Store) -> anyhow::Result<Option<String>> {
-    match store.find(names::SCHEMA).await? {
-        Some(file) => {
-            let fingerprint = Schema::from_file(file.clone())?.fingerprint()?;
-            seal::check(&file)?;
-            Ok(Some(fingerprint))
-        }
-        None => Ok(None),
-    }
-}
-
-struct Check<'a> {
-    store: &'a Store,
-    fingerprint: Option<&'a str>,
-    file: &'a Listed,
-    /// The reject files of its partition.
-    rejects: &'a BTreeMap<String, i64>,
-}
-
-impl Check<'_> {
-    /// Reads one data file and its rejects. What is wrong beyond the file being unreadable goes into the report.
-    async fn file(&self, report: &mut Report) -> anyhow::Result<Footer> {
-        let name = &self.file.name;
-        let bytes = self.store.read(name).await?;
-        let (footer, batches) = tokio::task::spawn_blocking(move || reader::rows(bytes)).await??;
-        let Footer {
-            topic,
-            partition,
-            first,
-            next,
-            rejected,
-            ..
-        } = &footer;
-        let mut fault = |what: String| report.faults.push(format!("{name}: {what}"));
-        let named = names::data(topic, *partition, *first);
-        if named != *name {
-            fault(format!("its footer is that of {named}"));
-        }
-        if self.fingerprint.is_some_and(|own| own != footer.schema) {
-            fault("it has another schema than the data set".into());
-        }
-        let mut offsets = match offsets(&batches, *partition) {
-            Ok(offsets) => offsets,
-            Err(error) => {
-                fault(format!("{error:#}"));
-                Vec::new()
-            }
-        };
-        if footer.rows > 0 && offsets.windows(2).any(|pair| pair[0] >= pair[1]) {
-            fault("its offsets do not ascend".into());
-        }
-        if let Some(path) = self.path_of_rejects(&footer) {
-            match self.rejected(&path).await {
-                Ok((digest, lines)) => {
-                    if footer.rejects.as_ref() != Some(&digest) {
-                        fault(format!(
-                            "{path} has other bytes than those the footer tells of"
-                        ));
-                    }
-                    if lines.len() as u64 != *rejected {
-                        fault(format!(
-                            "{path} has {} records, the footer tells of {rejected}",
-                            lines.len()
-                        ));
-                    }
-                    offsets.extend(lines);
-                    offsets.sort_unstable();
-                    if offsets.windows(2).any(|pair| pair[0] == pair[1]) {
-                        fault(format!(
-                            "{path} has an offset twice, or one that is among the rows"
-                        ));
-                    }
+    /// Where a partition begins, if that can be read.
+    async fn begin(&mut self, source: &Source) -> Option<Begin> {
+        let (topic, partition) = source;
+        let path = names::begin(topic, *partition);
+        let fault = match Begin::find(self.store, topic, *partition).await {
+            Ok(Some(begin)) if (&begin.topic, begin.partition) == (topic, *partition) => {
+                let own = self.schema.as_ref().map(|own| &own.fingerprint);
+                if own.is_some_and(|own| *own != begin.schema) {
+                    self.fault(format!("{path}: it has another schema than the data set"));
                 }
-                Err(error) => fault(format!("its rejects: {error:#}")),
+                return Some(begin);
             }
-        }
-        if offsets
-            .iter()
-            .any(|offset| !(*first..*next).contains(offset))
-        {
-            fault(format!("it holds offsets outside of {first} to {next}"));
-        }
-        report.files += 1;
-        report.rows += footer.rows;
-        report.rejected += rejected;
-        if footer.gap {
-            report.gaps += (next - first) as u64;
-        }
-        Ok(footer)
-    }
-
-    /// Where the rejects of a data file should be.
-    fn path_of_rejects(&self, footer: &Footer) -> Option<String> {
-        let [usual, beside] = footer.reject_paths()?;
-        let taken = self.rejects.contains_key(&beside);
-        Some(if taken { beside } else { usual })
-    }
-
-    /// The digest of a reject file, and the offsets in it.
-    async fn rejected(&self, path: &str) -> anyhow::Result<(String, Vec<i64>)> {
-        let file = self.store.read(path).await?;
-        let lines = rejects::read(&file).with_context(|| path.to_owned())?;
-        let offsets = lines.into_iter().map(|line| line.offset).collect();
-        Ok((seal::hex(&file), offsets))
+            Ok(Some(begin)) => format!(
+                "{path}: it is that of {}",
+                names::begin(&begin.topic, begin.partition)
+            ),
+            Ok(None) => {
+                format!("{path}: it is missing, so that missing first files would not show")
+            }
+            Err(error) => format!("{path}: {error:#}"),
+        };
+        self.fault(fault);
+        None
     }
 }
 
-/// The offsets of all rows, which must be of this partition.
-fn offsets(batches: &[RecordBatch], partition: i32) -> anyhow::Result<Vec<i64>> {
-    let mut offsets = Vec::new();
-    for batch in batches {
-        let column = |name: &str| {
-            batch
-                .column_by_name(name)
-                .with_context(|| format!("it has no column {name}"))
-        };
-        let own = column("_offset")?
-            .as_primitive_opt::<Int64Type>()
-            .context("_offset is no int64")?;
-        let of = column("_partition")?
-            .as_primitive_opt::<Int32Type>()
-            .context("_partition is no int32")?;
-        anyhow::ensure!(own.null_count() == 0, "it has rows without an offset");
-        anyhow::ensure!(
-            of.iter().all(|of| of == Some(partition)),
-            "it has rows of another partition"
-        );
-        offsets.extend(own.values());
-    }
-    Ok(offsets)
+async fn read_schema(store: &Store) -> anyhow::Result<Option<Kept>> {
+    let Some(file) = store.find(names::SCHEMA).await? else {
+        return Ok(None);
+    };
+    let fingerprint = Schema::from_file(file.clone())?.fingerprint()?;
+    let topic = schema::topic(&file).context("it does not say of which topic the data set is")?;
+    seal::check(&file)?;
+    Ok(Some(Kept { topic, fingerprint }))
 }
 
 #[cfg(test)]

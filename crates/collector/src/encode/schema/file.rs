@@ -13,19 +13,28 @@ use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use std::sync::Arc;
 
-/// The footer's key.
+/// The footer's key of the topic.
+const TOPIC: &str = "tidemill.topic";
+
+/// The footer's key of the schema.
 const KEY: &str = "tidemill.schema.json";
 
 /// How every Parquet file begins.
 const PARQUET: &[u8] = b"PAR1";
 
 impl Schema {
-    /// The bytes of the file; the same schema gives the same bytes.
-    pub(crate) fn to_parquet(&self) -> anyhow::Result<Bytes> {
+    /// The bytes of the file of a data set of `topic`; the same schema and topic give the same bytes.
+    pub(crate) fn to_parquet(&self, topic: &str) -> anyhow::Result<Bytes> {
         let json = String::from_utf8(self.to_json()?)?;
+        let topic = KeyValue::new(TOPIC.to_owned(), topic.to_owned());
+        self.without_rows(vec![topic, KeyValue::new(KEY.to_owned(), json)])
+    }
+
+    /// A sealed Parquet file with these columns, no rows, and `pairs` in its footer.
+    pub(crate) fn without_rows(&self, pairs: Vec<KeyValue>) -> anyhow::Result<Bytes> {
         let properties = WriterProperties::builder()
             .set_created_by(concat!("tidemill version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_key_value_metadata(Some(vec![KeyValue::new(KEY.to_owned(), json)]))
+            .set_key_value_metadata(Some(pairs))
             .build();
         let options = ArrowWriterOptions::new()
             .with_properties(properties)
@@ -43,19 +52,24 @@ impl Schema {
         if !file.starts_with(PARQUET) {
             return Self::from_json(&file);
         }
-        let metadata = ParquetMetaDataReader::new()
-            .parse_and_finish(&file)
-            .context("not a whole Parquet file")?;
-        let pairs = metadata.file_metadata().key_value_metadata();
-        let mut pairs = pairs.into_iter().flatten();
-        let json = pairs
-            .find(|pair| pair.key == KEY)
-            .and_then(|pair| pair.value.as_deref());
-        Self::from_json(
-            json.with_context(|| format!("no {KEY} in its footer"))?
-                .as_bytes(),
-        )
+        Self::from_json(value(&file, KEY)?.as_bytes())
     }
+}
+
+/// The topic that a data set's schema file is of.
+pub(crate) fn topic(file: &Bytes) -> anyhow::Result<String> {
+    value(file, TOPIC)
+}
+
+fn value(file: &Bytes, key: &str) -> anyhow::Result<String> {
+    let metadata = ParquetMetaDataReader::new()
+        .parse_and_finish(file)
+        .context("not a whole Parquet file")?;
+    let pairs = metadata.file_metadata().key_value_metadata();
+    let mut pairs = pairs.into_iter().flatten();
+    let found = pairs.find(|pair| pair.key == key);
+    let value = found.and_then(|pair| pair.value.clone());
+    value.with_context(|| format!("no {key} in its footer"))
 }
 
 #[cfg(test)]
@@ -74,8 +88,9 @@ mod tests {
             headers: true,
             features: None,
         };
-        let file = schema.to_parquet().unwrap();
-        assert_eq!(file, schema.to_parquet().unwrap());
+        let file = schema.to_parquet("t").unwrap();
+        assert_eq!(file, schema.to_parquet("t").unwrap());
+        assert_eq!(topic(&file).unwrap(), "t");
         assert_eq!(Schema::from_file(file.clone()).unwrap(), schema);
         assert_eq!(
             Schema::from_file(schema.to_json().unwrap().into()).unwrap(),

@@ -5,7 +5,6 @@ use axum::Router;
 use axum::http::StatusCode;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use url::Url;
 
 fn claim(path: &str, object: &[u8], length: usize) -> Vec<u8> {
     let sha256: String = Sha256::digest(object)
@@ -119,9 +118,11 @@ async fn a_bucket_that_is_away_is_waited_for() {
         .with_region("here")
         .with_access_key_id("id")
         .with_secret_access_key("secret");
-    let url = Url::parse("s3://bucket/at").unwrap();
+    let Ok(Location::Bucket(place)) = Location::parse("s3://bucket/at") else {
+        panic!("no bucket")
+    };
     let claims = Resolver {
-        store: Some(Arc::new(bucket(&url, builder).unwrap())),
+        store: Some(Arc::new(bucket(&place, builder).unwrap())),
         ..resolver(None)
     };
     let whole = claim("object", object, object.len());
@@ -177,9 +178,11 @@ async fn a_slow_object_holds_nobody_up_and_is_fetched_once() {
         .with_region("here")
         .with_access_key_id("id")
         .with_secret_access_key("secret");
-    let url = Url::parse("s3://bucket/at").unwrap();
+    let Ok(Location::Bucket(place)) = Location::parse("s3://bucket/at") else {
+        panic!("no bucket")
+    };
     let claims = Resolver {
-        store: Some(Arc::new(bucket(&url, builder).unwrap())),
+        store: Some(Arc::new(bucket(&place, builder).unwrap())),
         ..resolver(None)
     };
     let whole = claim("object", object, object.len());

@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 struct Found {
     /// The time of the evaluation (epoch ms).
     at: i64,
+    /// True if the evaluation is of the present: the hash has to be there if an event counts.
+    present: bool,
     /// The hash's fields; values are compared only if its `_as_of` equals `at`.
     hash: Vec<(String, String)>,
     /// The stored window at `at`, unless it holds a newer event.
@@ -82,6 +84,7 @@ fn find(
     let peek = peek.map_err(|Lost(error)| config.redis.failure(&error))?;
     let own = peek.hash.iter().find(|(name, _)| name == "_as_of");
     let own = own.and_then(|(_, value)| value.parse().ok());
+    let present = at.is_none();
     let at = at.or(own).unwrap_or_else(now_ms);
 
     let stored = peek
@@ -122,6 +125,7 @@ fn find(
     events.sort_by_key(|event| event.time);
     Ok(Some(Found {
         at,
+        present,
         hash: peek.hash,
         stored,
         replayed,

@@ -1,13 +1,14 @@
 //! Prints the comparison and decides if the sources agree.
 
 use super::Found;
+use super::replay::Event;
 use jiff::Timestamp;
 use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 use tidemill_core::features::{Definitions, Evaluation, FeatureValue};
 use tidemill_core::printing::tell;
 
-/// Prints the report; exit code 1 if stored and replayed values differ.
+/// Prints the report; exit code 1 if stored and replayed values differ, or the user is unknown.
 pub(super) fn print(
     definitions: &Definitions,
     user: &str,
@@ -18,13 +19,21 @@ pub(super) fn print(
     Ok(ExitCode::from(u8::from(differs)))
 }
 
-/// The report, and true if values differ.
+/// The report, and true if values differ, or nothing is known of the user.
 fn describe(
     definitions: &Definitions,
     user: &str,
     found: &Found,
 ) -> Result<(String, bool), fmt::Error> {
     let mut out = String::new();
+    if found.events.is_empty() && found.hash.is_empty() && found.stored.is_none() {
+        writeln!(
+            out,
+            "user {user}: no events since {}, and nothing stored",
+            time(found.since)
+        )?;
+        return Ok((out, true));
+    }
     writeln!(out, "{user} as of {}", time(found.at))?;
     let as_of = found
         .hash
@@ -66,6 +75,12 @@ fn describe(
             own(Some(replayed)),
         )?;
     }
+    let counts =
+        |event: &Event| event.time <= found.at && event.time > found.at - definitions.longest_ms();
+    if found.present && found.hash.is_empty() && found.events.iter().any(counts) {
+        differs = true;
+        writeln!(out, "there is no hash of the user: differs")?;
+    }
     writeln!(out, "right until {}", time(found.replayed.valid_until))?;
     if found.lost > 0 {
         writeln!(
@@ -87,8 +102,7 @@ fn describe(
         time(found.since)
     )?;
     for event in &found.events {
-        let counts = event.time <= found.at && event.time > found.at - definitions.longest_ms();
-        let mark = if counts { ' ' } else { '-' };
+        let mark = if counts(event) { ' ' } else { '-' };
         let place = format!("{}/{}", event.partition, event.offset);
         writeln!(
             out,

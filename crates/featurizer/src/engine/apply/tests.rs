@@ -240,7 +240,7 @@ fn newer_events_that_go_with_an_erasure_of_another_partition_are_told() {
     let complete = format!("purchase_count_24h 0 total_spend_24h 0 _as_of {}", NOW + 60);
     assert!(text.contains("DEL features:u window:u"), "{text}");
     assert!(
-        text.contains(&format!("_complete_from {}", NOW + 61)),
+        text.contains(&format!("_complete_from {}", NOW + 61 + FUTURE_LIMIT_MS)),
         "{text}"
     );
     assert!(text.contains("purchase_count_24h 0"), "{complete}: {text}");
@@ -248,7 +248,12 @@ fn newer_events_that_go_with_an_erasure_of_another_partition_are_told() {
 
 #[test]
 fn the_sweep_ends_users_that_are_left_behind_and_marks_those_whose_events_are_deleted() {
-    for (complete_from, marked) in [(None, false), (Some(NOW), true), (Some(NOW - DAY), false)] {
+    for (complete_from, marked) in [
+        (None, false),
+        (Some(NOW), true),
+        (Some(NOW - DAY), true),
+        (Some(NOW - DAY - FUTURE_LIMIT_MS), false),
+    ] {
         let mut scene = scene(|position| position.complete_from = complete_from);
         let place = (0, NOW);
         scene.change("u", place.0, place.1, Change::Check);
@@ -311,7 +316,7 @@ fn users_of_other_workers_are_not_kept() {
     let (applied, text) = scene.apply(Occasion::Records, NOW);
     assert_eq!(applied.mixed, [0, 7].into());
     assert!(
-        text.contains(&format!("_complete_from {}", NOW - 5)),
+        text.contains(&format!("_complete_from {}", NOW - 5 + FUTURE_LIMIT_MS)),
         "as its home said: {text}"
     );
 }

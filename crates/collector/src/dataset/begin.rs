@@ -1,0 +1,142 @@
+//! Where a partition of a data set begins, and why: a file without rows, published before the partition's first records.
+//!
+//! It makes missing leading files and missing partitions show, and keeps two processes from beginning at two places.
+
+use crate::dataset::footer::{FORMAT, PREFIX};
+use crate::dataset::store::{Creation, Store};
+use crate::dataset::{names, seal};
+use crate::encode::frozen::Frozen;
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
+use std::fmt;
+use tidemill_core::kafka::TopicId;
+
+/// The beginning of one partition. All of it follows from topic and flags, nothing from the time of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Begin {
+    /// The topic.
+    pub(crate) topic: String,
+    /// The topic's id; `None` where the brokers have none.
+    pub(crate) topic_id: Option<TopicId>,
+    /// The partition.
+    pub(crate) partition: i32,
+    /// The position of the first record, whether retention has left it or not.
+    pub(crate) first: i64,
+    /// `--from`, in milliseconds since the epoch; without it a partition begins at 0.
+    pub(crate) from: Option<i64>,
+    /// The partition had no record to collect yet when it was begun.
+    pub(crate) empty: bool,
+    /// The fingerprint of the data set's schema.
+    pub(crate) schema: String,
+}
+
+impl Begin {
+    /// Publishes it where the partition is not begun yet, and returns where it begins: a peer may have been first.
+    pub(crate) async fn publish(&self, store: &Store, frozen: &Frozen) -> anyhow::Result<i64> {
+        let path = names::begin(&self.topic, self.partition);
+        let file = frozen.schema.without_rows(self.to_key_values())?;
+        match store.create(&path, file).await? {
+            Creation::Created => Ok(self.first),
+            Creation::Exists(theirs) => Ok(Self::from_file(&theirs).context(path)?.first),
+        }
+    }
+
+    /// Where a partition begins; `None` where it is not begun yet.
+    pub(crate) async fn find(
+        store: &Store,
+        topic: &str,
+        partition: i32,
+    ) -> anyhow::Result<Option<Self>> {
+        let path = names::begin(topic, partition);
+        let Some(file) = store.find(&path).await? else {
+            return Ok(None);
+        };
+        Self::from_file(&file).map(Some)
+    }
+
+    /// Reads the file, which is held against its digest.
+    pub(crate) fn from_file(file: &Bytes) -> anyhow::Result<Self> {
+        let metadata = ParquetMetaDataReader::new()
+            .parse_and_finish(file)
+            .context("not a whole Parquet file")?;
+        seal::check(file)?;
+        let pairs = metadata.file_metadata().key_value_metadata();
+        let text = |key: &str| {
+            let mut pairs = pairs.into_iter().flatten();
+            let found = pairs.find(|pair| pair.key == format!("{PREFIX}{key}"));
+            let value = found.and_then(|pair| pair.value.as_deref());
+            value.with_context(|| format!("its footer has no {PREFIX}{key}"))
+        };
+        let number = |key: &str| -> anyhow::Result<i64> {
+            let text = text(key)?;
+            text.parse()
+                .with_context(|| format!("its footer's {PREFIX}{key} is {text:?}"))
+        };
+        ensure!(
+            text("format")? == FORMAT,
+            "another version of the collector wrote it"
+        );
+        Ok(Self {
+            topic: text("topic")?.to_owned(),
+            topic_id: text("topic_id").ok().and_then(|id| id.parse().ok()),
+            partition: number("partition")?.try_into()?,
+            first: number("first")?,
+            from: number("from").ok(),
+            empty: text("empty")? == "true",
+            schema: text("schema")?.to_owned(),
+        })
+    }
+
+    fn to_key_values(&self) -> Vec<KeyValue> {
+        let pair = |key: &str, value: &dyn fmt::Display| {
+            KeyValue::new(format!("{PREFIX}{key}"), value.to_string())
+        };
+        let id = self.topic_id.as_ref().map(|id| pair("topic_id", id));
+        let from = self.from.as_ref().map(|from| pair("from", from));
+        let pairs = [
+            pair("format", &FORMAT),
+            pair("topic", &self.topic),
+            pair("partition", &self.partition),
+            pair("first", &self.first),
+            pair("empty", &self.empty),
+            pair("schema", &self.schema),
+        ];
+        pairs.into_iter().chain(id).chain(from).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::schema::Sample;
+
+    #[test]
+    fn beginnings_are_read_as_written() {
+        let mut sample = Sample::default();
+        sample.observe(b"{\"n\":1}");
+        let schema = sample.schema(false);
+        let begin = Begin {
+            topic: "t".into(),
+            topic_id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok(),
+            partition: 3,
+            first: 200,
+            from: Some(1_700_000_000_000),
+            empty: true,
+            schema: "ab".into(),
+        };
+        let live = Begin {
+            topic_id: None,
+            first: 0,
+            from: None,
+            empty: false,
+            ..begin.clone()
+        };
+        for begin in [begin, live] {
+            let file = schema.without_rows(begin.to_key_values()).unwrap();
+            assert_eq!(Begin::from_file(&file).unwrap(), begin);
+            let cut = file.slice(..file.len() - 1);
+            assert!(Begin::from_file(&cut).is_err());
+        }
+    }
+}

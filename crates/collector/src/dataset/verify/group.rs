@@ -1,0 +1,87 @@
+//! The newest files of a data set against where the consumer group has got to, which only moves behind published files.
+
+use crate::dataset::catalog::Source;
+use std::collections::BTreeMap;
+use tidemill_core::kafka::Cluster;
+use tidemill_core::kafka::lag::{Lag, LagReader};
+use tidemill_core::settings::Shared;
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+/// Names the partitions whose newest files are missing. `ends` says where the files of each partition end.
+///
+/// Errors: the brokers do not answer.
+pub(super) async fn missing(
+    shared: &Shared,
+    topic: &str,
+    ends: &BTreeMap<Source, i64>,
+) -> anyhow::Result<Vec<String>> {
+    let never = CancellationToken::new();
+    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &never).await?;
+    let Some(count) = cluster.partitions(topic)? else {
+        return Ok(vec![format!("{topic}: the brokers have no such topic")]);
+    };
+    let partitions: Vec<i32> = (0..).take(count).collect();
+    let reader = LagReader::open(&shared.kafka, &shared.group, topic)?;
+    let lags = block_in_place(|| reader.look(&partitions))?;
+    Ok(compare(topic, &shared.group, ends, &lags))
+}
+
+fn compare(topic: &str, group: &str, ends: &BTreeMap<Source, i64>, lags: &[Lag]) -> Vec<String> {
+    let missing = lags.iter().filter_map(|lag| {
+        let Lag {
+            partition,
+            committed,
+            oldest,
+            end,
+            ..
+        } = lag;
+        let files = *ends.get(&(topic.to_owned(), *partition)).unwrap_or(&0);
+        if files != i64::MAX && files > *end {
+            return Some(format!(
+                "{topic} {partition}: the files reach to {files}, its log ends at {end}: the topic was made anew or cut"
+            ));
+        }
+        // A group begins at the oldest record, before the file is there that tells of those deleted before it.
+        let reached = committed.filter(|reached| *reached > files.max(*oldest))?;
+        Some(format!(
+            "{topic} {partition}: the last files are missing: group {group} has got to {reached}, the files end at {files}"
+        ))
+    });
+    missing.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_end_before_the_group_are_missing() {
+        for (files, committed, oldest, told) in [
+            (Some(80), Some(80), 0, None),
+            (Some(90), Some(80), 0, None),
+            (Some(80), None, 0, None),
+            (Some(80), Some(90), 0, Some("end at 80")),
+            (None, Some(90), 0, Some("end at 0")),
+            (None, Some(50), 50, None),
+            (Some(80), Some(90), 85, Some("got to 90")),
+            (Some(101), Some(90), 0, Some("its log ends at 100")),
+            (Some(i64::MAX), Some(90), 0, None),
+        ] {
+            let ends = files.map(|end| (("t".to_owned(), 2), end));
+            let lag = Lag {
+                partition: 2,
+                committed,
+                oldest,
+                end: 100,
+                first_unread: None,
+                at_end: false,
+            };
+            let found = compare("t", "g", &ends.into_iter().collect(), &[lag]);
+            match told {
+                None => assert_eq!(found, Vec::<String>::new(), "{files:?} {committed:?}"),
+                Some(told) => assert!(found[0].contains(told), "{found:?}"),
+            }
+        }
+    }
+}
