@@ -3,11 +3,11 @@
 #[path = "../../core/src/any_bytes/change.rs"]
 mod change;
 
-use crate::decode::{Decoder, Rows};
-use crate::join::Join;
+use crate::commands::replay::Comparing;
+use crate::features::join::Join;
+use crate::features::status::Status;
+use crate::input::decode::{Decoder, Rows};
 use crate::model::{Manifest, fixture, read_manifest};
-use crate::replay::Comparing;
-use crate::status::Status;
 use change::{cases, change};
 use proptest::prelude::*;
 

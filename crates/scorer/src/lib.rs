@@ -2,75 +2,35 @@
 //!
 //! The modules in the order in which a transaction meets them:
 //!
-//! - [`settings`], [`run`]: flags, and the process from start to end
+//! - [`settings`], [`run`]: flags, and the process from start to end; [`shared`] is what its workers have in common
 //! - [`worker`]: the loop of one thread, the page to read first
-//! - [`start`], [`positions`]: where each partition is read from
-//! - [`batch`], [`decode`]: records to rows of inputs
-//! - [`join`], [`features`]: the users' features in those rows, from Redis, in time or not at all
-//! - [`scoring`], [`quota`], [`model`], [`swap`]: rows to scores, not too many at once; the model, and its successors
-//! - [`publish`], [`prediction`], [`status`]: scores to predictions with receipts
-//! - [`pace`], [`delivery`], [`transaction`]: everything of a batch is published, or nothing, and not too often
+//! - [`input`]: where each partition is read from, and its records as rows of inputs
+//! - [`features`]: the users' features in those rows, from Redis, in time or not at all
+//! - [`scoring`], [`model`], [`swap`]: rows to scores, not too many at once; the model, and its successors
+//! - [`output`]: predictions with receipts, published exactly once and not too often
 //!
-//! And beside that way: [`check`] tells what is to be known of a model before it is used, [`replay`]
-//! compares a model with predictions made before, [`reset`] moves the group, [`neighbours`] are groups that write to the
-//! same place, [`doctor`] finds what is wrong
-//! with a set-up; [`metrics`](mod@metrics) are what `/metrics` tells.
+//! And beside that way: [`commands`] are `check`, `replay`, `--reset` and `doctor`; [`metrics`](mod@metrics) are what
+//! `/metrics` tells.
 
-pub mod settings;
-
-pub mod run;
-
-pub mod worker;
-
-pub mod start;
-
-pub mod positions;
-
-pub mod batch;
-
-pub mod decode;
-
-pub mod join;
-
+pub mod commands;
 pub mod features;
-
-pub mod scoring;
-
-pub mod quota;
-
-pub mod model;
-
-pub mod swap;
-
-pub mod publish;
-
-pub mod prediction;
-
-pub mod status;
-
-pub mod pace;
-
-pub mod delivery;
-
+pub mod input;
 pub mod metrics;
-
-pub mod transaction;
-
-pub mod check;
-
-pub mod replay;
-
-pub mod reset;
-
-pub mod neighbours;
-
-pub mod doctor;
+pub mod model;
+pub mod output;
+pub mod run;
+pub mod scoring;
+pub mod settings;
+pub mod shared;
+pub mod swap;
+pub mod worker;
 
 #[cfg(test)]
 mod any_bytes;
 
 use std::process::ExitCode;
 
+use commands::{check, doctor};
 use settings::{Command, Flags};
 use tidemill_core::settings::Problems;
 use tokio_util::sync::CancellationToken;

@@ -14,12 +14,13 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-use crate::neighbours;
-use crate::replay;
-use crate::reset::reset;
+use crate::commands::replay;
+use crate::commands::reset::reset;
+use crate::output::neighbours;
 use crate::settings::{BINARY, Config, Start};
+use crate::shared::Shared;
 use crate::swap::{self, Models};
-use crate::worker::{self, Shared};
+use crate::worker;
 
 /// Scores until `shutdown` is cancelled.
 ///

@@ -66,12 +66,13 @@ impl Held {
     }
 
     /// Resumes partitions whose pause is over, at the offset that `next` returns; with `None` a partition stays paused.
+    /// Returns those that were resumed.
     pub fn retry(
         &mut self,
         consumer: &Consumer,
         next: impl Fn(i32) -> Option<i64>,
-    ) -> anyhow::Result<()> {
-        let now = Instant::now();
+    ) -> anyhow::Result<Vec<i32>> {
+        let (now, mut resumed) = (Instant::now(), Vec::new());
         for (partition, state) in self.partitions.clone() {
             match state {
                 State::Paused(until) if until <= now => {
@@ -82,6 +83,7 @@ impl Held {
                         Ok(()) => {
                             consumer.resume(&[partition])?;
                             self.set(partition, State::Tried(now));
+                            resumed.push(partition);
                         }
                         Err(error) => {
                             tracing::warn!("{error:#}");
@@ -93,7 +95,7 @@ impl Held {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(resumed)
     }
 
     /// Forgets partitions that are revoked, or that resume at another offset.

@@ -133,6 +133,7 @@ impl Intake {
         }
         let next = |id| assignment.get(id).map(|own| own.next());
         let retried = self.blocked.retry(consumer, next);
+        let retried = retried.map(drop);
         retried.map_err(|error| Setback::Brokers(format!("{error:#}")))
     }
 

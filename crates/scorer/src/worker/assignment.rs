@@ -1,4 +1,4 @@
-//! A worker's partitions: taken up where the group stands, let go, and gone back to after a batch was not published.
+//! A worker's partitions: taken up where the group stands, let go, and searched again once they are stopped.
 
 use std::thread::ScopedJoinHandle;
 
@@ -6,25 +6,23 @@ use anyhow::anyhow;
 use tokio_util::sync::DropGuard;
 
 use super::Worker;
-use crate::start::{self, Begin, Question};
+use crate::input::start::{self, Begin, Question};
 
 /// A look-up of where partitions are to be read from, on a thread of its own.
 ///
 /// The brokers keep the positions to themselves while a transaction that a killed member left behind is open, for
 /// seconds. The worker's other partitions must not wait for that.
 pub(super) struct Search<'w> {
-    partitions: Vec<i32>,
     stop: DropGuard,
     thread: ScopedJoinHandle<'w, Option<Vec<Begin>>>,
 }
 
 impl Search<'_> {
-    /// Ends it and returns what it was about. It may take as long as one question to the brokers.
-    fn stop(self) -> Vec<i32> {
+    /// Ends it. It may take as long as one question to the brokers.
+    fn stop(self) {
         drop(self.stop);
-        // Found or not: it is looked up again.
+        // Found or not: what is kept is looked up again.
         drop(self.thread.join());
-        self.partitions
     }
 }
 
@@ -38,6 +36,9 @@ impl Worker<'_, '_> {
         }
         // The answer to the group; they are started once they are found.
         self.consumer.start(&[])?;
+        for partition in partitions {
+            self.partitions.assign(*partition);
+        }
         self.search(partitions.to_vec());
         Ok(())
     }
@@ -46,11 +47,12 @@ impl Worker<'_, '_> {
     fn search(&mut self, partitions: Vec<i32>) {
         let (consumer, shared) = (self.consumer, self.shared);
         let stop = self.shutdown.child_token();
-        let (wanted, stopped) = (partitions.clone(), stop.clone());
-        let found = self.found.clone();
+        let stopped = stop.clone();
+        let other = |partition: &i32| Some((*partition, self.partitions.other_record(*partition)?));
+        let found = partitions.iter().filter_map(other).collect();
         let look_up = move || {
             let question = Question {
-                assigned: &wanted,
+                assigned: &partitions,
                 count: shared.partitions,
                 start: shared.config.start,
                 topic: shared.topic,
@@ -59,7 +61,6 @@ impl Worker<'_, '_> {
             start::positions(consumer, &question, &stopped)
         };
         self.searches.push(Search {
-            partitions,
             stop: stop.drop_guard(),
             thread: self.scope.spawn(look_up),
         });
@@ -68,8 +69,7 @@ impl Worker<'_, '_> {
 
     /// Says on the readiness page what keeps this worker from its work.
     pub(super) fn tell_health(&self) {
-        let searched = self.searches.iter().flat_map(|search| &search.partitions);
-        let searched: Vec<i32> = searched.copied().collect();
+        let searched = self.partitions.searching();
         if !searched.is_empty() {
             let reason = format!("looking up where to read partitions {searched:?}");
             self.part.unready(reason);
@@ -90,8 +90,7 @@ impl Worker<'_, '_> {
             let mut reads = Vec::new();
             for begin in &begins {
                 let partition = begin.partition;
-                self.found.remove(&partition);
-                self.positions.set(partition, begin.position);
+                self.partitions.found(partition, begin.position);
                 positions.push((partition, begin.position.next));
                 reads.push((partition, begin.reads_from()));
             }
@@ -111,13 +110,13 @@ impl Worker<'_, '_> {
             "partitions revoked"
         );
         // A look-up may commit a first start: it must end before there can be another owner.
-        let searched: Vec<Vec<i32>> = self.searches.drain(..).map(Search::stop).collect();
-        self.stop_reading(partitions)?;
-        for mut kept in searched {
-            kept.retain(|partition| !partitions.contains(partition));
-            if !kept.is_empty() {
-                self.search(kept);
-            }
+        self.searches.drain(..).for_each(Search::stop);
+        let remove = |partition: &i32| self.partitions.remove(*partition);
+        let started: Vec<i32> = partitions.iter().copied().filter(remove).collect();
+        self.let_go(&started)?;
+        let kept = self.partitions.searching();
+        if !kept.is_empty() {
+            self.search(kept);
         }
         // The batch may be another's to write now.
         self.part.succeeded();
@@ -125,20 +124,19 @@ impl Worker<'_, '_> {
         Ok(())
     }
 
-    /// Goes on where the group stands: a batch was not published, or some position is doubtful.
-    pub(super) fn go_back(&mut self) -> anyhow::Result<()> {
-        let partitions = self.positions.assigned();
-        self.stop_reading(&partitions)?;
-        if !partitions.is_empty() {
-            self.search(partitions);
+    /// Looks up where partitions that are stopped go on.
+    pub(super) fn search_stopped(&mut self) -> anyhow::Result<()> {
+        let stopped = self.partitions.search_stopped();
+        if !stopped.is_empty() {
+            self.let_go(&stopped)?;
+            self.search(stopped);
         }
         Ok(())
     }
 
-    fn stop_reading(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
-        let remove = |partition: &i32| self.positions.remove(*partition);
-        let started: Vec<i32> = partitions.iter().copied().filter(remove).collect();
-        self.held.forget(self.consumer, &started)?;
-        self.consumer.release(&started)
+    /// Has the client read these no longer.
+    fn let_go(&mut self, started: &[i32]) -> anyhow::Result<()> {
+        self.held.forget(self.consumer, started)?;
+        self.consumer.release(started)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::status::Status;
+use crate::features::status::Status;
 
 /// Name of the header that carries the receipt.
 pub const RECEIPT_HEADER: &str = "tidemill";

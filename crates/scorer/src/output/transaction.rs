@@ -10,8 +10,6 @@
 //! other producer need not wait. Their transactions never overlap: one begins when the one before it
 //! is confirmed, so positions and records keep their order.
 
-mod lane;
-
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -23,7 +21,7 @@ use tidemill_core::kafka::{Consumer, KafkaConfig, Producer, StoredPosition};
 use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
 
-use self::lane::{Lane, Remedy, remedy};
+use super::transactional_producer::{Remedy, TransactionalProducer, remedy};
 
 /// How long one step other than the commit may take.
 const STEP: Duration = Duration::from_secs(10);
@@ -43,7 +41,7 @@ pub enum Outcome {
 /// One worker's transactional producers.
 pub struct Transactions {
     kafka: KafkaConfig,
-    lanes: [Lane; 2],
+    producers: [TransactionalProducer; 2],
     /// Whose turn it is.
     turn: usize,
     /// Whether a transaction is open.
@@ -64,14 +62,15 @@ impl Transactions {
         timeout: Duration,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
-        let open = |side| Lane::open(kafka, format!("{id}-{side}"), timeout, shutdown);
+        let open =
+            |side| TransactionalProducer::open(kafka, format!("{id}-{side}"), timeout, shutdown);
         let (Some(one), Some(other)) = (open('a')?, open('b')?) else {
             return Ok(None);
         };
-        let lanes = [one, other];
+        let producers = [one, other];
         Ok(Some(Transactions {
             kafka: kafka.clone(),
-            lanes,
+            producers,
             turn: 0,
             open: false,
             fenced: Vec::new(),
@@ -79,7 +78,7 @@ impl Transactions {
     }
 
     fn producer(&self) -> &Producer {
-        self.lanes[self.turn].producer()
+        self.producers[self.turn].producer()
     }
 
     /// The producer, with a transaction open.
@@ -183,9 +182,9 @@ impl Transactions {
     }
 
     fn rebuild(&mut self, error: &KafkaError, shutdown: &CancellationToken) -> anyhow::Result<()> {
-        let lane = &mut self.lanes[self.turn];
-        tracing::warn!(%error, id = lane.id(), "making a new transactional producer");
-        if lane.is_fenced(error) {
+        let own = &mut self.producers[self.turn];
+        tracing::warn!(%error, id = own.id(), "making a new transactional producer");
+        if own.is_fenced(error) {
             self.fenced
                 .retain(|at| at.elapsed() < Duration::from_secs(60));
             self.fenced.push(Instant::now());
@@ -193,10 +192,10 @@ impl Transactions {
                 return Err(Failure::usage(format!(
                     "fenced {FENCINGS} times within a minute: another process uses transactional \
                      id {}; give each process its own --instance",
-                    lane.id()
+                    own.id()
                 )));
             }
         }
-        lane.rebuild(&self.kafka, shutdown)
+        own.rebuild(&self.kafka, shutdown)
     }
 }

@@ -6,30 +6,26 @@
 //! was taken is published, so that no batch straddles it.
 
 mod assignment;
-mod outlet;
 
-use std::collections::BTreeMap;
 use std::mem;
-use std::sync::Arc;
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use tidemill_core::claim::{self, Content, Held, Resolver};
-use tidemill_core::health::{Health, Part};
-use tidemill_core::kafka::{Change, Consumer, DeadLetters, Polled, Record, Surroundings, TopicId};
-use tokio::runtime::Handle;
+use tidemill_core::claim::{self, Content, Held};
+use tidemill_core::health::Part;
+use tidemill_core::kafka::{Change, Consumer, Polled, Record, Surroundings};
 use tokio_util::sync::CancellationToken;
 
 use self::assignment::Search;
-use self::outlet::{Outlet, Work};
-use crate::batch::Batch;
-use crate::delivery::{Delivery, Outcome};
-use crate::pace::Pace;
-use crate::positions::{Positions, Turn};
+use crate::input::batch::Batch;
+use crate::input::partitions::{Partitions, Turn, Why};
+use crate::output::delivery::{Delivery, Outcome};
+use crate::output::outlet::{Outlet, Work};
+use crate::output::pace::Pace;
 use crate::run::other_destination;
 use crate::scoring::Scoring;
 use crate::settings::Config;
-use crate::swap::Models;
+use crate::shared::Shared;
 
 /// Records of a batch that waits for nothing: its transaction takes most of the 100 ms that a prediction may take.
 const ENOUGH: usize = 10_000;
@@ -46,28 +42,6 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How long while it waits to hear where its partitions are to be read from.
 const SEARCHING: Duration = Duration::from_millis(5);
 
-/// What all workers share.
-pub struct Shared {
-    /// The validated flags.
-    pub config: Config,
-    /// The model, and its successors.
-    pub models: Arc<Models>,
-    /// Kafka's id of the input topic at the start.
-    pub topic: Option<TopicId>,
-    /// How many partitions the input topic had at the start.
-    pub partitions: usize,
-    /// Where rejected records go.
-    pub dead_letters: DeadLetters,
-    /// Fetches what claims stand for.
-    pub resolver: Resolver,
-    /// What others do to the topic and the group.
-    pub surroundings: Surroundings,
-    /// What the readiness page says.
-    pub health: Arc<Health>,
-    /// Runs the feature reads.
-    pub runtime: Handle,
-}
-
 /// Something other than a record that ended a batch.
 enum Event {
     Assigned(Vec<i32>),
@@ -75,8 +49,10 @@ enum Event {
         partitions: Vec<i32>,
         lost: bool,
     },
-    /// Some position may not be one of the log that is there now: all are looked up again.
-    Doubtful,
+    /// Some position is outside its log.
+    OutOfRange,
+    /// A partition is stopped, by a record that shows another log.
+    OtherLog,
 }
 
 /// One worker's state.
@@ -85,20 +61,16 @@ struct Worker<'w, 's> {
     part: Part,
     consumer: &'s Consumer,
     scope: &'w Scope<'w, 's>,
-    /// Assigned partitions whose positions are not known yet.
+    partitions: Partitions,
+    /// Look-ups of those that are searched.
     searches: Vec<Search<'w>>,
     scoring: Scoring,
     outlet: Outlet<'s>,
     pace: Pace,
     /// A batch for the next records, while the other is published.
     spare: Batch<'s>,
-    /// Whether it is still to be gone back to where that one began.
-    astray: bool,
-    positions: Positions,
-    /// Fingerprints of records that were found before a position instead of those that had been read there.
-    found: BTreeMap<i32, u64>,
     surroundings: Surroundings,
-    /// Partitions whose next record stands for an object that cannot be had now.
+    /// The times at which blocked partitions are tried again.
     held: Held,
     shutdown: CancellationToken,
 }
@@ -124,14 +96,12 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
             part: part.clone(),
             consumer: &consumer,
             scope,
+            partitions: Partitions::default(),
             searches: Vec::new(),
             scoring,
             outlet: Outlet::open(scope, shared, &consumer, delivery, part, shutdown.clone()),
             pace: Pace::new(config.commit_share),
             spare: Batch::default(),
-            astray: false,
-            positions: Positions::default(),
-            found: BTreeMap::new(),
             surroundings: shared.surroundings.clone(),
             shutdown,
         };
@@ -161,12 +131,13 @@ impl<'s> Worker<'_, 's> {
             // the batch cannot be told apart.
             if let Some(Event::Revoked { lost: true, .. }) = event {
                 batch.clear();
+                self.partitions.stop(Why::Undone);
             }
             if self.topic_is_new()? {
                 // Its records may be of the new log, whose first ones are still to be read.
                 batch.clear();
                 self.settle()?;
-                self.astray = true;
+                self.partitions.stop(Why::TopicMadeAnew);
             }
             if !batch.is_empty() {
                 batch = self.publish(batch)?;
@@ -177,14 +148,12 @@ impl<'s> Worker<'_, 's> {
             match event {
                 Some(Event::Assigned(partitions)) => self.assigned(&partitions)?,
                 Some(Event::Revoked { partitions, lost }) => self.revoked(&partitions, lost)?,
-                Some(Event::Doubtful) => self.astray = true,
-                None => {}
+                Some(Event::OutOfRange) => self.partitions.stop(Why::OutOfRange),
+                Some(Event::OtherLog) | None => {}
             }
-            if mem::take(&mut self.astray) {
-                self.go_back()?;
-            }
+            self.search_stopped()?;
         }
-        self.settle()
+        self.settle().map(drop)
     }
 
     /// Looks at what others have done; true if the topic was made anew.
@@ -203,9 +172,11 @@ impl<'s> Worker<'_, 's> {
     /// Takes in what has arrived; returns what else the poll brought.
     fn collect(&mut self, batch: &mut Batch<'s>) -> anyhow::Result<Option<Event>> {
         if self.held.any() {
-            let positions = &self.positions;
-            self.held
-                .retry(self.consumer, |partition| positions.get(partition))?;
+            let partitions = &self.partitions;
+            let next = |partition| partitions.next(partition);
+            for partition in self.held.retry(self.consumer, next)? {
+                self.partitions.resume(partition);
+            }
         }
         let mut fetching = Duration::ZERO;
         while self.has_room(batch) && fetching < CLAIMS {
@@ -218,12 +189,11 @@ impl<'s> Worker<'_, 's> {
             match self.consumer.poll(wait)? {
                 Polled::Record(record) => match self.take(batch, record)? {
                     Some(fetched) => fetching += fetched,
-                    None => return Ok(Some(Event::Doubtful)),
+                    None => return Ok(Some(Event::OtherLog)),
                 },
                 Polled::End(_) => {}
                 Polled::Idle if self.outlet.is_busy() => {
-                    self.settle()?;
-                    if self.astray {
+                    if self.settle()? == Some(Outcome::Undone) {
                         batch.clear();
                         break;
                     }
@@ -238,7 +208,7 @@ impl<'s> Worker<'_, 's> {
                 Polled::Revoked { partitions, lost } => {
                     return Ok(Some(Event::Revoked { partitions, lost }));
                 }
-                Polled::OutOfRange => return Ok(Some(Event::Doubtful)),
+                Polled::OutOfRange => return Ok(Some(Event::OutOfRange)),
             }
         }
         Ok(None)
@@ -260,25 +230,18 @@ impl<'s> Worker<'_, 's> {
         record: Record<'s>,
     ) -> anyhow::Result<Option<Duration>> {
         let (partition, offset) = (record.partition(), record.offset());
-        if self.held.any() && self.held.contains(partition) {
-            return Ok(Some(Duration::ZERO));
-        }
-        match self
-            .positions
-            .turn(partition, offset, || record.fingerprint())
-        {
+        let fingerprint = || record.fingerprint();
+        match self.partitions.turn(partition, offset, fingerprint) {
             Turn::Take => {}
             Turn::Skip => return Ok(Some(Duration::ZERO)),
-            Turn::OtherRecord => {
-                self.found.insert(partition, record.fingerprint());
-                return Ok(None);
-            }
+            Turn::Stop => return Ok(None),
         }
         let started = Instant::now();
         let content = if claim::is_claim(record.value()) {
             match self.shared.resolver.resolve(record.value()) {
                 Ok(content) => content,
                 Err(error) => {
+                    self.partitions.block(partition);
                     self.held.hold(self.consumer, partition, &error)?;
                     return Ok(Some(started.elapsed()));
                 }
@@ -287,8 +250,8 @@ impl<'s> Worker<'_, 's> {
             Content::Own
         };
         let fetched = started.elapsed();
-        self.positions
-            .advance(partition, offset, record.fingerprint());
+        self.partitions
+            .take(partition, offset, record.fingerprint());
         batch.push(self.scoring.decoder(), record, content);
         Ok(Some(fetched))
     }
@@ -296,13 +259,12 @@ impl<'s> Worker<'_, 's> {
     /// Scores a batch, and publishes it once the one before it is; returns an empty one.
     fn publish(&mut self, mut batch: Batch<'s>) -> anyhow::Result<Batch<'s>> {
         let scored = self.scoring.score(&mut batch);
-        self.settle()?;
-        if self.astray {
+        if self.settle()? == Some(Outcome::Undone) {
             batch.clear();
             return Ok(batch);
         }
-        let positions = self.positions.touched();
-        self.positions.committed();
+        let positions = self.partitions.touched();
+        self.partitions.handed_over();
         self.outlet.put(Work {
             batch,
             scored,
@@ -311,19 +273,21 @@ impl<'s> Worker<'_, 's> {
         Ok(mem::take(&mut self.spare))
     }
 
-    /// Waits for the batch that is being published. If it was undone, what was taken after it is to be dropped.
-    fn settle(&mut self) -> anyhow::Result<()> {
-        if let Some(done) = self.outlet.wait()? {
-            self.spare = done.batch;
-            self.pace.took(done.began, done.ended);
-            match done.outcome {
-                Outcome::Committed => self.part.succeeded(),
-                Outcome::Undone => {
-                    self.part.failed("the last batch could not be written");
-                    self.astray = true;
-                }
+    /// Waits for the batch that is being published, if there is one. If it was undone, what was taken after it is to be
+    /// dropped.
+    fn settle(&mut self) -> anyhow::Result<Option<Outcome>> {
+        let Some(done) = self.outlet.wait()? else {
+            return Ok(None);
+        };
+        self.spare = done.batch;
+        self.pace.took(done.began, done.ended);
+        match done.outcome {
+            Outcome::Committed => self.part.succeeded(),
+            Outcome::Undone => {
+                self.part.failed("the last batch could not be written");
+                self.partitions.stop(Why::Undone);
             }
         }
-        Ok(())
+        Ok(Some(done.outcome))
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Pure: the hash's fields and the transaction's time come in, numbers go out.
 
+use crate::features::status::Status;
 use crate::model::{Input, Manifest, Source};
-use crate::status::Status;
 
 /// Features written for a time up to this much after the transaction's are taken as of its time:
 /// clocks of producers differ.

@@ -12,14 +12,14 @@ use tidemill_core::kafka::{Consumer, StoredPosition};
 use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
-use crate::batch::Batch;
-use crate::delivery::{Delivery, Outcome};
-use crate::publish::Publisher;
+use crate::input::batch::Batch;
+use crate::output::delivery::{Delivery, Outcome};
+use crate::output::records::Publisher;
 use crate::scoring::Scored;
+use crate::shared::Shared;
 
 /// Takes a batch when the one before it is done with.
-pub(super) struct Outlet<'s> {
+pub(crate) struct Outlet<'s> {
     work: Sender<Work<'s>>,
     done: Receiver<anyhow::Result<Done<'s>>>,
     busy: bool,
@@ -28,23 +28,23 @@ pub(super) struct Outlet<'s> {
 }
 
 /// A scored batch, and the positions after it.
-pub(super) struct Work<'s> {
-    pub(super) batch: Batch<'s>,
-    pub(super) scored: Scored,
-    pub(super) positions: Vec<(i32, StoredPosition<u64>)>,
+pub(crate) struct Work<'s> {
+    pub(crate) batch: Batch<'s>,
+    pub(crate) scored: Scored,
+    pub(crate) positions: Vec<(i32, StoredPosition<u64>)>,
 }
 
 /// A batch that is done with.
-pub(super) struct Done<'s> {
+pub(crate) struct Done<'s> {
     /// Cleared.
-    pub(super) batch: Batch<'s>,
-    pub(super) outcome: Outcome,
-    pub(super) began: Instant,
-    pub(super) ended: Instant,
+    pub(crate) batch: Batch<'s>,
+    pub(crate) outcome: Outcome,
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
 }
 
 impl<'s> Outlet<'s> {
-    pub(super) fn open<'w>(
+    pub(crate) fn open<'w>(
         scope: &'w Scope<'w, 's>,
         shared: &'s Shared,
         consumer: &'s Consumer,
@@ -90,12 +90,12 @@ impl<'s> Outlet<'s> {
     }
 
     /// Whether there is something to wait for.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.busy
     }
 
     /// Tells if it is still being published.
-    pub(super) fn is_publishing(&mut self) -> bool {
+    pub(crate) fn is_publishing(&mut self) -> bool {
         if self.busy && self.ended.is_none() {
             self.ended = self.done.try_recv().ok();
         }
@@ -103,14 +103,14 @@ impl<'s> Outlet<'s> {
     }
 
     /// Starts to publish.
-    pub(super) fn put(&mut self, work: Work<'s>) {
+    pub(crate) fn put(&mut self, work: Work<'s>) {
         // If the thread is gone, waiting for it tells.
         self.work.send(work).ok();
         self.busy = true;
     }
 
     /// Waits for what is being published, if there is anything.
-    pub(super) fn wait(&mut self) -> anyhow::Result<Option<Done<'s>>> {
+    pub(crate) fn wait(&mut self) -> anyhow::Result<Option<Done<'s>>> {
         if !std::mem::take(&mut self.busy) {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use tidemill_core::claim::Content;
 use tidemill_core::kafka::Record;
 use tidemill_core::record::{Reason, Reject};
 
-use crate::decode::{Decoder, Rows};
+use crate::input::decode::{Decoder, Rows};
 use crate::model::Loaded;
 
 /// Records that are scored and published together. Kept and cleared, so that its memory is reused.

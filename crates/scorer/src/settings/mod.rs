@@ -243,7 +243,7 @@ impl Flags {
             problems.take("--feature-timeout", &self.feature_timeout, parse_duration);
         let redis = self.redis.validate(&mut problems);
         if let Some(access) = &redis
-            && let Err(error) = crate::features::client(access)
+            && let Err(error) = crate::features::client::client(access)
         {
             problems.add(format!("--redis-url or its certificates: {error}"));
         }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tidemill_core::kafka::{Consumer, Producer, StoredPosition};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::output::transaction::Outcome;
+use crate::output::transaction::Transactions;
 use crate::settings::{Config, Guarantee};
-pub use crate::transaction::Outcome;
-use crate::transaction::Transactions;
 
 /// How long records may take to be acknowledged, at least once; longer is a failed batch.
 const ACKNOWLEDGE: Duration = Duration::from_secs(30);

@@ -1,19 +1,21 @@
-//! Scores batches with the model of the moment: features joined, rows run.
+//! Scores batches with the model of the moment: features joined, rows run, no more at once than end soon ([`quota`]).
+
+pub mod quota;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::batch::Batch;
-use crate::decode::Decoder;
-use crate::features::Features;
-use crate::join::Join;
+use self::quota::Quota;
+use crate::features::client::Features;
+use crate::features::join::Join;
+use crate::features::status::Status;
+use crate::input::batch::Batch;
+use crate::input::decode::Decoder;
 use crate::model::{Loaded, Session};
-use crate::prediction::Times;
-use crate::quota::Quota;
-use crate::status::Status;
-use crate::worker::Shared;
+use crate::output::prediction::Times;
+use crate::shared::Shared;
 use tidemill_core::clock::now_ms;
 use tidemill_core::metric::stage;
 

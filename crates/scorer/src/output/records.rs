@@ -2,8 +2,10 @@
 
 use tidemill_core::kafka::{DeadLetters, Outgoing, Producer, one_header};
 
-use crate::batch::{Batch, Entry};
-use crate::prediction::{RECEIPT_HEADER, Receipt, receipt_prefix, write_prediction, write_receipt};
+use crate::input::batch::{Batch, Entry};
+use crate::output::prediction::{
+    RECEIPT_HEADER, Receipt, receipt_prefix, write_prediction, write_receipt,
+};
 use crate::scoring::Scored;
 use crate::settings::Config;
 
@@ -98,7 +100,7 @@ impl Publisher {
             if scored.scores[*row] > threshold {
                 frauds += 1;
                 let transaction_id = batch.transactions[*row].id.as_str();
-                let fraud_score = crate::prediction::round(scored.scores[*row]);
+                let fraud_score = crate::output::prediction::round(scored.scores[*row]);
                 tracing::info!(transaction_id, fraud_score, "fraud alert");
             }
         }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use tidemill_core::record::{Fields, Reason, Reject, Value, missing, timestamp};
 
+use crate::features::status::Status;
 use crate::model::{Input, Manifest, Source};
-use crate::status::Status;
 
 /// Knows which fields the model wants; made once for each model.
 pub struct Decoder {

@@ -9,10 +9,10 @@ use tidemill_core::kafka::{Cluster, Record};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-use crate::decode::{Decoder, Rows};
-use crate::features::survey;
+use crate::features::client::survey;
+use crate::input::decode::{Decoder, Rows};
 use crate::model::{Loaded, Manifest, Source, load};
-use crate::neighbours;
+use crate::output::neighbours;
 use crate::settings::{Config, Start};
 
 /// Time that the brokers have to answer about other groups.

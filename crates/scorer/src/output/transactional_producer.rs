@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 const ATTEMPT: Duration = Duration::from_secs(2);
 
 /// A producer with its transactional id.
-pub(super) struct Lane {
+pub(super) struct TransactionalProducer {
     id: String,
     producer: Producer,
 }
@@ -25,7 +25,7 @@ pub(super) enum Remedy {
     Rebuild,
 }
 
-impl Lane {
+impl TransactionalProducer {
     /// Takes up `id`, trying for `timeout`: a predecessor is fenced, and what it left open is aborted. `None` when told to
     /// stop meanwhile.
     pub(super) fn open(
@@ -48,7 +48,7 @@ impl Lane {
             }
             tracing::debug!(%error, "transactions are not ready yet");
         }
-        Ok(Some(Lane { id, producer }))
+        Ok(Some(TransactionalProducer { id, producer }))
     }
 
     pub(super) fn id(&self) -> &str {
@@ -120,15 +120,15 @@ mod tests {
         // Nobody listens at port 1.
         let kafka = KafkaConfig::new("localhost:1", BTreeMap::new());
         let (shutdown, timeout) = (CancellationToken::new(), Duration::from_secs(1));
-        let open = |shutdown| Lane::open(&kafka, "id".into(), timeout, shutdown);
+        let open = |shutdown| TransactionalProducer::open(&kafka, "id".into(), timeout, shutdown);
         let error = open(&shutdown).map(drop).unwrap_err();
         assert_eq!(Failure::code(&error), Code::Unreachable);
         shutdown.cancel();
         assert!(open(&shutdown).unwrap().is_none());
-        let mut lane = Lane {
+        let mut own = TransactionalProducer {
             id: "id".into(),
             producer: create(&kafka, "id").unwrap(),
         };
-        lane.rebuild(&kafka, &shutdown).unwrap();
+        own.rebuild(&kafka, &shutdown).unwrap();
     }
 }

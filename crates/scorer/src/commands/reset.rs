@@ -8,8 +8,8 @@ use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Cluster, Consumer};
 use tidemill_core::printing::tell;
 
+use crate::input::start::{find, of_topic};
 use crate::settings::Config;
-use crate::start::{find, of_topic};
 
 /// How long to wait for positions in an open transaction. A killed process may have left one: brokers end it once it is 10 s
 /// old, and look for such every 10 s.

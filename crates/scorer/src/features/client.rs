@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::join::Stored;
+use crate::features::join::Stored;
 
 /// How long connecting, with a PING answered, may take.
 const CONNECT: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use tidemill_core::record::timestamp::date;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Loaded, Session, load};
-use crate::prediction::{RECEIPT_HEADER, round};
+use crate::output::prediction::{RECEIPT_HEADER, round};
 use crate::settings::Config;
 
 /// Predictions scored at once.
@@ -233,7 +233,7 @@ mod tests {
 
     fn value(id: &str, score: f64, is_fraud: bool) -> Vec<u8> {
         let mut out = Vec::new();
-        crate::prediction::write_prediction(&mut out, id, score, is_fraud);
+        crate::output::prediction::write_prediction(&mut out, id, score, is_fraud);
         out
     }
 

@@ -1,0 +1,9 @@
+//! The users' features in the rows of a batch: from Redis, in time or not at all.
+//!
+//! - [`join`]: which features are read, and how they fill a row
+//! - [`client`]: the read itself, bounded in time
+//! - [`status`]: how each input got its value, as receipts say
+
+pub mod client;
+pub mod join;
+pub mod status;

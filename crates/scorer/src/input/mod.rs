@@ -1,0 +1,10 @@
+//! What comes in: partitions and their positions, records, and the rows that are made of them.
+//!
+//! - [`start`]: the position from which an assigned partition is read
+//! - [`partitions`]: the state of each partition, and whether a record is the next one
+//! - [`batch`], [`decode`]: records taken in, each a row of inputs or a reject
+
+pub mod batch;
+pub mod decode;
+pub mod partitions;
+pub mod start;
