@@ -132,8 +132,11 @@ fn a_member_with_another_output_topic_refuses_to_start() -> Result<()> {
     ends(scene.scorer("still-wrong", &wrong)?, &says)?;
     // Moved by whoever means it, the group is this topic's.
     let reset = [&wrong[..], &["--reset", "--yes"]].concat();
-    let mut moved = scene.scorer("moved", &reset)?;
-    moved.wait_ready()?;
+    // The members that were refused may count until their sessions end.
+    let mut moved = until("the group to be empty", SOON, || {
+        let mut moved = scene.scorer("moved", &reset)?;
+        Ok(moved.wait_ready().is_ok().then_some(moved))
+    })?;
     send(&scene, 0..5)?;
     until("the predictions", SOON, || {
         Ok((scene.read(&elsewhere)?.len() == 5).then_some(()))

@@ -120,7 +120,12 @@ fn attempt(consumer: &Consumer, question: &Question<'_>) -> anyhow::Result<Optio
 /// has none, and all of its records are new.
 fn first_start(question: &Question<'_>, topic: Option<TopicId>) -> Start {
     match (question.topic, topic) {
-        (Some(before), Some(now)) if before != now => Start::Earliest,
+        (Some(before), Some(now)) if before != now => {
+            tracing::warn!(
+                "the topic was made anew, and its group's positions are gone with the old one"
+            );
+            Start::Earliest
+        }
         _ => question.start,
     }
 }
