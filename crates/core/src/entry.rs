@@ -2,12 +2,11 @@
 
 use crate::effective::Settings;
 use crate::exit::{Code, Failure};
-use crate::printing::tell;
+use crate::printing::{tell, written};
 use crate::remark_line;
 use crate::settings::{Binary, SharedFlags};
 use crate::telemetry::{self, LogFormat};
 use clap::{CommandFactory, FromArgMatches};
-use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,13 +40,11 @@ where
     // The command reports an unusable format among its problems.
     let format = flags.as_ref().log_format.parse().unwrap_or_default();
     if let Err(problem) = telemetry::init(format) {
-        report(&Failure::usage(problem), format);
-        return ExitCode::from(Code::Usage as u8);
+        return fail(&Failure::usage(problem), format);
     }
     if flags.as_ref().print_config {
         if let Err(error) = tell(&settings.to_string()) {
-            report(&error, format);
-            return ExitCode::from(Failure::code(&error) as u8);
+            return fail(&error, format);
         }
     } else if runs {
         tracing::info!(settings = settings.line(), "configuration");
@@ -66,34 +63,26 @@ where
         });
     match outcome {
         Ok(code) => code,
-        Err(error) => {
-            report(&error, format);
-            ExitCode::from(Failure::code(&error) as u8)
-        }
+        Err(error) => fail(&error, format),
     }
 }
 
 /// Prints what clap says of a command line. Help and version are answers, everything else is a mistake in the call.
 pub fn answer(error: &clap::Error) -> ExitCode {
-    let printed = match error.print() {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::unwritable(&error)),
-        _ => Ok(()),
-    };
-    match printed {
+    match written(error.print()) {
         _ if error.use_stderr() => ExitCode::from(Code::Usage as u8),
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&error, LogFormat::Text);
-            ExitCode::from(Failure::code(&error) as u8)
-        }
+        Err(error) => fail(&error, LogFormat::Text),
     }
 }
 
-fn report(error: &anyhow::Error, format: LogFormat) {
+/// Reports the error that ends the process, and returns its exit code.
+fn fail(error: &anyhow::Error, format: LogFormat) -> ExitCode {
     match format {
         LogFormat::Text => remark_line!("error: {error:#}"),
         LogFormat::Json => tracing::error!("{error:#}"),
     }
+    ExitCode::from(Failure::code(error) as u8)
 }
 
 fn stop_on_signals(shutdown: CancellationToken) -> anyhow::Result<()> {

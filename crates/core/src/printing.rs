@@ -1,7 +1,7 @@
 //! What a command prints: reports on standard output, remarks on standard error. A closed pipe never ends it by a panic.
 
 use crate::exit::Failure;
-use std::io::{ErrorKind, Write as _, stderr, stdout};
+use std::io::{self, ErrorKind, Write as _, stderr, stdout};
 
 /// Writes a text to standard output. A reader that has closed its end wants no more, and is no error.
 ///
@@ -10,7 +10,12 @@ use std::io::{ErrorKind, Write as _, stderr, stdout};
 /// Standard output cannot be written, such as to a full disk: the process ends with 1.
 pub fn tell(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// The outcome of a write to standard output, in which a closed pipe is no error.
+pub(crate) fn written(outcome: io::Result<()>) -> anyhow::Result<()> {
+    match outcome {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::unwritable(&error)),
         _ => Ok(()),
     }

@@ -14,8 +14,8 @@ use sandbox::oracle::read_data_set;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::SOON;
 use crate::collector::{assert_complete, assert_whole, labeled, verify};
+use crate::{SOON, assert_ends};
 
 /// Sends labeled events of these numbers, each with its number as its Kafka time.
 fn send(scene: &Scene, numbers: std::ops::Range<u64>) -> Result<()> {
@@ -33,17 +33,6 @@ const TIME: i64 = 1_771_000_000_000;
 
 fn rows(scene: &Scene) -> usize {
     read_data_set(&scene.data_set()).map_or(0, |found| found.rows.len())
-}
-
-/// The program ends by itself with this code and says all of these.
-fn assert_ends(mut program: Program, code: i32, says: &[&str]) -> Result<()> {
-    let status = program.wait_for_end(SOON)?;
-    let output = program.output();
-    assert_eq!(status.code(), Some(code), "{output}");
-    for part in says {
-        assert!(output.contains(part), "{part:?} is not in: {output}");
-    }
-    Ok(())
 }
 
 /// The new log has outgrown the position, so that no offset tells.

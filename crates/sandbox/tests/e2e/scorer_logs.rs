@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use sandbox::harness::{Program, Scene, until};
+use sandbox::harness::{Scene, until};
 use sandbox::kafka::{Stored, make_anew};
 use sandbox::stack::Stack;
 use tidemill_core::kafka::{Consumer, KafkaConfig, StoredPosition};
 
-use crate::SOON;
 use crate::scorer::{counter, receipt, transaction};
+use crate::{SOON, assert_ends};
 
 const LOST: &str = "tidemill_lost_records_total";
 
@@ -112,13 +112,6 @@ fn a_position_that_is_none_of_the_log_is_searched_again() -> Result<()> {
     Ok(())
 }
 
-fn ends(mut scorer: Program, says: &str) -> Result<()> {
-    let status = scorer.wait_for_end(SOON)?;
-    assert_eq!(status.code(), Some(64), "{}", scorer.output());
-    assert!(scorer.output().contains(says), "{}", scorer.output());
-    Ok(())
-}
-
 #[test]
 fn a_member_with_another_output_topic_refuses_to_start() -> Result<()> {
     let scene = Scene::new("misdirected", 2)?;
@@ -127,9 +120,9 @@ fn a_member_with_another_output_topic_refuses_to_start() -> Result<()> {
     let elsewhere = format!("{}-elsewhere", scene.names.predictions);
     let wrong = ["--output-topic", elsewhere.as_str()];
     let says = format!("output topic {}", scene.names.predictions);
-    ends(scene.scorer("wrong", &wrong)?, &says)?;
+    assert_ends(scene.scorer("wrong", &wrong)?, 64, &[&says])?;
     assert!(scorer.terminate()?.success());
-    ends(scene.scorer("still-wrong", &wrong)?, &says)?;
+    assert_ends(scene.scorer("still-wrong", &wrong)?, 64, &[&says])?;
     // Moved by whoever means it, the group is this topic's.
     let reset = [&wrong[..], &["--reset", "--yes"]].concat();
     // The members that were refused may count until their sessions end.
@@ -143,7 +136,7 @@ fn a_member_with_another_output_topic_refuses_to_start() -> Result<()> {
     })?;
     assert!(moved.terminate()?.success());
     scorer.start_again()?;
-    ends(scorer, &format!("output topic {elsewhere}"))
+    assert_ends(scorer, 64, &[&format!("output topic {elsewhere}")])
 }
 
 #[test]

@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::{Attributes, Built};
 use super::function::{Function, function};
 use super::functions::within;
+use super::keeps_type_and_shape;
 
 /// Where a bound is: an attribute in old operator sets, an input later.
 #[derive(Clone, Debug)]
@@ -87,10 +88,7 @@ impl Expansion for Clip {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, self.inputs)?;
-        check_output_arity(outputs, 1)?;
-        solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
-        solver.equals(&inputs[0].shape, &outputs[0].shape)
+        keeps_type_and_shape(solver, inputs, outputs, self.inputs)
     }
 
     fn wire(

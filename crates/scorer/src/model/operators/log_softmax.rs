@@ -6,6 +6,7 @@ use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::math;
 
 use super::attributes::{Attributes, Built};
+use super::keeps_type_and_shape;
 use super::reduce::{Over, Reducer};
 
 /// The numbers less the logarithm of the sum of their exponentials.
@@ -34,10 +35,7 @@ impl Expansion for LogSoftmax {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, 1)?;
-        check_output_arity(outputs, 1)?;
-        solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
-        solver.equals(&inputs[0].shape, &outputs[0].shape)
+        keeps_type_and_shape(solver, inputs, outputs, 1)
     }
 
     fn wire(

@@ -26,6 +26,8 @@ use std::collections::BTreeMap;
 use tract_onnx::Onnx;
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::{GraphProto, ModelProto};
+use tract_onnx::tract_hir::infer::rules::InferenceResult;
+use tract_onnx::tract_hir::internal::{Solver, TensorProxy, check_input_arity, check_output_arity};
 
 /// What to export instead of an operator that is not there.
 const ADVICE: [(&str, &str); 9] = [
@@ -54,6 +56,19 @@ const NEIGHBOURS: &str = "nearest neighbours and other models that compare a row
 /// Operators that tract has, and with which models score otherwise than in onnxruntime: the state of
 /// recurrent ones passes from row to row.
 const WRONG: [&str; 6] = ["GRU", "Hardmax", "LSTM", "RNN", "Scan", "TopK"];
+
+/// The rules of an operator whose output has the type and shape of its first input.
+fn keeps_type_and_shape<'r, 'p: 'r>(
+    solver: &mut Solver<'r>,
+    inputs: &'p [TensorProxy],
+    outputs: &'p [TensorProxy],
+    arity: usize,
+) -> InferenceResult {
+    check_input_arity(inputs, arity)?;
+    check_output_arity(outputs, 1)?;
+    solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
+    solver.equals(&inputs[0].shape, &outputs[0].shape)
+}
 
 /// Which operators a model is run with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

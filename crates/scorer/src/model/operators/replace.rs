@@ -11,6 +11,7 @@ use tract_onnx::tract_hir::tract_core::ops::logic::{Iff, comp_eq};
 use tract_onnx::tract_hir::tract_core::ops::math::is_nan;
 
 use super::attributes::{Attributes, Built};
+use super::keeps_type_and_shape;
 
 /// Puts a number in the place of those that stand for a missing one.
 #[derive(Clone, Debug)]
@@ -57,10 +58,7 @@ impl Expansion for Imputer {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, 1)?;
-        check_output_arity(outputs, 1)?;
-        solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
-        solver.equals(&inputs[0].shape, &outputs[0].shape)
+        keeps_type_and_shape(solver, inputs, outputs, 1)
     }
 
     fn wire(
