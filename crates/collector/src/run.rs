@@ -180,6 +180,7 @@ async fn open_sink(
         schema: config.schema.clone(),
         headers: config.headers,
         features: config.features.as_ref().map(Features::columns),
+        enough: config.enough,
     };
     let freezer = Freezer::open(store.clone(), wanted).await?;
     let store_part = health.part("store");
@@ -285,6 +286,17 @@ async fn prepare(
         let Some(sample) = sample.filter(|_| !shutdown.is_cancelled()) else {
             return Ok(None);
         };
+        if sample.records() == 0 {
+            // Nothing is frozen from nothing.
+            return match whole.iter().all(|range| range.len() == 0) {
+                true => Ok(Some(Vec::new())),
+                false => Err(Failure::usage(format!(
+                    "no record of {} in this stretch is a JSON object, so that there is nothing to infer a schema from: \
+                     give --schema",
+                    shared.topic
+                ))),
+            };
+        }
         let freeze = || sink.freezer.freeze(&sample);
         let what = "freezing the schema";
         if start.retry_until(shutdown, what, freeze).await?.is_none() {

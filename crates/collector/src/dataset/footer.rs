@@ -1,6 +1,7 @@
 //! What a data file's footer says of it: the records it stands for, and how they were written.
 
 use crate::dataset::names;
+use crate::encode::columns::Misfits;
 use anyhow::{Context, ensure};
 use parquet::file::metadata::KeyValue;
 use std::fmt;
@@ -36,6 +37,8 @@ pub struct Footer {
     pub rejected: u64,
     /// The SHA-256 of the file that holds those, in hexadecimal; `None` where there are none.
     pub rejects: Option<String>,
+    /// Values of the rows that fitted no column and are kept in `_extra`, by field.
+    pub(crate) misfits: Misfits,
     /// The records of [`first`, `next`) were deleted by retention before they could be read; there are no rows.
     pub gap: bool,
     /// The schema's fingerprint.
@@ -50,10 +53,12 @@ impl Footer {
         let pair = |key: &str, value: &dyn fmt::Display| {
             KeyValue::new(format!("{PREFIX}{key}"), value.to_string())
         };
+        let misfits = (!self.misfits.is_empty()).then(|| self.misfits.to_json());
         let more = [
             ("topic_id", self.topic_id.map(|id| id.to_string())),
             ("last", self.last.map(|last| format!("{last:016x}"))),
             ("rejects", self.rejects.clone()),
+            ("misfits", misfits),
         ];
         let more = more
             .into_iter()
@@ -111,6 +116,7 @@ impl Footer {
             let last = u64::from_str_radix(digits, 16).ok();
             last.with_context(|| format!("the footer's {PREFIX}last is {digits:?}"))
         });
+        let misfits = text("misfits").map_or(Some(Misfits::default()), Misfits::from_json);
         let footer = Self {
             topic,
             topic_id: id.map(|id| parse("topic_id", id)).transpose()?,
@@ -121,6 +127,7 @@ impl Footer {
             rows: parse("rows", text("rows")?)?,
             rejected: parse("rejected", text("rejected")?)?,
             rejects: text("rejects").ok().map(str::to_owned),
+            misfits: misfits.context("the footer's misfits cannot be read")?,
             gap: parse("gap", text("gap")?)?,
             schema: text("schema")?.to_owned(),
             version: text("version")?.to_owned(),
@@ -164,6 +171,7 @@ mod tests {
             rows: 9,
             rejected: 1,
             rejects: Some("cd".into()),
+            misfits: Misfits::from_json("{\"a\":2}").unwrap(),
             gap: false,
             schema: "ab".into(),
             version: "0.1.0".into(),

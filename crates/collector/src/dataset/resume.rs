@@ -89,16 +89,16 @@ impl Found {
     }
 }
 
-/// The position of each partition of `topic` that has files.
-pub(crate) async fn ends(store: &Store, topic: &str) -> anyhow::Result<Vec<(i32, i64)>> {
+/// The newest file of each partition of `topic` that has any.
+pub(crate) async fn newest(store: &Store, topic: &str) -> anyhow::Result<Vec<Footer>> {
     let catalog = Catalog::list(store).await?;
-    let mut ends = Vec::new();
-    for ((of, partition), files) in &catalog.chains {
+    let mut footers = Vec::new();
+    for ((of, _), files) in &catalog.chains {
         if let (true, Some(newest)) = (of == topic, files.last()) {
-            ends.push((*partition, end(store, &newest.name).await?.next));
+            footers.push(end(store, &newest.name).await?);
         }
     }
-    Ok(ends)
+    Ok(footers)
 }
 
 /// The footer of a partition's newest file.
@@ -141,6 +141,7 @@ fn counted(footer: &Footer, rejects: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::columns::Misfits;
 
     #[test]
     fn only_rejects_that_nothing_can_stand_for_are_dead() {
@@ -156,6 +157,7 @@ mod tests {
                 rows: 20,
                 rejected: 0,
                 rejects,
+                misfits: Misfits::default(),
                 gap: false,
                 schema: String::new(),
                 version: String::new(),

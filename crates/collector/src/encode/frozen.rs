@@ -3,13 +3,18 @@
 use crate::dataset::begin::Begin;
 use crate::dataset::store::{Creation, Store};
 use crate::dataset::{names, reader};
+use crate::encode::sampling::{Enough, Sampling};
 use crate::encode::schema::{self, Column, FeatureColumns, Sample, Schema};
-use crate::pipeline::batch::Batch;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tidemill_core::exit::Failure;
 use tokio::sync::OnceCell;
+
+/// So many fields are warned of; records may have any number of names.
+const FIELDS: usize = 100;
 
 /// A schema that no longer changes.
 #[derive(Debug)]
@@ -31,13 +36,23 @@ pub(crate) struct Wanted {
     pub(crate) headers: bool,
     /// The point-in-time features.
     pub(crate) features: Option<FeatureColumns>,
+    /// What a schema is inferred from.
+    pub(crate) enough: Enough,
 }
+
+/// How often a schema that is not known yet is looked for.
+const WAIT: Duration = Duration::from_millis(50);
 
 /// The place of a data set's schema; all workers of a process share it.
 pub(crate) struct Freezer {
     store: Store,
     wanted: Wanted,
     frozen: OnceCell<Arc<Frozen>>,
+    /// When the schema was frozen, if that was after the start.
+    frozen_at: OnceLock<Instant>,
+    sampling: Mutex<Sampling>,
+    /// Fields whose misfits were told of.
+    misfits: Mutex<HashSet<String>>,
 }
 
 impl Freezer {
@@ -50,6 +65,9 @@ impl Freezer {
             store,
             wanted,
             frozen: OnceCell::new(),
+            frozen_at: OnceLock::new(),
+            sampling: Mutex::new(Sampling::new()),
+            misfits: Mutex::default(),
         };
         if let Some(found) = freezer.store.find(names::SCHEMA).await? {
             freezer.set(freezer.accept(found)?)?;
@@ -102,17 +120,54 @@ impl Freezer {
         self.frozen.get().cloned()
     }
 
-    /// The schema; where none is known yet, that of this batch, for the whole data set and from now on.
-    pub(crate) async fn get_or_infer(&self, batch: &Batch) -> anyhow::Result<Arc<Frozen>> {
-        let frozen = self.frozen.get_or_try_init(|| async {
-            let mut sample = Sample::default();
-            for record in batch.records() {
-                // A claim that cannot be used is no object either.
-                sample.observe(record.content().ok().flatten().unwrap_or_default());
+    /// The schema, once it is known.
+    pub(crate) async fn known(&self) -> Arc<Frozen> {
+        loop {
+            if let Some(frozen) = self.get() {
+                return frozen;
             }
-            self.create(self.inferred(&sample)).await
-        });
-        frozen.await.cloned()
+            tokio::time::sleep(WAIT).await;
+        }
+    }
+
+    /// There is a schema.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.initialized()
+    }
+
+    /// When the schema was frozen, if that was after the start.
+    pub(crate) fn frozen_at(&self) -> Option<Instant> {
+        self.frozen_at.get().copied()
+    }
+
+    /// Takes a record's content into account while there is no schema.
+    pub(crate) fn observe(&self, value: &[u8]) {
+        self.sampling().observe(value);
+    }
+
+    /// It is time for [`Freezer::freeze_sample`].
+    pub(crate) fn is_due(&self) -> bool {
+        !self.is_frozen() && self.sampling().is_due(self.wanted.enough)
+    }
+
+    /// Freezes the schema of what was observed, where that is enough, or takes the one that a peer has frozen.
+    pub(crate) async fn freeze_sample(&self) -> anyhow::Result<()> {
+        let inferred = {
+            let sampling = self.sampling();
+            let sample = sampling.enough(self.wanted.enough);
+            sample.map(|sample| self.inferred(sample))
+        };
+        if let Some(schema) = inferred {
+            self.publish(schema).await?;
+        } else if let Some(found) = self.store.find(names::SCHEMA).await? {
+            let take = || async { self.accept(found) };
+            self.frozen.get_or_try_init(take).await?;
+        } else {
+            self.sampling().tell(self.wanted.enough);
+            return Ok(());
+        }
+        self.frozen_at.get_or_init(Instant::now);
+        Ok(())
     }
 
     /// Freezes the schema of a sample, unless one is known already.
@@ -120,18 +175,23 @@ impl Freezer {
         self.publish(self.inferred(sample)).await
     }
 
-    async fn publish(&self, schema: Schema) -> anyhow::Result<Arc<Frozen>> {
-        let frozen = self.frozen.get_or_try_init(|| self.create(schema)).await;
-        frozen.cloned()
+    /// No misfit of this field was told of yet.
+    pub(crate) fn is_first_misfit(&self, field: &str) -> bool {
+        let mut misfits = self.misfits.lock().unwrap_or_else(PoisonError::into_inner);
+        misfits.len() < FIELDS && !misfits.contains(field) && misfits.insert(field.to_owned())
+    }
+
+    fn sampling(&self) -> MutexGuard<'_, Sampling> {
+        self.sampling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn inferred(&self, sample: &Sample) -> Schema {
-        if sample.records() == 0 {
-            tracing::warn!(
-                "no JSON object to infer a schema from: all fields will go to _extra; give --schema"
-            );
-        }
-        sample.schema(self.wanted.headers)
+        sample.lasting_schema(self.wanted.headers)
+    }
+
+    async fn publish(&self, schema: Schema) -> anyhow::Result<Arc<Frozen>> {
+        let frozen = self.frozen.get_or_try_init(|| self.create(schema)).await;
+        frozen.cloned()
     }
 
     /// Publishes a schema where there is none; a peer's that was there first is taken instead.
@@ -180,6 +240,7 @@ impl Freezer {
             schema: given,
             headers,
             features,
+            ..
         } = &self.wanted;
         let other_topic = || {
             Failure::usage(format!(

@@ -5,6 +5,7 @@ pub(crate) mod frozen;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod json;
+pub(crate) mod sampling;
 pub(crate) mod schema;
 mod table;
 
@@ -48,8 +49,6 @@ pub(crate) struct Encoded {
     pub(crate) data: File,
     /// How many those are, by reason.
     pub(crate) reasons: BTreeMap<Reason, u64>,
-    /// Fields that fitted no column.
-    pub(crate) misfits: usize,
 }
 
 /// A file of the data set: its path within it, and its bytes.
@@ -84,16 +83,17 @@ pub(crate) fn encode(
         table.write_if_full()?;
     }
     let digest = (!rejected.is_empty()).then(|| seal::hex(&rejected));
-    let footer = |first, next, last, rows, rejected, rejects, gap| Footer {
+    let footer = |first, next, last, table: &Table<'_>, rejected, rejects, gap| Footer {
         topic: topic.name.to_string(),
         topic_id: topic.id,
         partition,
         first,
         next,
         last,
-        rows,
+        rows: table.rows(),
         rejected,
         rejects,
+        misfits: table.misfits(),
         gap,
         schema: frozen.fingerprint.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -106,17 +106,17 @@ pub(crate) fn encode(
     };
     let gap = match batch.gap {
         Some((from, to)) => {
-            let file = data(&footer(from, to, None, 0, 0, None, true), open()?)?;
+            let none = open()?;
+            let file = data(&footer(from, to, None, &none, 0, None, true), none)?;
             Some((file, (to - from) as u64))
         }
         None => None,
     };
-    let misfits = table.misfits();
     let (first, next, last) = (batch.first, batch.next, batch.last());
     // Its records take as much as the file will.
     drop(batch);
     let rejects = reasons.values().sum();
-    let footer = footer(first, next, last, table.rows(), rejects, digest, false);
+    let footer = footer(first, next, last, &table, rejects, digest, false);
     let rejects = (!rejected.is_empty()).then(|| File {
         path: names::rejected(&topic.name, partition, first, next),
         bytes: rejected.into(),
@@ -127,7 +127,6 @@ pub(crate) fn encode(
         gap,
         rejects,
         reasons,
-        misfits,
     })
 }
 

@@ -197,8 +197,7 @@ async fn encode_all(
 
 async fn prepare(sink: &Sink, partition: i32, mut batch: Batch) -> anyhow::Result<Encoded> {
     resolve(sink, &mut batch).await?;
-    let freeze = || sink.freezer.get_or_infer(&batch);
-    let frozen = sink.persist("freezing the schema", freeze).await?;
+    let frozen = sink.freezer.known().await;
     encode_one(sink, partition, batch, frozen).await
 }
 

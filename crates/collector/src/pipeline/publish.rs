@@ -59,7 +59,7 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
                 delete(sink, &path).await;
             }
         }
-        return Ok(published(files));
+        return Ok(published(sink, files));
     };
     let theirs = in_the_way(&theirs, &files.data)?;
     if let Some(path) = &rejects
@@ -135,8 +135,8 @@ async fn publish_rejects(sink: &Sink, files: &Encoded) -> anyhow::Result<Rejects
     Ok(Rejects::At(beside.path))
 }
 
-/// Counts a batch whose records are in the data set.
-fn published(files: Encoded) -> What {
+/// Counts a batch whose records are in the data set, and tells of the first misfits of each field.
+fn published(sink: &Sink, files: Encoded) -> What {
     let bytes = files.data.bytes.len();
     let Footer {
         partition,
@@ -156,8 +156,18 @@ fn published(files: Encoded) -> What {
         "published {}",
         files.data.path
     );
+    for (field, count) in files.footer.misfits.iter() {
+        if sink.freezer.is_first_misfit(field) {
+            tracing::warn!(
+                field,
+                count,
+                "values of this field fit no column and are kept in _extra as JSON; `collector infer` prints a schema \
+                 that takes them: give it as --schema with another --out, and collect again"
+            );
+        }
+    }
     metrics::counter!("tidemill_rows_total").increment(rows);
-    metrics::counter!("tidemill_misfits_total").increment(files.misfits as u64);
+    metrics::counter!("tidemill_misfits_total").increment(files.footer.misfits.total());
     for (reason, count) in files.reasons {
         metrics::counter!("tidemill_rejected_total", "reason" => reason.code()).increment(count);
     }

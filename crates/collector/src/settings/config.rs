@@ -3,6 +3,7 @@
 use super::Features;
 use crate::dataset::store::Location;
 use crate::encode::Codec;
+use crate::encode::sampling::Enough;
 use crate::encode::schema::Schema;
 use crate::worker::memory::Budget;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct Config {
     pub memory: usize,
     /// The schema that was given.
     pub(crate) schema: Option<Schema>,
+    /// What a schema is inferred from in a live run.
+    pub(crate) enough: Enough,
     /// Headers are kept.
     pub headers: bool,
     /// How files are compressed.

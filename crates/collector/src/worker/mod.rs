@@ -136,6 +136,7 @@ impl Worker {
         self.after_files()?;
         self.start_pending()?;
         if let Goal::Live { max_age } = self.goal {
+            self.freeze()?;
             self.intake.cut_aged(max_age);
         }
         let intake = &self.intake;
@@ -143,6 +144,28 @@ impl Worker {
         let mut open = self.intake.open_partitions();
         open.retain(|partition| self.goal.is_reading(*partition));
         self.pauses.apply(&self.consumer, &mut self.intake, &open)
+    }
+
+    /// Freezes the schema of the records so far, once they are enough. The store may be away: then it is tried again.
+    fn freeze(&mut self) -> anyhow::Result<()> {
+        let freezer = &self.sink.freezer;
+        if !freezer.is_due() {
+            return Ok(());
+        }
+        let freeze = async { timeout(LOOKUP, freezer.freeze_sample()).await };
+        let frozen = self.sink.runtime.block_on(freeze);
+        match frozen.unwrap_or_else(|silent| Err(std::io::Error::from(silent).into())) {
+            Err(error) if kind(&error) == Kind::Retry => {
+                tracing::warn!("cannot freeze the schema yet: {error:#}");
+                self.part.failed(format!("freezing the schema: {error:#}"));
+                Ok(())
+            }
+            Ok(()) => {
+                self.part.succeeded();
+                Ok(())
+            }
+            fault => fault,
+        }
     }
 
     fn is_done(&self) -> bool {

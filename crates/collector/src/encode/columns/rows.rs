@@ -2,6 +2,7 @@
 
 use super::column::Column;
 use super::coordinates::{CoordinateColumns, Coordinates, TextColumn};
+use super::misfits::Misfits;
 use super::object::{braced, push_member};
 use super::scalar::unescape;
 use crate::encode::json::{self, Malformed, Member};
@@ -45,7 +46,7 @@ pub(crate) struct Rows {
     extra: TextColumn,
     coordinates: CoordinateColumns,
     /// Values that fitted no column, counted by member of the record.
-    misfits: usize,
+    misfits: Misfits,
     /// Cells of a row, without those of lists.
     width: usize,
     /// Cells of all rows.
@@ -84,7 +85,7 @@ impl Rows {
             names,
             extra: TextColumn::default(),
             coordinates: CoordinateColumns::new(partition, schema.headers),
-            misfits: 0,
+            misfits: Misfits::default(),
             width: schema.columns.iter().map(|own| own.kind.width()).sum(),
             cells: 0,
             bytes: 0,
@@ -102,9 +103,9 @@ impl Rows {
         self.cells >= CHUNK || self.bytes >= CHUNK_BYTES
     }
 
-    /// How many fields of all rows fitted no column.
-    pub(crate) fn misfits(&self) -> usize {
-        self.misfits
+    /// The fields of all rows that fitted no column.
+    pub(crate) fn misfits(&self) -> &Misfits {
+        &self.misfits
     }
 
     /// Adds a record as a row, or says why it cannot become one; then nothing was added. A list that would take far
@@ -183,13 +184,13 @@ impl Rows {
         if !self.columns[column].append(member.value, Some(&mut inner), room) {
             self.push_extra(member);
         } else if !inner.is_empty() {
-            self.misfits += 1;
+            self.misfits.add(member.key, 1);
             push_member(&mut self.scratch, member.key, &braced(&inner));
         }
     }
 
     fn push_extra(&mut self, member: &Member<'_>) {
-        self.misfits += 1;
+        self.misfits.add(member.key, 1);
         push_member(&mut self.scratch, member.key, member.value.as_bytes());
     }
 
@@ -201,7 +202,7 @@ impl Rows {
             && std::str::from_utf8(key).is_err()
         {
             let encoded = format!("{{\"base64\":\"{}\"}}", STANDARD.encode(key));
-            self.misfits += 1;
+            self.misfits.add("_key", 1);
             push_member(&mut self.scratch, "_key", encoded.as_bytes());
         }
         let extra = (!self.scratch.is_empty()).then(|| braced(&self.scratch));

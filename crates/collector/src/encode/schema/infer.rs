@@ -1,9 +1,9 @@
 //! Inferring a schema from a sample of records: the narrowest kind that takes all of a field's values.
 
-use super::{Column, Kind, MAX_DEPTH, RESERVED, Schema};
+use super::{Column, Kind, MAX_DEPTH, Schema, is_reserved};
 use crate::encode::columns::{parse_timestamp, unescape};
 use crate::encode::json::{self, Member};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 /// More fields in one object than this are data, not names: such an object becomes JSON text, and at the top
 /// level the later ones are left to `_extra`.
@@ -11,6 +11,9 @@ const MAX_FIELDS: usize = 1_000;
 
 /// More fields than this in all objects together become no columns either: each takes 16 kB while a file is written.
 const MAX_COLUMNS: usize = 2_000;
+
+/// From so many records on a field that only had whole numbers is taken to have no others.
+const MANY: usize = 1_000;
 
 /// The fields seen so far in the records of a sample.
 #[derive(Debug, Default)]
@@ -64,10 +67,27 @@ impl Sample {
         self.records
     }
 
+    /// The schema for records that go on: from fewer than [`MANY`] nobody knows that whole numbers stay whole, so that they
+    /// are taken as doubles.
+    pub(crate) fn lasting_schema(&self, headers: bool) -> Schema {
+        let mut schema = self.schema(headers);
+        if self.records < MANY {
+            schema
+                .columns
+                .iter_mut()
+                .for_each(|column| column.kind.widen());
+        }
+        schema
+    }
+
     /// The schema that takes every value seen. Fields that were always null get no column.
     pub(crate) fn schema(&self, headers: bool) -> Schema {
         let mut columns = self.fields.columns();
-        columns.retain(|column| !RESERVED.contains(&column.name.as_str()));
+        let mut taken = HashSet::new();
+        // DuckDB and Spark take names that differ in case alone for one; the later field is left to `_extra`.
+        columns.retain(|Column { name, .. }| {
+            !is_reserved(name) && taken.insert(name.to_ascii_lowercase())
+        });
         Schema {
             columns,
             headers,
@@ -278,9 +298,22 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_of_few_records_may_yet_be_others() {
+        let mut sample = Sample::default();
+        for n in 1..=MANY {
+            assert!(sample.observe(br#"{"n":1,"in":{"n":[2]},"big":9223372036854775808}"#));
+            let kinds = |schema: Schema| format!("{:?}", schema.columns);
+            let few = sample.lasting_schema(false);
+            let (doubles, whole) = (kinds(few.clone()).matches("Double").count(), n == MANY);
+            assert_eq!(doubles, if whole { 0 } else { 2 }, "{n}");
+            assert_eq!(kinds(few) == kinds(sample.schema(false)), whole, "{n}");
+        }
+    }
+
+    #[test]
     fn fields_keep_their_order_and_ours_are_left_out() {
         let mut sample = Sample::default();
-        assert!(sample.observe(br#"{"b":1,"_key":"x"}"#));
+        assert!(sample.observe(br#"{"b":1,"_key":"x","_Offset":7,"B":2}"#));
         assert!(sample.observe(br#"{"a":1,"b":2}"#));
         assert!(!sample.observe(b"[]") && !sample.observe(b"{\"a\":\"\xff\"}"));
         let schema = sample.schema(true);

@@ -26,6 +26,11 @@ pub(crate) const RESERVED: [&str; 6] = [
     EXTRA,
 ];
 
+/// A field of this name is not to be a column: to DuckDB and Spark `_Offset` is `_offset`.
+fn is_reserved(name: &str) -> bool {
+    RESERVED.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
 /// Objects within objects become columns down to this depth; what lies deeper is kept as JSON text.
 pub(crate) const MAX_DEPTH: usize = 8;
 
@@ -51,6 +56,8 @@ pub(crate) struct FeatureColumns {
     pub(crate) names: Vec<String>,
     /// The fingerprint of the definitions.
     pub(crate) definitions: String,
+    /// How long a user without events is known, in milliseconds: after that values without a window are gone.
+    pub(crate) ttl_ms: i64,
     /// The topic of the users' events.
     pub(crate) events_topic: String,
     /// The field that says as of when.
@@ -104,7 +111,7 @@ impl Schema {
         check(&schema.columns, features, 0)?;
         for column in &schema.columns {
             ensure!(
-                !RESERVED.contains(&column.name.as_str()),
+                !is_reserved(&column.name),
                 "{} is the name of one of tidemill's own columns: leave it out",
                 column.name
             );
@@ -116,6 +123,16 @@ impl Schema {
     pub(crate) fn feature_names(&self) -> &[String] {
         let features = self.features.as_ref();
         features.map_or(&[], |features| features.names.as_slice())
+    }
+
+    /// The columns that hold JSON text, as `column`, `column.field` or `column[]`: nothing else tells them from texts.
+    pub(crate) fn json_places(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for column in &self.columns {
+            column.kind.json_places(&column.name, &mut found);
+        }
+        found.push(EXTRA.to_owned());
+        found
     }
 
     /// The schema as a file for people: one column a line is what its diffs should show.
@@ -133,6 +150,30 @@ impl Schema {
 }
 
 impl Kind {
+    /// Takes all numbers where only whole ones of 64 bits were taken.
+    fn widen(&mut self) {
+        match self {
+            Self::Int64 => *self = Self::Double,
+            Self::List(item) => item.widen(),
+            Self::Struct(columns) => columns.iter_mut().for_each(|column| column.kind.widen()),
+            _ => {}
+        }
+    }
+
+    /// The places below `name` that hold JSON text.
+    fn json_places(&self, name: &str, found: &mut Vec<String>) {
+        match self {
+            Self::Json => found.push(name.to_owned()),
+            Self::List(item) => item.json_places(&format!("{name}[]"), found),
+            Self::Struct(columns) => columns.iter().for_each(|column| {
+                column
+                    .kind
+                    .json_places(&format!("{name}.{}", column.name), found)
+            }),
+            _ => {}
+        }
+    }
+
     /// How many cells a value takes, without the elements of lists.
     pub(crate) fn width(&self) -> usize {
         match self {
@@ -193,11 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn columns_of_json_text_are_told_from_texts() {
+        let text = r#"{"columns":[{"name":"a","type":"json"},{"name":"b","type":"string"},
+            {"name":"c","type":{"list":{"struct":[{"name":"d","type":"json"}]}}}]}"#;
+        let schema = Schema::from_json(text.as_bytes()).unwrap();
+        assert_eq!(schema.json_places(), ["a", "c[].d", "_extra"]);
+    }
+
+    #[test]
     fn what_cannot_be_a_schema_is_named() {
         for (text, part) in [
             ("[]", "schema"),
             (r#"{"columns":[{"name":"a","type":"int32"}]}"#, "int32"),
             (r#"{"columns":[{"name":"_key","type":"string"}]}"#, "_key"),
+            (
+                r#"{"columns":[{"name":"_Offset","type":"string"}]}"#,
+                "_Offset",
+            ),
             (
                 r#"{"columns":[{"name":"a","type":"bool"},{"name":"a","type":"bool"}]}"#,
                 "twice",

@@ -1,0 +1,143 @@
+//! What a live run learns of its records while there is no schema, and when that is enough to freeze one.
+
+use crate::encode::schema::Sample;
+use std::time::{Duration, Instant};
+
+/// How often a schema that a peer may have frozen is looked for in the data set.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long a try that failed waits for the next.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What a schema is inferred from in a live run: so many usable records, or a tenth of them once the first was here for
+/// so long. Nothing is inferred from fewer: what a record or two have in common says little of those to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Enough {
+    /// `--schema-records`.
+    pub(crate) records: usize,
+    /// `--schema-wait`.
+    pub(crate) wait: Duration,
+}
+
+impl Default for Enough {
+    fn default() -> Self {
+        Self {
+            records: 1_000,
+            wait: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Enough {
+    /// So many records are enough after the wait.
+    fn least(self) -> usize {
+        self.records.div_ceil(10)
+    }
+
+    /// So many records are enough, the first of which came so long ago.
+    fn is_reached(self, records: usize, waited: Duration) -> bool {
+        records >= self.records || (waited >= self.wait && records >= self.least())
+    }
+}
+
+/// What was learnt while there is no schema yet.
+pub(super) struct Sampling {
+    sample: Sample,
+    /// When the first usable record came.
+    since: Option<Instant>,
+    /// When a peer's schema is looked for.
+    look: Instant,
+    /// When a try that failed is made again.
+    again: Instant,
+    told: bool,
+}
+
+impl Sampling {
+    /// Nothing was learnt yet.
+    pub(super) fn new() -> Self {
+        Self {
+            sample: Sample::default(),
+            since: None,
+            look: Instant::now(),
+            again: Instant::now(),
+            told: false,
+        }
+    }
+
+    /// Takes a record's content into account.
+    pub(super) fn observe(&mut self, value: &[u8]) {
+        if self.sample.observe(value) {
+            self.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// What was observed, where that is enough.
+    pub(super) fn enough(&self, enough: Enough) -> Option<&Sample> {
+        let reached = enough.is_reached(self.sample.records(), self.waited());
+        reached.then_some(&self.sample)
+    }
+
+    /// It is time to freeze, or to look whether a peer has.
+    pub(super) fn is_due(&mut self, enough: Enough) -> bool {
+        let now = Instant::now();
+        let due = now >= self.look || (now >= self.again && self.enough(enough).is_some());
+        if due {
+            (self.again, self.look) = (now + AGAIN, now + LOOK);
+        }
+        due
+    }
+
+    /// How long ago the first usable record came.
+    fn waited(&self) -> Duration {
+        let waited = self.since.map(|since| since.elapsed());
+        waited.unwrap_or_default()
+    }
+
+    /// Says once why there is no file.
+    pub(super) fn tell(&mut self, enough: Enough) {
+        if self.told || self.since.is_none() || self.waited() < enough.wait {
+            return;
+        }
+        self.told = true;
+        tracing::warn!(
+            records = self.sample.records(),
+            "too few records to infer a schema from: no file is written before there are {}, or {} for {:?}; or give \
+             --schema",
+            enough.records,
+            enough.least(),
+            enough.wait
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_inferred_from_too_little() {
+        let enough = Enough::default();
+        for (records, seconds, expected) in [
+            (0, 0, false),
+            (0, 3_600, false),
+            (1, 3_600, false),
+            (99, 3_600, false),
+            (100, 29, false),
+            (100, 30, true),
+            (999, 29, false),
+            (1_000, 0, true),
+        ] {
+            let waited = Duration::from_secs(seconds);
+            assert_eq!(
+                enough.is_reached(records, waited),
+                expected,
+                "{records} {seconds}"
+            );
+        }
+        let one = Enough {
+            records: 1,
+            ..enough
+        };
+        assert!(one.is_reached(1, Duration::ZERO) && !one.is_reached(0, enough.wait));
+    }
+}
