@@ -4,7 +4,7 @@ use crate::bounded::ends::Ends;
 use crate::bounded::progress::Progress;
 use crate::bounded::sample::{self, SAMPLE};
 use crate::bounded::stretch::{self, Range};
-use crate::dataset::starts::Starts;
+use crate::dataset::known_partitions::KnownPartitions;
 use crate::dataset::store::{Location, Store};
 use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
@@ -15,13 +15,14 @@ use crate::pipeline::retry::{Kind, Outages, kind};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
 use crate::worker::Worker;
 use crate::worker::goal::Goal;
+use crate::worker::intake::Intake;
 use crate::worker::surroundings::{self, Surroundings};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, Consumer, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, KafkaConfig, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -68,25 +69,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     match config.extent {
         Extent::Live { max_age } => {
             lag::watch(shared, shutdown.clone())?;
-            let (count, stop) = (shared.workers, shutdown.clone());
-            let budget = config.budget(count);
-            workers::run(count, &stop, move |number, shutdown| {
-                let kafka = config.shared.kafka.with_prefetch(budget.fetch);
-                let (group, topic) = (&config.shared.group, &config.shared.topic);
-                let consumer = Consumer::open(&kafka, group, topic, &config.writes_to())?;
-                let goal = Goal::Live { max_age };
-                Worker::new(
-                    number,
-                    consumer,
-                    &config,
-                    &sink,
-                    goal,
-                    budget,
-                    surroundings.clone(),
-                )
-                .run(&shutdown)
-            })
-            .await
+            let (count, shared, writes_to) = (shared.workers, shared.clone(), config.writes_to());
+            let open = move |_, kafka: &KafkaConfig| {
+                let consumer = Consumer::open(kafka, &shared.group, &shared.topic, &writes_to)?;
+                Ok((consumer, Goal::Live { max_age }))
+            };
+            start_workers(count, config, sink, surroundings, &shutdown, open).await
         }
         Extent::Stretch(stretch) => {
             run_stretch(config, sink, stretch, partitions, surroundings, &shutdown).await
@@ -194,7 +182,7 @@ async fn open_sink(
         freezer: Arc::new(freezer),
         codec: config.codec,
         history: None,
-        starts: Starts::default(),
+        known: KnownPartitions::default(),
         from: match config.extent {
             Extent::Live { .. } => None,
             Extent::Stretch(stretch) => stretch.from,
@@ -222,36 +210,40 @@ async fn run_stretch(
     let progress = Arc::new(Progress::new(total));
     let count = config.shared.workers.min(left.len());
     if count > 0 {
-        let shares = Arc::new(Mutex::new(deal(left, count)));
-        let budget = config.budget(count);
-        sink.encoders = Encoders::start(budget.encoders)?;
-        let shown = progress.clone();
-        workers::run(count, shutdown, move |number, shutdown| {
-            let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
-            let ends = Ends::of(std::mem::take(&mut shares[number]));
-            drop(shares);
-            let kafka = config.shared.kafka.with_prefetch(budget.fetch);
-            let (group, topic) = (&config.shared.group, &config.shared.topic);
-            let consumer = Consumer::outside(&kafka, group, topic)?;
-            let progress = shown.clone();
-            let goal = Goal::Bounded { ends, progress };
-            Worker::new(
-                number,
-                consumer,
-                &config,
-                &sink,
-                goal,
-                budget,
-                surroundings.clone(),
-            )
-            .run(&shutdown)
-        })
-        .await?;
+        sink.encoders = Encoders::start(config.budget(count).encoders)?;
+        let shares = deal(left, count);
+        let (shared, shown) = (config.shared.clone(), progress.clone());
+        let open = move |number: usize, kafka: &KafkaConfig| {
+            let consumer = Consumer::outside(kafka, &shared.group, &shared.topic)?;
+            let (ends, progress) = (Ends::of(shares[number].clone()), shown.clone());
+            Ok((consumer, Goal::Bounded { ends, progress }))
+        };
+        start_workers(count, config, sink, surroundings, shutdown, open).await?;
     }
     if !shutdown.is_cancelled() {
         progress.finish();
     }
     Ok(())
+}
+
+/// Runs so many workers to their end; `open` gives each, by its number, its consumer and its goal.
+async fn start_workers(
+    count: usize,
+    config: Config,
+    sink: Sink,
+    surroundings: Surroundings,
+    shutdown: &CancellationToken,
+    open: impl Fn(usize, &KafkaConfig) -> anyhow::Result<(Consumer, Goal)> + Send + Sync + 'static,
+) -> anyhow::Result<()> {
+    let budget = config.budget(count);
+    workers::run(count, shutdown, move |number, shutdown| {
+        let kafka = config.shared.kafka.with_prefetch(budget.fetch);
+        let (consumer, goal) = open(number, &kafka)?;
+        let intake = Intake::new(number, sink.clone(), config.rows, budget.buffered);
+        let surroundings = surroundings.clone();
+        Worker::new(number, consumer, goal, intake, &sink, surroundings).run(&shutdown)
+    })
+    .await
 }
 
 /// What a bounded run has to know before its first record: the ranges to read, which it returns, the schema, and the

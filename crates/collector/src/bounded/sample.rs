@@ -29,9 +29,9 @@ pub(crate) fn read(
             match consumer.poll(Duration::from_millis(50))? {
                 Polled::Record(record) if record.offset() >= range.end => break,
                 Polled::Record(record) => {
-                    let content = resolver.resolve(record.value())?;
-                    let value = content.of(record.value()).ok().flatten();
-                    left -= u64::from(sample.observe(value.unwrap_or_default()));
+                    let content = resolver.peek(record.value())?;
+                    let value = content.of(record.value());
+                    left -= u64::from(value.and_then(|value| sample.observe(value)).is_ok());
                 }
                 Polled::OutOfRange => {
                     consumer.seek(range.partition, consumer.log_range(range.partition)?.0)?

@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn beginnings_are_read_as_written() {
         let mut sample = Sample::default();
-        sample.observe(b"{\"n\":1}");
+        sample.observe(Some(b"{\"n\":1}")).unwrap();
         let schema = sample.schema(false);
         let begin = Begin {
             topic: "t".into(),

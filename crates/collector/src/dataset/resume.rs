@@ -50,7 +50,7 @@ pub(crate) async fn positions(
             sink.store.delete(&path).await?;
         }
         let begun = position.is_some();
-        sink.starts.started(*partition, begun, leftovers);
+        sink.known.started(*partition, begun, leftovers);
         positions.push((*partition, position));
     }
     Ok(positions)

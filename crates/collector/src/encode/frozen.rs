@@ -8,9 +8,9 @@ use crate::encode::schema::{self, Column, FeatureColumns, Sample, Schema};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidemill_core::exit::Failure;
+use tidemill_core::record::Reject;
 use tokio::sync::OnceCell;
 
 /// So many fields are warned of; records may have any number of names.
@@ -40,16 +40,11 @@ pub(crate) struct Wanted {
     pub(crate) enough: Enough,
 }
 
-/// How often a schema that is not known yet is looked for.
-const WAIT: Duration = Duration::from_millis(50);
-
 /// The place of a data set's schema; all workers of a process share it.
 pub(crate) struct Freezer {
     store: Store,
     wanted: Wanted,
     frozen: OnceCell<Arc<Frozen>>,
-    /// When the schema was frozen, if that was after the start.
-    frozen_at: OnceLock<Instant>,
     sampling: Mutex<Sampling>,
     /// Fields whose misfits were told of.
     misfits: Mutex<HashSet<String>>,
@@ -65,7 +60,6 @@ impl Freezer {
             store,
             wanted,
             frozen: OnceCell::new(),
-            frozen_at: OnceLock::new(),
             sampling: Mutex::new(Sampling::new()),
             misfits: Mutex::default(),
         };
@@ -120,34 +114,14 @@ impl Freezer {
         self.frozen.get().cloned()
     }
 
-    /// The schema, once it is known.
-    pub(crate) async fn known(&self) -> Arc<Frozen> {
-        loop {
-            if let Some(frozen) = self.get() {
-                return frozen;
-            }
-            tokio::time::sleep(WAIT).await;
-        }
-    }
-
-    /// There is a schema.
-    pub(crate) fn is_frozen(&self) -> bool {
-        self.frozen.initialized()
-    }
-
-    /// When the schema was frozen, if that was after the start.
-    pub(crate) fn frozen_at(&self) -> Option<Instant> {
-        self.frozen_at.get().copied()
-    }
-
     /// Takes a record's content into account while there is no schema.
-    pub(crate) fn observe(&self, value: &[u8]) {
-        self.sampling().observe(value);
+    pub(crate) fn observe(&self, content: Result<Option<&[u8]>, Reject>) {
+        self.sampling().observe(content);
     }
 
     /// It is time for [`Freezer::freeze_sample`].
     pub(crate) fn is_due(&self) -> bool {
-        !self.is_frozen() && self.sampling().is_due(self.wanted.enough)
+        self.get().is_none() && self.sampling().is_due(self.wanted.enough)
     }
 
     /// Freezes the schema of what was observed, where that is enough, or takes the one that a peer has frozen.
@@ -164,9 +138,7 @@ impl Freezer {
             self.frozen.get_or_try_init(take).await?;
         } else {
             self.sampling().tell(self.wanted.enough);
-            return Ok(());
         }
-        self.frozen_at.get_or_init(Instant::now);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod sampling;
 pub(crate) mod schema;
 mod table;
+mod usable;
 
 use crate::dataset::footer::Footer;
 use crate::dataset::topic::Topic;

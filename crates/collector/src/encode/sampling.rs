@@ -2,6 +2,7 @@
 
 use crate::encode::schema::Sample;
 use std::time::{Duration, Instant};
+use tidemill_core::record::Reject;
 
 /// How often a schema that a peer may have frozen is looked for in the data set.
 const LOOK: Duration = Duration::from_secs(5);
@@ -43,8 +44,11 @@ impl Enough {
 /// What was learnt while there is no schema yet.
 pub(super) struct Sampling {
     sample: Sample,
-    /// When the first usable record came.
+    /// When the first record came, and when the first usable one did.
     since: Option<Instant>,
+    usable_since: Option<Instant>,
+    /// Why the first unusable record is none.
+    unusable: Option<Reject>,
     /// When a peer's schema is looked for.
     look: Instant,
     /// When a try that failed is made again.
@@ -58,6 +62,8 @@ impl Sampling {
         Self {
             sample: Sample::default(),
             since: None,
+            usable_since: None,
+            unusable: None,
             look: Instant::now(),
             again: Instant::now(),
             told: false,
@@ -65,15 +71,21 @@ impl Sampling {
     }
 
     /// Takes a record's content into account.
-    pub(super) fn observe(&mut self, value: &[u8]) {
-        if self.sample.observe(value) {
-            self.since.get_or_insert_with(Instant::now);
+    pub(super) fn observe(&mut self, content: Result<Option<&[u8]>, Reject>) {
+        self.since.get_or_insert_with(Instant::now);
+        match content.and_then(|value| self.sample.observe(value)) {
+            Ok(()) => {
+                self.usable_since.get_or_insert_with(Instant::now);
+            }
+            Err(reject) => {
+                self.unusable.get_or_insert(reject);
+            }
         }
     }
 
     /// What was observed, where that is enough.
     pub(super) fn enough(&self, enough: Enough) -> Option<&Sample> {
-        let reached = enough.is_reached(self.sample.records(), self.waited());
+        let reached = enough.is_reached(self.sample.records(), passed(self.usable_since));
         reached.then_some(&self.sample)
     }
 
@@ -87,27 +99,29 @@ impl Sampling {
         due
     }
 
-    /// How long ago the first usable record came.
-    fn waited(&self) -> Duration {
-        let waited = self.since.map(|since| since.elapsed());
-        waited.unwrap_or_default()
-    }
-
     /// Says once why there is no file.
     pub(super) fn tell(&mut self, enough: Enough) {
-        if self.told || self.since.is_none() || self.waited() < enough.wait {
+        if self.told || self.since.is_none() || passed(self.since) < enough.wait {
             return;
         }
         self.told = true;
+        let usable = self.sample.records();
+        let unusable = self.unusable.as_ref();
         tracing::warn!(
-            records = self.sample.records(),
-            "too few records to infer a schema from: no file is written before there are {}, or {} for {:?}; or give \
-             --schema",
+            usable,
+            first_unusable = unusable.map(|reject| reject.error.as_str()),
+            "too few usable records to infer a schema from: nothing is written before there are {}, or {} for {:?}, and \
+             all of them are read again then; or give --schema",
             enough.records,
             enough.least(),
             enough.wait
         );
     }
+}
+
+/// The time since then; none where nothing came yet.
+fn passed(since: Option<Instant>) -> Duration {
+    since.map(|since| since.elapsed()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,12 +9,13 @@ mod publish;
 pub(crate) mod retry;
 
 use crate::dataset::footer::Footer;
-use crate::dataset::starts::Starts;
+use crate::dataset::known_partitions::KnownPartitions;
 use crate::dataset::store::Store;
 use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Frozen};
 use crate::encode::{Codec, Encoded, encode};
 use crate::features::History;
+use anyhow::Context;
 use batch::Batch;
 use encoders::Encoders;
 use publish::publish_all;
@@ -52,7 +53,7 @@ pub(crate) struct Sink {
     /// Takes in the workers' states.
     pub(crate) health: Arc<Health>,
     /// What was seen of the partitions as they were started.
-    pub(crate) starts: Starts,
+    pub(crate) known: KnownPartitions,
     /// `--from`, in milliseconds since the epoch.
     pub(crate) from: Option<i64>,
     /// Outages of the data set's store and of the claims'.
@@ -197,7 +198,7 @@ async fn encode_all(
 
 async fn prepare(sink: &Sink, partition: i32, mut batch: Batch) -> anyhow::Result<Encoded> {
     resolve(sink, &mut batch).await?;
-    let frozen = sink.freezer.known().await;
+    let frozen = sink.freezer.get().context("records without a schema")?;
     encode_one(sink, partition, batch, frozen).await
 }
 

@@ -52,7 +52,7 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
             delete(sink, &usual.path).await;
         }
         for path in sink
-            .starts
+            .known
             .take_dead(files.footer.partition, files.footer.next)
         {
             if Some(&path) != rejects.as_ref() {
@@ -74,7 +74,7 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
 /// another one.
 async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     let footer = &files.footer;
-    if sink.starts.is_begun(footer.partition) {
+    if sink.known.is_begun(footer.partition) {
         return Ok(None);
     }
     let gap = files.gap.as_ref().map_or(0, |(_, offsets)| *offsets);
@@ -93,7 +93,7 @@ async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     if first != begin.first {
         return Ok(Some(first));
     }
-    sink.starts.begun(footer.partition);
+    sink.known.begun(footer.partition);
     Ok(None)
 }
 

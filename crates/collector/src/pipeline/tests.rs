@@ -1,7 +1,7 @@
 //! What lanes leave behind, whoever else is at work and wherever a process was killed.
 
 use super::{Lane, Outcome, Sink, What};
-use crate::dataset::starts::Starts;
+use crate::dataset::known_partitions::KnownPartitions;
 use crate::dataset::store::stub::Faults;
 use crate::dataset::store::tests::stubbed;
 use crate::dataset::store::{Location, Store};
@@ -31,7 +31,7 @@ struct Rig {
 
 fn schema() -> Schema {
     let mut sample = Sample::default();
-    assert!(sample.observe(b"{\"n\":1}"));
+    sample.observe(Some(b"{\"n\":1}")).unwrap();
     sample.schema(false)
 }
 
@@ -56,7 +56,7 @@ pub(crate) async fn sink(store: Store) -> Sink {
         freezer: Arc::new(freezer),
         codec: Codec::Zstd,
         history: None,
-        starts: Starts::default(),
+        known: KnownPartitions::default(),
         from: None,
         encoders: Encoders::start(2).unwrap(),
         health,
@@ -422,9 +422,9 @@ async fn a_data_set_is_of_one_topic_one_schema_and_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_begins_at_one_place() {
     let rig = Rig::new().await;
-    let starts = Starts::default();
+    let known = KnownPartitions::default();
     let peer = Sink {
-        starts,
+        known,
         ..rig.sink.clone()
     };
     send(&peer, vec![batch(20, 40)]);
@@ -467,11 +467,11 @@ async fn a_schema_is_frozen_from_enough_records_or_taken_from_a_peer() {
         Freezer::open(store.clone(), Wanted { schema, ..wanted() })
     };
     let (ours, peer) = (open().await.unwrap(), open().await.unwrap());
-    peer.observe(b"{\"n\":1}");
+    peer.observe(Ok(Some(b"{\"n\":1}")));
     for n in 0..1_000 {
-        assert!(!ours.is_frozen());
-        ours.observe(b"oops");
-        ours.observe(format!("{{\"n\":{n}}}").as_bytes());
+        assert!(ours.get().is_none());
+        ours.observe(Ok(Some(b"oops")));
+        ours.observe(Ok(Some(format!("{{\"n\":{n}}}").as_bytes())));
         if n < 999 {
             ours.freeze_sample().await.unwrap();
         }

@@ -5,27 +5,25 @@
 //! for longer than a question to broker or store takes.
 
 pub(crate) mod goal;
-mod intake;
+pub(crate) mod intake;
 pub(crate) mod memory;
 mod pauses;
 mod pending;
+mod sampler;
+mod starting;
 pub(crate) mod surroundings;
 
-use crate::dataset::resume;
-use crate::dataset::start::{Start, another_log, start};
 use crate::pipeline::Sink;
 use crate::pipeline::retry::{Kind, kind};
-use crate::settings::Config;
-use anyhow::Context;
 use goal::Goal;
 use intake::{Event, Intake};
-use memory::Budget;
 use pauses::Pauses;
 use pending::Pending;
+use sampler::Sampler;
 use std::time::{Duration, Instant};
 use surroundings::Surroundings;
 use tidemill_core::health::Part;
-use tidemill_core::kafka::{Consumer, Log, Polled, StoredPosition};
+use tidemill_core::kafka::{Consumer, Polled};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -55,20 +53,21 @@ pub(crate) struct Worker {
     surroundings: Surroundings,
     pending: Pending,
     pauses: Pauses,
+    /// Takes the records while there is no schema.
+    sampler: Option<Sampler>,
     /// Records that were polled since the last look at the clock, and those of them that were taken.
     polled: u64,
     taken: u64,
 }
 
 impl Worker {
-    /// Collects towards `goal` with its part of the memory.
+    /// Worker `number` of a run, which collects towards `goal`.
     pub(crate) fn new(
         number: usize,
         consumer: Consumer,
-        config: &Config,
-        sink: &Sink,
         goal: Goal,
-        budget: Budget,
+        intake: Intake,
+        sink: &Sink,
         surroundings: Surroundings,
     ) -> Self {
         let part = sink.health.part(format!("worker {number}"));
@@ -78,12 +77,13 @@ impl Worker {
         Self {
             part,
             consumer,
-            intake: Intake::new(number, sink.clone(), config.rows, budget.buffered),
+            intake,
             sink: sink.clone(),
             goal,
             surroundings,
             pending,
             pauses: Pauses::none(),
+            sampler: sink.freezer.get().is_none().then(Sampler::new),
             polled: 0,
             taken: 0,
         }
@@ -97,7 +97,13 @@ impl Worker {
             match self.consumer.poll(POLL)? {
                 Polled::Record(record) => {
                     let (partition, offset) = (record.partition(), record.offset());
-                    let taken = self.goal.holds(partition, offset) && self.intake.take(&record)?;
+                    let taken = match &mut self.sampler {
+                        Some(sampler) => {
+                            sampler.observe(&self.sink, record.value());
+                            false
+                        }
+                        None => self.goal.holds(partition, offset) && self.intake.take(&record)?,
+                    };
                     self.read_to(partition, Some(offset + 1))?;
                     self.taken += u64::from(taken);
                     self.polled += 1;
@@ -134,9 +140,9 @@ impl Worker {
             self.pauses.records_arrive();
         }
         self.after_files()?;
+        self.end_sampling()?;
         self.start_pending()?;
         if let Goal::Live { max_age } = self.goal {
-            self.freeze()?;
             self.intake.cut_aged(max_age);
         }
         let intake = &self.intake;
@@ -144,6 +150,22 @@ impl Worker {
         let mut open = self.intake.open_partitions();
         open.retain(|partition| self.goal.is_reading(*partition));
         self.pauses.apply(&self.consumer, &mut self.intake, &open)
+    }
+
+    /// Begins to collect once there is a schema: the records that were looked at so far are read again.
+    fn end_sampling(&mut self) -> anyhow::Result<()> {
+        if self.sampler.is_none() {
+            return Ok(());
+        }
+        self.freeze()?;
+        if self.sink.freezer.get().is_some() {
+            self.sampler = None;
+            let open = self.intake.open_partitions();
+            open.iter()
+                .for_each(|partition| self.intake.close(*partition, true));
+            self.pending.add(open);
+        }
+        Ok(())
     }
 
     /// Freezes the schema of the records so far, once they are enough. The store may be away: then it is tried again.
@@ -184,94 +206,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Starts waiting partitions where their files end. Broker or store may be away: then it is tried again later.
-    fn start_pending(&mut self) -> anyhow::Result<()> {
-        let due = self.pending.due(Instant::now());
-        if due.is_empty() {
-            return Ok(());
-        }
-        let part = self.part.clone();
-        let busy = part.busy();
-        let started = self.start(&due);
-        drop(busy);
-        match started {
-            Ok(()) => {
-                self.part.succeeded();
-                self.part.ready();
-                Ok(())
-            }
-            Err(error) if kind(&error) == Kind::Retry => {
-                tracing::warn!("cannot start partitions yet: {error:#}");
-                self.part.failed(format!("starting partitions: {error:#}"));
-                self.pending.failed(Instant::now());
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn start(&mut self, due: &[i32]) -> anyhow::Result<()> {
-        let lookup = async { timeout(LOOKUP, resume::positions(&self.sink, due)).await };
-        let found = self.sink.runtime.block_on(lookup);
-        let found = found.map_err(std::io::Error::from);
-        let found = found.with_context(|| format!("no answer from {}", self.sink.store))??;
-        let mut starts = Vec::with_capacity(found.len());
-        for (partition, position) in found {
-            let position = position.unwrap_or_else(|| StoredPosition {
-                topic: None,
-                next: self.goal.begin(partition),
-                last: None,
-            });
-            starts.push((partition, self.fit(partition, position)?));
-        }
-        let (known, new): (Vec<_>, Vec<_>) = starts
-            .iter()
-            .map(|(partition, start)| (*partition, start.read_from()))
-            .partition(|(partition, _)| self.pending.is_assigned(*partition));
-        if !new.is_empty() {
-            self.consumer.start(&new)?;
-        }
-        for (partition, position) in known {
-            self.consumer.seek(partition, position)?;
-            self.consumer.resume(&[partition])?;
-            self.pauses.forget(&[partition]);
-        }
-        let positions = starts.iter().map(|(own, start)| (*own, start.position));
-        let positions: Vec<(i32, i64)> = positions.collect();
-        tracing::info!(?positions, "partitions started");
-        self.hint(&positions);
-        for (partition, start) in starts {
-            self.pending.started(partition);
-            self.intake.open(partition, start);
-            self.goal.reopen(partition);
-            self.read_to(partition, Some(start.position))?;
-        }
-        Ok(())
-    }
-
-    /// Where a partition goes on that has this position.
-    fn fit(&self, partition: i32, position: StoredPosition<u64>) -> anyhow::Result<Start> {
-        let (oldest, end) = self.consumer.log_range(partition)?;
-        let log = Log {
-            topic: self.sink.topic.id,
-            oldest,
-            end,
-            last: None,
-        };
-        let found = start(position, log);
-        let found = found
-            .map_err(|fit| another_log(&self.sink.topic.name, partition, position.next, fit))?;
-        if let Some((from, to)) = found.gap {
-            tracing::warn!(
-                partition,
-                from,
-                to,
-                "retention has deleted records before they were collected"
-            );
-        }
-        Ok(found)
-    }
-
     /// Tells the group of a live run how far its partitions are.
     fn hint(&self, positions: &[(i32, i64)]) {
         if let Goal::Live { .. } = self.goal {
@@ -308,36 +242,6 @@ impl Worker {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-
-    /// The position of some partition is outside of its log: retention was faster than we, or the log is another.
-    fn return_to_range(&mut self) -> anyhow::Result<()> {
-        let part = self.part.clone();
-        let busy = part.busy();
-        let sought = self.seek_stopped();
-        drop(busy);
-        match sought {
-            Err(error) if kind(&error) == Kind::Retry => {
-                // The consumer says so again until each partition is sought.
-                tracing::debug!("{error:#}");
-                Ok(())
-            }
-            sought => sought,
-        }
-    }
-
-    fn seek_stopped(&mut self) -> anyhow::Result<()> {
-        for partition in self.intake.open_partitions() {
-            let Some(position) = self.intake.stored_position(partition) else {
-                continue;
-            };
-            let start = self.fit(partition, position)?;
-            // Also where the log covers the position: reading has stopped there.
-            self.consumer.seek(partition, start.read_from())?;
-            self.intake.go_on(partition, start);
-            self.read_to(partition, Some(start.position))?;
-        }
-        Ok(())
     }
 
     fn after_files(&mut self) -> anyhow::Result<()> {

@@ -5,15 +5,16 @@ use super::coordinates::{CoordinateColumns, Coordinates, TextColumn};
 use super::misfits::Misfits;
 use super::object::{braced, push_member};
 use super::scalar::unescape;
-use crate::encode::json::{self, Malformed, Member};
+use crate::encode::json::Member;
 use crate::encode::schema::Schema;
+use crate::encode::usable;
 use anyhow::Context;
 use arrow::array::{ArrayRef, RecordBatch};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hashbrown::HashMap;
 use std::sync::Arc;
-use tidemill_core::record::{Reason, Reject, no_object};
+use tidemill_core::record::Reject;
 
 /// Among so few members equal keys are found by comparing all.
 const FEW: usize = 64;
@@ -115,15 +116,8 @@ impl Rows {
         at: Coordinates<'a, impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>>,
         value: Option<&[u8]>,
     ) -> Result<(), Reject> {
-        let text = decode(value)?;
         let mut members = Vec::with_capacity(self.columns.len());
-        json::members(text, &mut members).map_err(|malformed| {
-            let reason = match malformed {
-                Malformed::OtherType => Reason::NotAnObject,
-                Malformed::Syntax { .. } => Reason::InvalidJson,
-            };
-            no_object(text.as_bytes(), reason, &malformed.to_string())
-        })?;
+        let text = usable::object(value, &mut members)?;
         self.scratch.clear();
         self.push_members(&members, list_cells(text.len()));
         self.bytes += text.len();
@@ -220,17 +214,6 @@ impl Rows {
         arrays.extend(self.coordinates.finish()?);
         RecordBatch::try_new(self.schema, arrays).context("columns that do not make up the schema")
     }
-}
-
-fn decode(value: Option<&[u8]>) -> Result<&str, Reject> {
-    let bytes = value.unwrap_or_default();
-    if bytes.is_empty() {
-        return Err(Reject::new(Reason::EmptyValue, "the value is empty"));
-    }
-    std::str::from_utf8(bytes).map_err(|error| {
-        let at = format!("at byte {}", error.valid_up_to());
-        no_object(bytes, Reason::NotUtf8, &at)
-    })
 }
 
 /// Cells that the lists of a record of `bytes` may have.

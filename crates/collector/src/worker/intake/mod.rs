@@ -9,14 +9,10 @@ use crate::worker::memory::{Buffer, Flow, Throttle};
 use partition::Partition;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use tidemill_core::claim;
 use tidemill_core::kafka::{Record, StoredPosition, fingerprint};
 
 /// How long polling may rest for files on their way; heartbeats go on meanwhile, and no file becomes too old.
 const ROOM: Duration = Duration::from_millis(500);
-
-/// How long claims are left out of a schema that is to be inferred after their store was away: fetching blocks.
-const CLAIMS_AGAIN: Duration = Duration::from_secs(30);
 
 /// The partitions of one worker.
 pub(crate) struct Intake {
@@ -33,8 +29,6 @@ pub(crate) struct Intake {
     /// Bytes taken since the memory was looked at.
     grown: usize,
     lanes: u64,
-    /// Claims have a part in a schema that is to be inferred from then on.
-    claims_from: Instant,
     buffered: metrics::Gauge,
 }
 
@@ -65,7 +59,6 @@ impl Intake {
             throttle: Throttle::new(memory),
             grown: 0,
             lanes: 0,
-            claims_from: Instant::now(),
             buffered: metrics::gauge!("tidemill_buffered_bytes", "worker" => number.to_string()),
         }
     }
@@ -137,30 +130,10 @@ impl Intake {
             held.send();
         }
         self.grown += grown;
-        if !self.sink.freezer.is_frozen() {
-            self.observe(value);
-        }
         if full {
             self.make_room()?;
         }
         Ok(true)
-    }
-
-    /// A record's part in the schema that is to be inferred. A claim whose object is away has none.
-    fn observe(&mut self, value: Option<&[u8]>) {
-        if Instant::now() < self.claims_from && claim::is_claim(value) {
-            return;
-        }
-        match self.sink.resolver.resolve(value) {
-            Ok(content) => {
-                let value = content.of(value).ok().flatten();
-                self.sink.freezer.observe(value.unwrap_or_default());
-            }
-            Err(unavailable) => {
-                tracing::debug!("{unavailable}");
-                self.claims_from = Instant::now() + CLAIMS_AGAIN;
-            }
-        }
     }
 
     /// Reading is faster than encoding: waits, not for long, while files on their way take a quarter of the memory.
@@ -184,26 +157,14 @@ impl Intake {
 
     /// Ends the file of a partition here, if there is anything in it.
     pub(crate) fn cut(&mut self, partition: i32) {
-        // Without a schema there is no file; what is buffered will be read again.
-        if !self.sink.freezer.is_frozen() {
-            return;
-        }
         if let Some(held) = self.get(partition) {
             held.send();
         }
     }
 
-    /// Ends the files whose first record came more than `age` ago, or whose schema was frozen then.
+    /// Ends the files whose first record came more than `age` ago.
     pub(crate) fn cut_aged(&mut self, age: Duration) {
-        if !self.sink.freezer.is_frozen() {
-            return;
-        }
-        let frozen = self.sink.freezer.frozen_at();
-        let begin = |since: Instant| frozen.map_or(since, |frozen| frozen.max(since));
-        let aged = |held: &Partition| {
-            held.since
-                .is_some_and(|since| begin(since).elapsed() >= age)
-        };
+        let aged = |held: &Partition| held.since.is_some_and(|since| since.elapsed() >= age);
         let aged: Vec<i32> = self
             .iter()
             .filter(|(_, held)| aged(held))
