@@ -12,11 +12,11 @@ use crate::features::{self, History};
 use crate::pipeline::Sink;
 use crate::pipeline::encoders::Encoders;
 use crate::pipeline::retry::{Kind, Outages, kind};
+use crate::pipeline::surroundings::{self, Surroundings};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
 use crate::worker::Worker;
 use crate::worker::goal::Goal;
 use crate::worker::intake::Intake;
-use crate::worker::surroundings::{self, Surroundings};
 use std::sync::Arc;
 use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
@@ -62,7 +62,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let sink = open_sink(&config, store, topic, health.clone()).await;
     let sink = sink.map_err(|error| unusable(&config.out, error))?;
     pulse::watch(shared, &health, shutdown.clone())?;
-    let surroundings = surroundings(&config, &cluster, &sink, &shutdown).await?;
+    watch_surroundings(&config, &cluster, &sink)?;
     drop(cluster);
     start.ready();
     tracing::info!(topic = shared.topic, out = %sink.store, workers = shared.workers, "collecting");
@@ -74,15 +74,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
                 let consumer = Consumer::open(kafka, &shared.group, &shared.topic, &writes_to)?;
                 Ok((consumer, Goal::Live { max_age }))
             };
-            start_workers(count, config, sink, surroundings, &shutdown, open).await
+            start_workers(count, config, sink, &shutdown, open).await
         }
-        Extent::Stretch(stretch) => {
-            run_stretch(config, sink, stretch, partitions, surroundings, &shutdown).await
-        }
+        Extent::Stretch(stretch) => run_stretch(config, sink, stretch, partitions, &shutdown).await,
     }
 }
 
-/// How many partitions a topic has; `None` when told to stop before that is known. A live run waits for a topic that does
+/// The number of a topic's partitions; `None` when told to stop before it is known. A live run waits for a topic that does
 /// not exist.
 ///
 /// Errors: a bounded run has nothing to wait for.
@@ -138,12 +136,7 @@ fn unreachable(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Watches the topic, and in a live run the group, once nobody else in that collects into another data set.
-async fn surroundings(
-    config: &Config,
-    cluster: &Cluster,
-    sink: &Sink,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<Surroundings> {
+fn watch_surroundings(config: &Config, cluster: &Cluster, sink: &Sink) -> anyhow::Result<()> {
     let shared = &config.shared;
     let outside = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
     let live = matches!(config.extent, Extent::Live { .. });
@@ -152,9 +145,7 @@ async fn surroundings(
         let entered = block_in_place(|| surroundings::enter(cluster, &outside, shared, own));
         entered.map_err(unreachable)?;
     }
-    let surroundings = Surroundings::default();
-    surroundings.watch(outside, sink.topic.id, writes_to, shutdown.clone())?;
-    Ok(surroundings)
+    Ok(sink.surroundings.watch(outside, sink.topic.id, writes_to)?)
 }
 
 async fn open_sink(
@@ -183,6 +174,7 @@ async fn open_sink(
         codec: config.codec,
         history: None,
         known: KnownPartitions::default(),
+        surroundings: Surroundings::default(),
         from: match config.extent {
             Extent::Live { .. } => None,
             Extent::Stretch(stretch) => stretch.from,
@@ -199,7 +191,6 @@ async fn run_stretch(
     mut sink: Sink,
     stretch: Stretch,
     partitions: usize,
-    surroundings: Surroundings,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
     let Some(left) = prepare(&config, &mut sink, stretch, partitions, shutdown).await? else {
@@ -218,7 +209,7 @@ async fn run_stretch(
             let (ends, progress) = (Ends::of(shares[number].clone()), shown.clone());
             Ok((consumer, Goal::Bounded { ends, progress }))
         };
-        start_workers(count, config, sink, surroundings, shutdown, open).await?;
+        start_workers(count, config, sink, shutdown, open).await?;
     }
     if !shutdown.is_cancelled() {
         progress.finish();
@@ -231,7 +222,6 @@ async fn start_workers(
     count: usize,
     config: Config,
     sink: Sink,
-    surroundings: Surroundings,
     shutdown: &CancellationToken,
     open: impl Fn(usize, &KafkaConfig) -> anyhow::Result<(Consumer, Goal)> + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
@@ -240,14 +230,13 @@ async fn start_workers(
         let kafka = config.shared.kafka.with_prefetch(budget.fetch);
         let (consumer, goal) = open(number, &kafka)?;
         let intake = Intake::new(number, sink.clone(), config.rows, budget.buffered);
-        let surroundings = surroundings.clone();
-        Worker::new(number, consumer, goal, intake, &sink, surroundings).run(&shutdown)
+        Worker::new(number, consumer, goal, intake, &sink).run(&shutdown)
     })
     .await
 }
 
-/// What a bounded run has to know before its first record: the ranges to read, which it returns, the schema, and the
-/// users' events. `None` when told to stop before that is known. What is away is waited for.
+/// Prepares a bounded run: the schema, the users' events, and the ranges to read, which it returns. `None` when told to
+/// stop before. Servers that are away are waited for.
 async fn prepare(
     config: &Config,
     sink: &mut Sink,

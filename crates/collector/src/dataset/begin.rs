@@ -1,4 +1,4 @@
-//! Where a partition of a data set begins, and why: a file without rows, published before the partition's first records.
+//! The beginning of a partition in a data set, and its reason: a file without rows, published before the first records.
 //!
 //! It makes missing leading files and missing partitions show, and keeps two processes from beginning at two places.
 
@@ -42,7 +42,7 @@ impl Begin {
         }
     }
 
-    /// Where a partition begins; `None` where it is not begun yet.
+    /// The beginning of a partition; `None` if it is not begun yet.
     pub(crate) async fn find(
         store: &Store,
         topic: &str,

@@ -1,4 +1,4 @@
-//! What a data file's footer says of it: the records it stands for, and how they were written.
+//! The footer of a data file: the records that the file covers, and how they were written.
 
 use crate::dataset::names;
 use crate::encode::columns::Misfits;
@@ -12,7 +12,7 @@ use tidemill_core::kafka::{StoredPosition, TopicId};
 /// Goes before every key, so that other tools' keys are not mistaken for ours.
 pub(super) const PREFIX: &str = "tidemill.";
 
-/// What files of this version say of themselves and promise. Those of format 1 had no such key.
+/// The format of this version's files. Files of format 1 had no such key.
 pub(super) const FORMAT: &str = "2";
 
 /// The footer's key-values: functions of the records, the schema and the version alone, nothing of the run.
@@ -78,7 +78,7 @@ impl Footer {
         pairs.into_iter().chain(more).collect()
     }
 
-    /// Where the partition goes on after this file.
+    /// The position of the partition after this file.
     pub(crate) fn position(&self) -> StoredPosition<u64> {
         StoredPosition {
             topic: self.topic_id,
@@ -87,7 +87,7 @@ impl Footer {
         }
     }
 
-    /// Where the rejects of this file are: usually at the first path, at the second where the first was taken.
+    /// The paths of this file's rejects: usually the first, and the second if the first was taken.
     pub(crate) fn reject_paths(&self) -> Option<[String; 2]> {
         let digest = self.rejects.as_ref()?;
         let usual = names::rejected(&self.topic, self.partition, self.first, self.next);

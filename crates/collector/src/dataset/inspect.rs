@@ -8,7 +8,7 @@ use crate::encode::columns::Misfits;
 use crate::encode::schema::Schema;
 use std::fmt::Write as _;
 
-/// What there is to see of a data set, as text for people. Only footers are read.
+/// A view of a data set, as text for people. Reads footers only.
 ///
 /// Errors: it cannot be listed, or a footer cannot be read; `verify` tells what else is wrong.
 pub async fn inspect(location: &Location) -> anyhow::Result<String> {

@@ -1,10 +1,10 @@
-//! What a process knows of its partitions in the data set, from when it started them.
+//! A process's knowledge of its partitions in the data set, from the time that it started them.
 
 use crate::dataset::names;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What was seen of each partition. Clones are the same.
+/// The knowledge of each partition. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownPartitions(Arc<Mutex<BTreeMap<i32, Seen>>>);
 

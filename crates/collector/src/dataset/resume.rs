@@ -1,4 +1,4 @@
-//! Where to go on: the files say it, since what they hold is what was written.
+//! Finds each partition's position in the footer of its newest file.
 
 use crate::dataset::begin::Begin;
 use crate::dataset::catalog::Catalog;
@@ -14,11 +14,11 @@ use tidemill_core::kafka::StoredPosition;
 /// The partitions whose files are read at a time.
 const AT_ONCE: usize = 16;
 
-/// What the data set says of a partition.
+/// The data set's knowledge of a partition.
 enum Found {
     /// Its newest file.
     File(Footer),
-    /// Where it begins, while it has no file.
+    /// Its beginning, while it has no file.
     Begin(Begin),
     /// Nothing.
     Nothing,
@@ -75,7 +75,7 @@ impl Found {
         }
     }
 
-    /// Where to go on.
+    /// The position at which to go on.
     fn position(&self) -> Option<StoredPosition<u64>> {
         match self {
             Self::File(footer) => Some(footer.position()),
@@ -129,7 +129,7 @@ fn sort_rejects(found: &Found, rejects: Vec<String>) -> (Vec<String>, Vec<String
     (dead.collect(), after)
 }
 
-/// Which of these files has the rejects of a data file.
+/// The one of these files that has the rejects of a data file.
 fn counted(footer: &Footer, rejects: &[String]) -> Option<String> {
     let [usual, beside] = footer.reject_paths()?;
     Some(match rejects.contains(&beside) {
@@ -171,7 +171,7 @@ mod tests {
         let of = |files: &[&[String]]| files.concat();
         for (found, more, dies) in [
             (newest(Some(digest.clone())), vec![usual.clone()], vec![]),
-            // Where the usual path was taken, what is there is another's.
+            // The usual path was taken: the file there belongs to another process.
             (
                 newest(Some(digest.clone())),
                 vec![usual.clone(), beside.clone()],

@@ -13,7 +13,7 @@ use tidemill_core::exit::Failure;
 use tidemill_core::record::Reject;
 use tokio::sync::OnceCell;
 
-/// So many fields are warned of; records may have any number of names.
+/// Limit of fields that are warned of; records may have any number of names.
 const FIELDS: usize = 100;
 
 /// A schema that no longer changes.
@@ -25,7 +25,7 @@ pub(crate) struct Frozen {
     pub(crate) fingerprint: String,
 }
 
-/// What the flags ask of a data set's schema.
+/// The flags' demands on a data set's schema.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     /// The topic; a data set is of one.
@@ -36,17 +36,17 @@ pub(crate) struct Wanted {
     pub(crate) headers: bool,
     /// The point-in-time features.
     pub(crate) features: Option<FeatureColumns>,
-    /// What a schema is inferred from.
+    /// The sample from which a live run infers a schema.
     pub(crate) enough: Enough,
 }
 
-/// The place of a data set's schema; all workers of a process share it.
+/// Holds a data set's schema once it is known; all workers of a process share it.
 pub(crate) struct Freezer {
     store: Store,
     wanted: Wanted,
     frozen: OnceCell<Arc<Frozen>>,
     sampling: Mutex<Sampling>,
-    /// Fields whose misfits were told of.
+    /// Fields whose misfits were logged.
     misfits: Mutex<HashSet<String>>,
 }
 
@@ -147,7 +147,7 @@ impl Freezer {
         self.publish(self.inferred(sample)).await
     }
 
-    /// No misfit of this field was told of yet.
+    /// True if no misfit of this field was logged yet.
     pub(crate) fn is_first_misfit(&self, field: &str) -> bool {
         let mut misfits = self.misfits.lock().unwrap_or_else(PoisonError::into_inner);
         misfits.len() < FIELDS && !misfits.contains(field) && misfits.insert(field.to_owned())

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use table::Table;
 use tidemill_core::record::Reason;
 
-/// How the columns of a file are compressed.
+/// The compression of a file's columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Codec {
     /// Not at all.
@@ -44,11 +44,11 @@ pub(crate) struct Encoded {
     pub(crate) footer: Footer,
     /// The file that stands for a gap before the batch, and how many offsets that has.
     pub(crate) gap: Option<(File, u64)>,
-    /// What could not become a row.
+    /// The records that could not become rows.
     pub(crate) rejects: Option<File>,
     /// The rows.
     pub(crate) data: File,
-    /// How many those are, by reason.
+    /// The number of those by reason.
     pub(crate) reasons: BTreeMap<Reason, u64>,
 }
 

@@ -1,17 +1,17 @@
-//! What a live run learns of its records while there is no schema, and when that is enough to freeze one.
+//! The sample of a live run that has no schema yet, and the rule when it is enough to freeze one.
 
 use crate::encode::schema::Sample;
 use std::time::{Duration, Instant};
 use tidemill_core::record::Reject;
 
-/// How often a schema that a peer may have frozen is looked for in the data set.
+/// Pause between two looks for a schema that a peer may have frozen.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How long a try that failed waits for the next.
+/// Pause after a failed attempt.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What a schema is inferred from in a live run: so many usable records, or a tenth of them once the first was here for
-/// so long. Nothing is inferred from fewer: what a record or two have in common says little of those to come.
+/// The least sample of a live run: so many usable records, or a tenth of them once the first came so long ago. Nothing is
+/// inferred from fewer: a record or two say little of those to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Enough {
     /// `--schema-records`.
@@ -41,23 +41,23 @@ impl Enough {
     }
 }
 
-/// What was learnt while there is no schema yet.
+/// The sample so far.
 pub(super) struct Sampling {
     sample: Sample,
-    /// When the first record came, and when the first usable one did.
+    /// The times of the first record and of the first usable one.
     since: Option<Instant>,
     usable_since: Option<Instant>,
-    /// Why the first unusable record is none.
+    /// The reason of the first unusable record.
     unusable: Option<Reject>,
-    /// When a peer's schema is looked for.
+    /// The next look for a peer's schema.
     look: Instant,
-    /// When a try that failed is made again.
+    /// The next attempt after a failed one.
     again: Instant,
     told: bool,
 }
 
 impl Sampling {
-    /// Nothing was learnt yet.
+    /// No record yet.
     pub(super) fn new() -> Self {
         Self {
             sample: Sample::default(),
@@ -83,7 +83,7 @@ impl Sampling {
         }
     }
 
-    /// What was observed, where that is enough.
+    /// The sample, if it is enough.
     pub(super) fn enough(&self, enough: Enough) -> Option<&Sample> {
         let reached = enough.is_reached(self.sample.records(), passed(self.usable_since));
         reached.then_some(&self.sample)
@@ -99,7 +99,7 @@ impl Sampling {
         due
     }
 
-    /// Says once why there is no file.
+    /// Logs once why there is no file.
     pub(super) fn tell(&mut self, enough: Enough) {
         if self.told || self.since.is_none() || passed(self.since) < enough.wait {
             return;
@@ -119,7 +119,7 @@ impl Sampling {
     }
 }
 
-/// The time since then; none where nothing came yet.
+/// The time since then; zero if nothing came yet.
 fn passed(since: Option<Instant>) -> Duration {
     since.map(|since| since.elapsed()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What can become a row: a JSON object, in UTF-8.
+//! Decides whether a record can become a row: its value has to be a JSON object in UTF-8.
 
 use crate::encode::json::{self, Malformed, Member};
 use tidemill_core::record::{Reason, Reject, no_object};

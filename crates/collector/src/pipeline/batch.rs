@@ -39,9 +39,9 @@ pub(crate) struct Batch {
     largest: usize,
     /// Memory of the blocks, and bytes of the objects that values claim.
     held: usize,
-    /// Where claims stand among the entries.
+    /// Indexes of the entries that are claims.
     claims: Vec<usize>,
-    /// What they stand for, by offset, once that was fetched.
+    /// The claimed objects by offset, once they are fetched.
     contents: BTreeMap<i64, Content>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Batch {
 struct Entry {
     offset: i64,
     timestamp: Option<i64>,
-    /// Where its bytes lie: key, value, headers.
+    /// The place of its bytes: key, value, headers.
     block: u32,
     start: u32,
     key: u32,
@@ -69,7 +69,7 @@ pub(crate) struct Raw<'a> {
     /// Its value.
     pub(crate) value: Option<&'a [u8]>,
     headers: &'a [u8],
-    /// What its value stands for, of a claim.
+    /// The claimed object, if its value is a claim.
     content: Option<&'a Content>,
 }
 

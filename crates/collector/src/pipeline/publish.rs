@@ -97,7 +97,7 @@ async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     Ok(None)
 }
 
-/// What became of a batch's rejects.
+/// The outcome for a batch's rejects.
 enum Rejects {
     /// There are none.
     None,

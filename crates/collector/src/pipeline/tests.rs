@@ -13,6 +13,7 @@ use crate::encode::{Codec, encode};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::encoders::Encoders;
 use crate::pipeline::retry::Outages;
+use crate::pipeline::surroundings::Surroundings;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -57,6 +58,7 @@ pub(crate) async fn sink(store: Store) -> Sink {
         codec: Codec::Zstd,
         history: None,
         known: KnownPartitions::default(),
+        surroundings: Surroundings::default(),
         from: None,
         encoders: Encoders::start(2).unwrap(),
         health,

@@ -48,7 +48,7 @@ pub struct FeatureFlags {
 /// Point-in-time features.
 #[derive(Clone, Debug)]
 pub struct Features {
-    /// What is computed, as of when.
+    /// The features, and the time as of which they are evaluated.
     pub question: Question,
     /// The topic of the users' events.
     pub events_topic: String,

@@ -11,7 +11,6 @@ mod pauses;
 mod pending;
 mod sampler;
 mod starting;
-pub(crate) mod surroundings;
 
 use crate::pipeline::Sink;
 use crate::pipeline::retry::{Kind, kind};
@@ -21,26 +20,25 @@ use pauses::Pauses;
 use pending::Pending;
 use sampler::Sampler;
 use std::time::{Duration, Instant};
-use surroundings::Surroundings;
 use tidemill_core::health::Part;
 use tidemill_core::kafka::{Consumer, Polled};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How long a poll waits for a record.
+/// Longest time that a poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How often a worker looks after what is not a record.
+/// Pause between two ticks, which see to everything that is not a record.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Records between two looks at the clock. A poll that brings nothing is followed by a look too, so that even at 20
 /// records a second, where none is, there is one every 400 ms.
 const LOOK: u64 = 8;
 
-/// How long the store may take to say where files end: the group waits for a worker that is silent no more than 60 s.
+/// Time limit for looking up where files end: the group expels a worker that is silent for 60 s.
 const LOOKUP: Duration = Duration::from_secs(20);
 
-/// How long files on their way are waited for at a rebalance and at the end; the group waits along.
+/// Longest wait for files on their way, at a rebalance and at the end; the group waits meanwhile.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// One worker of a run.
@@ -50,7 +48,6 @@ pub(crate) struct Worker {
     intake: Intake,
     sink: Sink,
     goal: Goal,
-    surroundings: Surroundings,
     pending: Pending,
     pauses: Pauses,
     /// Takes the records while there is no schema.
@@ -68,7 +65,6 @@ impl Worker {
         goal: Goal,
         intake: Intake,
         sink: &Sink,
-        surroundings: Surroundings,
     ) -> Self {
         let part = sink.health.part(format!("worker {number}"));
         part.unready("waiting for partitions");
@@ -80,7 +76,6 @@ impl Worker {
             intake,
             sink: sink.clone(),
             goal,
-            surroundings,
             pending,
             pauses: Pauses::none(),
             sampler: sink.freezer.get().is_none().then(Sampler::new),
@@ -133,7 +128,7 @@ impl Worker {
     }
 
     fn tick(&mut self) -> anyhow::Result<()> {
-        self.surroundings.look()?;
+        self.sink.surroundings.look()?;
         let taken = std::mem::take(&mut self.taken);
         metrics::counter!("tidemill_records_total").increment(taken);
         if std::mem::take(&mut self.polled) > 0 {

@@ -1,4 +1,4 @@
-//! Where a worker's partitions begin, and where they go on after the consumer has stopped: questions to store and broker.
+//! Starts a worker's partitions, and restarts them after the consumer has stopped: asks store and broker for positions.
 
 use super::{LOOKUP, Worker};
 use crate::dataset::resume;
@@ -75,7 +75,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Where a partition goes on that has this position.
+    /// The start of a partition that has this position.
     fn fit(&self, partition: i32, position: StoredPosition<u64>) -> anyhow::Result<Start> {
         let (oldest, end) = self.consumer.log_range(partition)?;
         let log = Log {

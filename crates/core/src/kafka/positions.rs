@@ -1,6 +1,7 @@
 //! Positions: what a consumer tells its group, and what it asks of group, log and time.
 
 use super::consumer::ANSWER;
+use super::errors::is_unknown_topic;
 use super::{Consumer, StoredPosition, TopicId, note, raw, topic_id};
 use anyhow::Context as _;
 use rdkafka::consumer::{CommitMode, Consumer as _};
@@ -167,6 +168,17 @@ impl Consumer {
     /// Errors: there is no such topic, or no answer within 10 s.
     pub fn topic_id(&self) -> anyhow::Result<Option<TopicId>> {
         topic_id::ask(self.base.client(), &self.topic, ANSWER)
+    }
+
+    /// The id of the topic if it was created again since its id was `known`; `None` if it was not, or does not exist now.
+    ///
+    /// Errors: no answer within 10 s.
+    pub fn created_again(&self, known: TopicId) -> anyhow::Result<Option<TopicId>> {
+        match self.topic_id() {
+            Ok(id) => Ok(id.filter(|id| *id != known)),
+            Err(error) if is_unknown_topic(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The position of the first record with this Kafka timestamp or a later one; the log's end where there is none.

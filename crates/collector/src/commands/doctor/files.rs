@@ -1,4 +1,4 @@
-//! Where the files end, against the log that they are written from.
+//! Compares the ends of the files with the log that they are written from.
 
 use crate::dataset::Footer;
 use crate::encode::columns::Misfits;

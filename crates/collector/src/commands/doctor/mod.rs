@@ -78,7 +78,7 @@ fn see(record: &Record<'_>) -> Seen {
     }
 }
 
-/// What there is at the place of the data set, and that it can be written to.
+/// Checks the place of the data set: what lies there, and that it can be written to.
 async fn place(out: &Location) -> anyhow::Result<String> {
     if let Location::Folder(folder) = out {
         return folder_is_writable(folder);
@@ -103,7 +103,7 @@ fn folder_is_writable(folder: &Path) -> anyhow::Result<String> {
     })
 }
 
-/// Where the files end in the log, as far as that was seen.
+/// Checks the ends of the files in the log, as far as both are known.
 async fn files(config: &Config, log: &[Lag], report: &mut Report) -> anyhow::Result<()> {
     let topic = &config.shared.topic;
     let newest = match &config.out {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Column {
     values: Values,
-    /// Whether each row has a value.
+    /// True for each row that has a value.
     valid: Vec<bool>,
 }
 
@@ -34,7 +34,7 @@ enum Values {
     Struct(Fields),
 }
 
-/// What a column of texts takes.
+/// The values that a column of texts takes.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     String,
@@ -188,7 +188,7 @@ fn parse_bool(value: &str) -> Option<bool> {
 }
 
 impl Form {
-    /// What is stored for a value, if it has this form.
+    /// The text to store for a value, if it has this form.
     fn text(self, value: &str) -> Option<Cow<'_, str>> {
         match self {
             Self::String => {

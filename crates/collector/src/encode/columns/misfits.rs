@@ -8,7 +8,7 @@ const FIELDS: usize = 100;
 /// Stands for the fields beyond those.
 const OTHERS: &str = "(others)";
 
-/// How many values went into `_extra`, by field.
+/// The number of values in `_extra`, by field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Misfits(BTreeMap<String, u64>);
 

@@ -57,7 +57,7 @@ pub(crate) struct Rows {
     scratch: Vec<u8>,
 }
 
-/// Where one member of a record goes.
+/// The place of one member of a record.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Column(usize),
@@ -94,7 +94,7 @@ impl Rows {
         }
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub(crate) fn len(&self) -> usize {
         self.coordinates.len()
     }

@@ -260,7 +260,7 @@ fn object(values: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> 
         .prop_map(|members| Value::Object(members.into_iter().collect()))
 }
 
-/// What a column of `kind` says a value was.
+/// The value that a column of `kind` holds for a value.
 fn restore(kind: &Kind, stored: Value) -> Value {
     match (kind, stored) {
         (_, Value::Null) => Value::Null,

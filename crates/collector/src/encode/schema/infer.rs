@@ -21,12 +21,12 @@ const MANY: usize = 1_000;
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
     fields: Object,
-    /// How many there are, in all objects.
+    /// The number of fields in all objects.
     columns: usize,
     records: usize,
 }
 
-/// What a field's values have been; each variant takes the values of one kind.
+/// The kind of a field's values so far.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Nothing,
@@ -59,7 +59,7 @@ impl Sample {
         Ok(())
     }
 
-    /// How many JSON objects were seen.
+    /// The number of JSON objects seen.
     pub(crate) fn records(&self) -> usize {
         self.records
     }
@@ -169,7 +169,7 @@ impl Seen {
         *self = Seen::Mixed;
     }
 
-    /// How many fields there are in its objects.
+    /// The number of fields in its objects.
     fn fields(&self) -> usize {
         match self {
             Seen::List(item) => item.fields(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 
-/// Where the values that fit no column are kept, as the text of one JSON object.
+/// The column of values that fit no other, as the text of one JSON object.
 pub(crate) const EXTRA: &str = "_extra";
 
 /// Columns of our own; an event's field of such a name is kept in [`EXTRA`].
@@ -56,13 +56,13 @@ pub(crate) struct FeatureColumns {
     pub(crate) names: Vec<String>,
     /// The fingerprint of the definitions.
     pub(crate) definitions: String,
-    /// How long a user without events is known, in milliseconds: after that values without a window are gone.
+    /// Lifetime of a user without events, in milliseconds: after that values without a window are gone.
     pub(crate) ttl_ms: i64,
     /// The topic of the users' events.
     pub(crate) events_topic: String,
     /// The field that says as of when.
     pub(crate) as_of: String,
-    /// How much earlier than that they are evaluated, in milliseconds.
+    /// They are evaluated this much earlier, in milliseconds.
     pub(crate) delay_ms: i64,
 }
 
@@ -72,12 +72,12 @@ pub(crate) struct FeatureColumns {
 pub(crate) struct Column {
     /// The field's name.
     pub(crate) name: String,
-    /// What its values are.
+    /// The kind of its values.
     #[serde(rename = "type")]
     pub(crate) kind: Kind,
 }
 
-/// What a column takes. Every column takes null, which is the same as an absent field.
+/// The values that a column takes. Every column takes null, which is the same as an absent field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
@@ -142,7 +142,7 @@ impl Schema {
         Ok(text)
     }
 
-    /// What tells two schemas apart: the SHA-256 of their compact JSON, in hexadecimal.
+    /// The identity of the schema: the SHA-256 of its compact JSON, in hexadecimal.
     pub(crate) fn fingerprint(&self) -> anyhow::Result<String> {
         let digest = Sha256::digest(serde_json::to_vec(self)?);
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -174,7 +174,7 @@ impl Kind {
         }
     }
 
-    /// How many cells a value takes, without the elements of lists.
+    /// The number of cells that a value takes, without the elements of lists.
     pub(crate) fn width(&self) -> usize {
         match self {
             Self::Struct(columns) => columns.iter().map(|column| column.kind.width()).sum(),
