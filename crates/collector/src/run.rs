@@ -2,16 +2,15 @@
 
 use crate::bounded::ends::Ends;
 use crate::bounded::progress::Progress;
-use crate::bounded::sample::{self, SAMPLE};
-use crate::bounded::stretch::{self, Range};
+use crate::bounded::stretch::Range;
+use crate::bounded::{prepare, shares};
 use crate::dataset::known_partitions::KnownPartitions;
 use crate::dataset::store::{Location, Store};
 use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
-use crate::features::{self, History};
 use crate::pipeline::Sink;
 use crate::pipeline::encoders::Encoders;
-use crate::pipeline::retry::{Kind, Outages, kind};
+use crate::pipeline::retry::{Kind, Outages, kind, unreachable};
 use crate::pipeline::surroundings::{self, Surroundings};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
 use crate::worker::Worker;
@@ -51,7 +50,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     ));
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
     start.unready(format!("waiting for topic {}", shared.topic));
-    let Some(partitions) = partitions(&cluster, &config, &shared.topic, &shutdown).await? else {
+    let partitions = match config.extent {
+        Extent::Live { .. } => cluster.wait_for(&shared.topic, &shutdown).await?,
+        Extent::Stretch(_) => Some(prepare::partitions(&cluster, &shared.topic)?),
+    };
+    let Some(partitions) = partitions else {
         return Ok(());
     };
     start.unready("opening the data set");
@@ -59,7 +62,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         name: shared.topic.as_str().into(),
         id: cluster.topic_id(&shared.topic).map_err(unreachable)?,
     };
-    let sink = open_sink(&config, store, topic, health.clone()).await;
+    let sink = open_sink(&config, store, topic, partitions, health.clone()).await;
     let sink = sink.map_err(|error| unusable(&config.out, error))?;
     pulse::watch(shared, &health, shutdown.clone())?;
     watch_surroundings(&config, &cluster, &sink)?;
@@ -77,30 +80,6 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
             start_workers(count, config, sink, &shutdown, open).await
         }
         Extent::Stretch(stretch) => run_stretch(config, sink, stretch, partitions, &shutdown).await,
-    }
-}
-
-/// The number of a topic's partitions; `None` when told to stop before it is known. A live run waits for a topic that does
-/// not exist.
-///
-/// Errors: a bounded run has nothing to wait for.
-async fn partitions(
-    cluster: &Cluster,
-    config: &Config,
-    topic: &str,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<Option<usize>> {
-    match config.extent {
-        Extent::Live { .. } => cluster.wait_for(topic, shutdown).await,
-        Extent::Stretch(_) => {
-            let found = cluster.partitions(topic).map_err(unreachable)?;
-            let missing = || {
-                Failure::usage(format!(
-                    "there is no topic {topic}, and a bounded run does not wait for one: check --topic and --events-topic"
-                ))
-            };
-            found.ok_or_else(missing).map(Some)
-        }
     }
 }
 
@@ -127,14 +106,6 @@ fn unusable(out: &Location, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// At the start what is away is not waited for.
-fn unreachable(error: anyhow::Error) -> anyhow::Error {
-    match kind(&error) {
-        Kind::Retry => Failure::unreachable(format!("{error:#}")),
-        Kind::Usage | Kind::Fault => error,
-    }
-}
-
 /// Watches the topic, and in a live run the group, once nobody else in that collects into another data set.
 fn watch_surroundings(config: &Config, cluster: &Cluster, sink: &Sink) -> anyhow::Result<()> {
     let shared = &config.shared;
@@ -152,6 +123,7 @@ async fn open_sink(
     config: &Config,
     store: Store,
     topic: Topic,
+    partitions: usize,
     health: Arc<Health>,
 ) -> anyhow::Result<Sink> {
     let wanted = Wanted {
@@ -162,6 +134,10 @@ async fn open_sink(
         enough: config.enough,
     };
     let freezer = Freezer::open(store.clone(), wanted).await?;
+    let stretch = match config.extent {
+        Extent::Live { .. } => None,
+        Extent::Stretch(stretch) => Some(stretch),
+    };
     let store_part = health.part("store");
     store_part.ready();
     Ok(Sink {
@@ -175,10 +151,8 @@ async fn open_sink(
         history: None,
         known: KnownPartitions::default(),
         surroundings: Surroundings::default(),
-        from: match config.extent {
-            Extent::Live { .. } => None,
-            Extent::Stretch(stretch) => stretch.from,
-        },
+        partitions: stretch.and(i32::try_from(partitions).ok()),
+        from: stretch.and_then(|stretch| stretch.from),
         encoders: Encoders::start(config.budget(config.shared.workers).encoders)?,
         health,
         outages: Outages::of(store_part),
@@ -193,7 +167,8 @@ async fn run_stretch(
     partitions: usize,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(left) = prepare(&config, &mut sink, stretch, partitions, shutdown).await? else {
+    let Some(left) = prepare::prepare(&config, &mut sink, stretch, partitions, shutdown).await?
+    else {
         return Ok(());
     };
     let total = left.iter().map(Range::len).sum();
@@ -202,7 +177,7 @@ async fn run_stretch(
     let count = config.shared.workers.min(left.len());
     if count > 0 {
         sink.encoders = Encoders::start(config.budget(count).encoders)?;
-        let shares = deal(left, count);
+        let shares = shares::deal(left, count);
         let (shared, shown) = (config.shared.clone(), progress.clone());
         let open = move |number: usize, kafka: &KafkaConfig| {
             let consumer = Consumer::outside(kafka, &shared.group, &shared.topic)?;
@@ -233,130 +208,4 @@ async fn start_workers(
         Worker::new(number, consumer, goal, intake, &sink).run(&shutdown)
     })
     .await
-}
-
-/// Prepares a bounded run: the schema, the users' events, and the ranges to read, which it returns. `None` when told to
-/// stop before. Servers that are away are waited for.
-async fn prepare(
-    config: &Config,
-    sink: &mut Sink,
-    stretch: Stretch,
-    partitions: usize,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<Option<Vec<Range>>> {
-    let shared = &config.shared;
-    let partitions: Vec<i32> = (0..).take(partitions).collect();
-    let start = Outages::of(sink.health.part("start"));
-    let read_ranges = || async {
-        block_in_place(|| {
-            let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
-            stretch::log_ranges(&consumer, &partitions, stretch)
-        })
-    };
-    let what = "looking up the stretch";
-    let Some(whole) = start.retry_until(shutdown, what, read_ranges).await? else {
-        return Ok(None);
-    };
-    if sink.freezer.get().is_none() {
-        let first = |sample: &crate::encode::schema::Sample| sample.records() > 0;
-        let read = || async {
-            block_in_place(|| sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown))
-        };
-        let what = "reading records for the schema";
-        let sample = start.retry_until(shutdown, what, read).await?;
-        let Some(sample) = sample.filter(|_| !shutdown.is_cancelled()) else {
-            return Ok(None);
-        };
-        if sample.records() == 0 {
-            // Nothing is frozen from nothing.
-            return match whole.iter().all(|range| range.len() == 0) {
-                true => Ok(Some(Vec::new())),
-                false => Err(Failure::usage(format!(
-                    "no record of {} in this stretch is a JSON object, so that there is nothing to infer a schema from: \
-                     give --schema",
-                    shared.topic
-                ))),
-            };
-        }
-        let freeze = || sink.freezer.freeze(&sample);
-        let what = "freezing the schema";
-        if start.retry_until(shutdown, what, freeze).await?.is_none() {
-            return Ok(None);
-        }
-    }
-    if let Some(features) = &config.features {
-        let Some(history) = load_history(config, sink, features, stretch, shutdown).await? else {
-            return Ok(None);
-        };
-        sink.history = Some(Arc::new(history));
-    }
-    let look_up = || stretch::left(sink, &whole, stretch);
-    let what = "looking up what is collected";
-    start.retry_until(shutdown, what, look_up).await
-}
-
-async fn load_history(
-    config: &Config,
-    sink: &Sink,
-    features: &Features,
-    stretch: Stretch,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<Option<History>> {
-    let shared = &config.shared;
-    let topic = &features.events_topic;
-    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
-    let Some(count) = partitions(&cluster, config, topic, shutdown).await? else {
-        return Ok(None);
-    };
-    let partitions: Vec<i32> = (0..).take(count).collect();
-    let load = || async {
-        block_in_place(|| {
-            features::load(
-                shared,
-                &sink.resolver,
-                topic,
-                &partitions,
-                &features.question,
-                stretch.to,
-                shutdown,
-            )
-        })
-    };
-    let start = Outages::of(sink.health.part("start"));
-    let loaded = start.retry_until(shutdown, "reading the users' events", load);
-    Ok(loaded.await?.flatten())
-}
-
-/// Shares ranges out, the longest first, each to the worker that has the least so far.
-fn deal(mut ranges: Vec<Range>, workers: usize) -> Vec<Vec<Range>> {
-    ranges.sort_by_key(|range| std::cmp::Reverse(range.len()));
-    let mut shares = vec![Vec::new(); workers];
-    for range in ranges {
-        let load = |share: &&mut Vec<Range>| share.iter().map(Range::len).sum::<u64>();
-        if let Some(least) = shares.iter_mut().min_by_key(load) {
-            least.push(range);
-        }
-    }
-    shares
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_are_even_and_complete() {
-        let ranges: Vec<Range> = [10, 70, 20, 50, 40]
-            .into_iter()
-            .zip(0..)
-            .map(|(end, partition)| stretch::tests::range(partition, end))
-            .collect();
-        let shares = deal(ranges, 2);
-        let loads: Vec<u64> = shares
-            .iter()
-            .map(|share| share.iter().map(Range::len).sum())
-            .collect();
-        assert_eq!(loads, [100, 90]);
-        assert_eq!(shares.iter().map(Vec::len).sum::<usize>(), 5);
-    }
 }

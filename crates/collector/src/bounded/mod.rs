@@ -1,6 +1,8 @@
-//! The parts that only a bounded run has: the offsets to read, a sample of them for the schema, and the progress.
+//! The parts that only a bounded run has: its preparation, the offsets to read, and the progress.
 
 pub(crate) mod ends;
+pub(crate) mod prepare;
 pub(crate) mod progress;
 pub(crate) mod sample;
+pub(crate) mod shares;
 pub(crate) mod stretch;

@@ -88,7 +88,7 @@ pub(crate) async fn left(
         if stretch.from.is_some() && position.is_none() && range.begins_cut() {
             cut.push(partition);
         }
-        if stretch.from.is_some() && position.is_none() && range.len() == 0 {
+        if position.is_none() && range.len() == 0 {
             begin_empty(sink, &range).await?;
         }
         left.push(range);
@@ -104,7 +104,8 @@ pub(crate) async fn left(
     Ok(left)
 }
 
-/// Keeps a later run from collecting what lies before `--from` in a partition that has no record since.
+/// Begins a partition that has no record to collect: a later run does not collect what lies before `--from`, and `verify`
+/// misses no file of it.
 async fn begin_empty(sink: &Sink, range: &Range) -> anyhow::Result<()> {
     let Some(frozen) = sink.freezer.get() else {
         return Ok(());
@@ -114,6 +115,7 @@ async fn begin_empty(sink: &Sink, range: &Range) -> anyhow::Result<()> {
         topic_id: sink.topic.id,
         partition: range.partition,
         first: range.begin,
+        partitions: sink.partitions,
         from: sink.from,
         empty: true,
         schema: frozen.fingerprint.clone(),

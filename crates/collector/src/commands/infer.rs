@@ -5,6 +5,7 @@ use crate::bounded::stretch;
 use crate::settings::{Config, Extent, Stretch};
 use anyhow::ensure;
 use tidemill_core::claim::Resolver;
+use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Cluster, Consumer};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -21,11 +22,8 @@ pub async fn infer(
     };
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
     let partitions = cluster.partitions(&shared.topic)?;
-    ensure!(
-        partitions.is_some(),
-        "there is no topic {}: check --topic",
-        shared.topic
-    );
+    let missing = || Failure::usage(format!("there is no topic {}: check --topic", shared.topic));
+    ensure!(partitions.is_some(), missing());
     let partitions: Vec<i32> = (0..).take(partitions.unwrap_or(0)).collect();
     let resolver = Resolver::open(&shared.claims, shutdown)?;
     let sample = block_in_place(|| {
@@ -37,11 +35,13 @@ pub async fn infer(
         // A schema of a part would look like one of the whole.
         return Ok(None);
     }
-    ensure!(
-        sample.records() > 0,
-        "{} has no JSON object in this stretch",
-        shared.topic
-    );
+    let nothing = || {
+        let topic = &shared.topic;
+        Failure::usage(format!(
+            "{topic} has no JSON object in this stretch: check --topic, --from and --to"
+        ))
+    };
+    ensure!(sample.records() > 0, nothing());
     let schema = sample.schema(config.headers).to_json()?;
     Ok(Some(String::from_utf8(schema)?))
 }

@@ -23,6 +23,8 @@ pub(crate) struct Begin {
     pub(crate) partition: i32,
     /// The position of the first record, whether retention has left it or not.
     pub(crate) first: i64,
+    /// The number of the topic's partitions, if the run begins all of them, as bounded runs do.
+    pub(crate) partitions: Option<i32>,
     /// `--from`, in milliseconds since the epoch; without it a partition begins at 0.
     pub(crate) from: Option<i64>,
     /// The partition had no record to collect yet when it was begun.
@@ -82,6 +84,9 @@ impl Begin {
             topic_id: text("topic_id").ok().and_then(|id| id.parse().ok()),
             partition: number("partition")?.try_into()?,
             first: number("first")?,
+            partitions: number("partitions")
+                .ok()
+                .and_then(|count| count.try_into().ok()),
             from: number("from").ok(),
             empty: text("empty")? == "true",
             schema: text("schema")?.to_owned(),
@@ -93,6 +98,8 @@ impl Begin {
             KeyValue::new(format!("{PREFIX}{key}"), value.to_string())
         };
         let id = self.topic_id.as_ref().map(|id| pair("topic_id", id));
+        let partitions = self.partitions.as_ref();
+        let partitions = partitions.map(|count| pair("partitions", count));
         let from = self.from.as_ref().map(|from| pair("from", from));
         let pairs = [
             pair("format", &FORMAT),
@@ -102,7 +109,8 @@ impl Begin {
             pair("empty", &self.empty),
             pair("schema", &self.schema),
         ];
-        pairs.into_iter().chain(id).chain(from).collect()
+        let more = id.into_iter().chain(partitions).chain(from);
+        pairs.into_iter().chain(more).collect()
     }
 }
 
@@ -121,6 +129,7 @@ mod tests {
             topic_id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok(),
             partition: 3,
             first: 200,
+            partitions: Some(8),
             from: Some(1_700_000_000_000),
             empty: true,
             schema: "ab".into(),
@@ -128,6 +137,7 @@ mod tests {
         let live = Begin {
             topic_id: None,
             first: 0,
+            partitions: None,
             from: None,
             empty: false,
             ..begin.clone()

@@ -56,6 +56,8 @@ pub(crate) struct Sink {
     pub(crate) health: Arc<Health>,
     /// The state of the data set's partitions as this process knows it.
     pub(crate) known: KnownPartitions,
+    /// The number of the topic's partitions in a bounded run, which begins all of them.
+    pub(crate) partitions: Option<i32>,
     /// `--from`, in milliseconds since the epoch.
     pub(crate) from: Option<i64>,
     /// Watches the topic and the group.

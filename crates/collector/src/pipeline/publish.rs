@@ -84,6 +84,7 @@ async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
         topic_id: footer.topic_id,
         partition: footer.partition,
         first: footer.first - gap as i64,
+        partitions: sink.partitions,
         from: sink.from,
         empty: false,
         schema: frozen.fingerprint.clone(),

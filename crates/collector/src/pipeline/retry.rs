@@ -42,6 +42,14 @@ pub(crate) fn kind(error: &anyhow::Error) -> Kind {
     }
 }
 
+/// The same error at the start, where servers that are away are not waited for.
+pub(crate) fn unreachable(error: anyhow::Error) -> anyhow::Error {
+    match kind(&error) {
+        Kind::Retry => Failure::unreachable(format!("{error:#}")),
+        Kind::Usage | Kind::Fault => error,
+    }
+}
+
 /// True for errors of a store that a later attempt may not meet; false for errors in the request itself.
 fn passes(error: &object_store::Error) -> bool {
     use object_store::Error::{InvalidPath, NotImplemented, UnknownConfigurationKey};

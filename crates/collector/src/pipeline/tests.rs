@@ -59,6 +59,7 @@ pub(crate) async fn sink(store: Store) -> Sink {
         history: None,
         known: KnownPartitions::default(),
         surroundings: Surroundings::default(),
+        partitions: None,
         from: None,
         encoders: Encoders::start(2).unwrap(),
         health,

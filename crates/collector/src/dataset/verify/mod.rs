@@ -66,12 +66,14 @@ pub async fn verify(location: &Location, group: Option<&Shared>) -> anyhow::Resu
         schema: None,
         report: Report::default(),
         ends: BTreeMap::new(),
+        partitions: 0,
     };
     verification.strangers();
     verification.schema().await;
     for source in catalog.sources() {
         verification.partition(&source).await;
     }
+    verification.partitions_without_a_file();
     let Verification {
         schema,
         mut report,
@@ -98,6 +100,8 @@ struct Verification<'a> {
     report: Report,
     /// The end of the files of each partition.
     ends: BTreeMap<Source, i64>,
+    /// The number of partitions that a run has begun all of; 0 if none says so.
+    partitions: i32,
 }
 
 impl Verification<'_> {
@@ -204,6 +208,21 @@ impl Verification<'_> {
         self.ends.insert(source.clone(), end);
     }
 
+    fn partitions_without_a_file(&mut self) {
+        let Some(topic) = self.schema.as_ref().map(|own| own.topic.clone()) else {
+            return;
+        };
+        for partition in 0..self.partitions {
+            if !self.ends.contains_key(&(topic.clone(), partition)) {
+                self.fault(format!(
+                    "{topic} {partition}: there is no file of it, not even of its beginning: they are missing, or the \
+                     bounded run over all {} partitions was stopped before, and the same call goes on",
+                    self.partitions
+                ));
+            }
+        }
+    }
+
     /// The beginning of a partition, if it can be read.
     async fn begin(&mut self, source: &Source) -> Option<Begin> {
         let (topic, partition) = source;
@@ -214,6 +233,7 @@ impl Verification<'_> {
                 if own.is_some_and(|own| *own != begin.schema) {
                     self.fault(format!("{path}: it has another schema than the data set"));
                 }
+                self.partitions = self.partitions.max(begin.partitions.unwrap_or(0));
                 return Some(begin);
             }
             Ok(Some(begin)) => format!(

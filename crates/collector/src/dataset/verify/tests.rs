@@ -62,6 +62,7 @@ fn begin(partition: i32, first: i64) -> Begin {
         topic_id: None,
         partition,
         first,
+        partitions: Some(4),
         from: (first > 0).then_some(1_000),
         empty: false,
         schema: ours().fingerprint,
@@ -176,7 +177,7 @@ fn beginning() -> String {
 /// What is done, a part of what is said of it, and how it is done.
 type Damage = (&'static str, &'static str, fn(&DataSet));
 
-const DAMAGES: [Damage; 43] = [
+const DAMAGES: [Damage; 45] = [
     ("a lost file", "gap, offsets 30 to 47", |set| {
         set.remove(&second());
         set.remove(&rejects());
@@ -203,6 +204,19 @@ const DAMAGES: [Damage; 43] = [
                 .iter()
                 .for_each(|name| set.remove(name));
         },
+    ),
+    (
+        "all files of a partition lost, with its beginning",
+        "t 1: there is no file of it, not even of its beginning",
+        |set| {
+            set.remove(&names::data("t", 1, 5));
+            set.remove(&names::begin("t", 1));
+        },
+    ),
+    (
+        "the beginning of an empty partition lost",
+        "t 3: there is no file of it",
+        |set| set.remove(&names::begin("t", 3)),
     ),
     ("a lost gap", "gap, offsets 0 to 40 of t 2", |set| {
         set.remove(&names::data("t", 2, 0))

@@ -1,0 +1,116 @@
+//! Prepares a bounded run: what has to be known before its first record.
+
+use super::sample::{self, SAMPLE};
+use super::stretch::{self, Range};
+use crate::encode::schema::Sample;
+use crate::features::{self, History};
+use crate::pipeline::Sink;
+use crate::pipeline::retry::{Outages, unreachable};
+use crate::settings::{Config, Features, Stretch};
+use std::sync::Arc;
+use tidemill_core::exit::Failure;
+use tidemill_core::kafka::{Cluster, Consumer};
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+/// The number of a topic's partitions.
+///
+/// Errors: there is no such topic, which a bounded run does not wait for, or the brokers do not answer.
+pub(crate) fn partitions(cluster: &Cluster, topic: &str) -> anyhow::Result<usize> {
+    let found = cluster.partitions(topic).map_err(unreachable)?;
+    found.ok_or_else(|| {
+        Failure::usage(format!(
+            "there is no topic {topic}, and a bounded run does not wait for one: check --topic and --events-topic"
+        ))
+    })
+}
+
+/// Prepares a bounded run: the schema, the users' events, and the ranges to read, which it returns. `None` when told to
+/// stop before. Servers that are away are waited for.
+pub(crate) async fn prepare(
+    config: &Config,
+    sink: &mut Sink,
+    stretch: Stretch,
+    partitions: usize,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<Vec<Range>>> {
+    let shared = &config.shared;
+    let partitions: Vec<i32> = (0..).take(partitions).collect();
+    let start = Outages::of(sink.health.part("start"));
+    let read_ranges = || async {
+        block_in_place(|| {
+            let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
+            stretch::log_ranges(&consumer, &partitions, stretch)
+        })
+    };
+    let what = "looking up the stretch";
+    let Some(whole) = start.retry_until(shutdown, what, read_ranges).await? else {
+        return Ok(None);
+    };
+    if sink.freezer.get().is_none() {
+        let first = |sample: &Sample| sample.records() > 0;
+        let read = || async {
+            block_in_place(|| sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown))
+        };
+        let what = "reading records for the schema";
+        let sample = start.retry_until(shutdown, what, read).await?;
+        let Some(sample) = sample.filter(|_| !shutdown.is_cancelled()) else {
+            return Ok(None);
+        };
+        if sample.records() == 0 {
+            // Nothing is frozen from nothing.
+            return match whole.iter().all(|range| range.len() == 0) {
+                true => Ok(Some(Vec::new())),
+                false => Err(Failure::usage(format!(
+                    "no record of {} in this stretch is a JSON object, so that there is nothing to infer a schema from: \
+                     give --schema",
+                    shared.topic
+                ))),
+            };
+        }
+        let freeze = || sink.freezer.freeze(&sample);
+        let what = "freezing the schema";
+        if start.retry_until(shutdown, what, freeze).await?.is_none() {
+            return Ok(None);
+        }
+    }
+    if let Some(features) = &config.features {
+        let Some(history) = load_history(config, sink, features, stretch, shutdown).await? else {
+            return Ok(None);
+        };
+        sink.history = Some(Arc::new(history));
+    }
+    let look_up = || stretch::left(sink, &whole, stretch);
+    let what = "looking up what is collected";
+    start.retry_until(shutdown, what, look_up).await
+}
+
+/// The users' events up to the end of the stretch; `None` when told to stop before.
+async fn load_history(
+    config: &Config,
+    sink: &Sink,
+    features: &Features,
+    stretch: Stretch,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<History>> {
+    let shared = &config.shared;
+    let topic = &features.events_topic;
+    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
+    let partitions: Vec<i32> = (0..).take(partitions(&cluster, topic)?).collect();
+    let load = || async {
+        block_in_place(|| {
+            features::load(
+                shared,
+                &sink.resolver,
+                topic,
+                &partitions,
+                &features.question,
+                stretch.to,
+                shutdown,
+            )
+        })
+    };
+    let start = Outages::of(sink.health.part("start"));
+    let loaded = start.retry_until(shutdown, "reading the users' events", load);
+    Ok(loaded.await?.flatten())
+}
