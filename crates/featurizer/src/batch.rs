@@ -80,8 +80,8 @@ impl BatchUser {
 pub(crate) struct Progress {
     /// The offset after its last record.
     pub(crate) next: i64,
-    /// The fingerprint of that record.
-    pub(crate) last: u64,
+    /// The fingerprint of that record; `None` if the partition has no record.
+    pub(crate) last: Option<u64>,
 }
 
 /// Records that were read and are to be applied.
@@ -131,9 +131,14 @@ impl Batch {
         self.oldest = self.oldest.into_iter().chain(timestamp).min();
         let progress = Progress {
             next: place.offset + 1,
-            last: fingerprint(timestamp, key, value),
+            last: Some(fingerprint(timestamp, key, value)),
         };
         self.progress.insert(place.partition, progress);
+    }
+
+    /// Notes progress without a record: a partition's position is written again.
+    pub(crate) fn progressed(&mut self, partition: i32, progress: Progress) {
+        self.progress.entry(partition).or_insert(progress);
     }
 
     /// Adds a user whose window takes `bytes`, and returns its place.
@@ -223,7 +228,7 @@ impl Batch {
 
     /// True if there is nothing to apply, not even a position to move.
     pub(crate) fn is_empty(&self) -> bool {
-        self.records == 0 && self.users.is_empty()
+        self.progress.is_empty() && self.users.is_empty()
     }
 
     /// Sorts the users by their shares.
@@ -350,7 +355,7 @@ mod tests {
         batch.record(place(3), Some(50), Some(b"k"), None);
         batch.record(place(4), Some(40), Some(b"k"), Some(b"v"));
         assert_eq!((batch.records(), batch.oldest()), (2, Some(40)));
-        let last = fingerprint(Some(40), Some(b"k"), Some(b"v"));
+        let last = Some(fingerprint(Some(40), Some(b"k"), Some(b"v")));
         let progress = Progress { next: 5, last };
         assert_eq!(batch.progress(), &BTreeMap::from([(0, progress)]));
     }

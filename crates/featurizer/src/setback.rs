@@ -24,6 +24,8 @@ pub(crate) enum Setback {
     },
     /// The log of a partition holds another record before the position.
     OtherLog(i32),
+    /// Windows of these partitions have to be built once more: see [`Cause::EarlyEvents`].
+    EarlyEvents(Vec<i32>),
     /// The position of some partition is outside its log.
     OutOfRange,
     /// The topic was re-created: Kafka's id of it has changed.
@@ -76,6 +78,10 @@ impl Setback {
             } => vec![(*home, Cause::Unreadable)],
             Self::Unreadable { met_in, .. } => vec![(*met_in, Cause::UnreadableHome)],
             Self::OtherLog(partition) => vec![(*partition, Cause::OtherRecord)],
+            Self::EarlyEvents(partitions) => {
+                let partitions = partitions.iter();
+                partitions.map(|id| (*id, Cause::EarlyEvents)).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -104,6 +110,10 @@ impl Setback {
                     "the log of partition {partition} is another one than the one that was applied"
                 )
             }
+            Self::EarlyEvents(_) => format!(
+                "windows of several partitions are built: {}",
+                Cause::EarlyEvents
+            ),
             Self::OutOfRange => "a position is outside of its log".into(),
             Self::TopicMadeAnew => "the topic was made anew".into(),
             Self::DeadLetters(error) => format!("dead letters: {error}"),
@@ -121,7 +131,10 @@ impl Setback {
 
     /// True if it is part of normal operation, such as a rebalance, and no sign of a fault.
     pub(crate) fn is_normal(&self) -> bool {
-        matches!(self, Self::Superseded | Self::PartitionsLost)
+        matches!(
+            self,
+            Self::Superseded | Self::PartitionsLost | Self::EarlyEvents(_)
+        )
     }
 }
 
@@ -167,6 +180,11 @@ mod tests {
                 Setback::OtherLog(3),
                 vec![(3, Cause::OtherRecord)],
                 "partition 3",
+            ),
+            (
+                Setback::EarlyEvents(vec![1, 2]),
+                vec![(1, Cause::EarlyEvents), (2, Cause::EarlyEvents)],
+                "erasures",
             ),
             (Setback::OutOfRange, vec![], "outside"),
             (Setback::TopicMadeAnew, vec![], "topic"),

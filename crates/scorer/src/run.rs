@@ -60,7 +60,10 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     {
         return Ok(());
     }
-    neighbours::warn(&config, cluster);
+    let cluster = Arc::new(cluster);
+    neighbours::warn(&config, cluster.clone());
+    let outputs = [&config.output_topic, &config.dead_letter_topic].map(String::clone);
+    cluster.keep(outputs.into(), partitions, shutdown.clone());
     let outside = Consumer::outside(
         &config.shared.kafka,
         &config.shared.group,

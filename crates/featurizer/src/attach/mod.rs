@@ -2,14 +2,17 @@
 //!
 //! The write fences off the earlier owner: Redis refuses its next transaction.
 //!
+//! - `again`: the second building of windows
 //! - `decided`: the position of each partition
 //! - `gone`: partitions that a re-created topic no longer has
 //! - `log`: Kafka's side
 
+mod again;
 mod decided;
 mod gone;
 mod log;
 
+pub(crate) use again::build_again;
 pub(crate) use log::Log;
 
 use crate::assignment::{Assignment, Known, MARGIN_MS, OwnedPartition, Present, Rejects, resume};

@@ -164,6 +164,7 @@ impl<D: Door> Engine<D> {
             next_share: next.map(BatchUser::share),
             touched: applied.touched,
             mixed: &applied.mixed,
+            early: &applied.early,
             foreign,
         };
         assignment.advance(step, &mut self.transaction);

@@ -6,7 +6,7 @@ mod take;
 
 pub(crate) use take::{Incoming, Taken, take, turn};
 
-use crate::assignment::{Assignment, Turn};
+use crate::assignment::{Assignment, OwnedPartition, Turn};
 use crate::batch::{Batch, LONGEST_TAKE};
 use crate::engine::Engine;
 use crate::rejections::Rejections;
@@ -118,8 +118,12 @@ impl Intake {
 
     /// Notes that all records of a partition's log were delivered. Those of a blocked partition will be delivered
     /// again.
-    pub(crate) fn ended(&self, partition: i32, assignment: &mut Assignment) {
-        ended(partition, self.blocked.contains(partition), assignment);
+    pub(crate) fn ended(&self, partition: i32, assignment: &mut Assignment, batch: &mut Batch) {
+        ended(
+            partition,
+            self.blocked.contains(partition),
+            (assignment, batch),
+        );
     }
 
     /// Resumes blocked partitions whose pause is over.
@@ -175,12 +179,17 @@ impl Intake {
 }
 
 /// Notes that all records of a partition's log were delivered, unless it is blocked.
-pub(crate) fn ended(partition: i32, blocked: bool, assignment: &mut Assignment) {
+pub(crate) fn ended(
+    partition: i32,
+    blocked: bool,
+    (assignment, batch): (&mut Assignment, &mut Batch),
+) {
     use crate::relapse::{Relapse, relapsed};
     if blocked && !relapsed(Relapse::WarmWhileBlocked) {
         return;
     }
-    if let Some(own) = assignment.get_mut(partition) {
-        own.ended();
+    let own = assignment.get_mut(partition);
+    if let Some(progress) = own.and_then(OwnedPartition::ended) {
+        batch.progressed(partition, progress);
     }
 }

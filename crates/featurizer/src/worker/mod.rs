@@ -5,6 +5,7 @@
 mod consume;
 
 use crate::assignment::Assignment;
+use crate::attach::build_again;
 use crate::batch::{Batch, Span};
 use crate::engine::{Engine, Occasion};
 use crate::expiry::Expiry;
@@ -79,6 +80,8 @@ impl Worker {
         if self.assignment.nobody_is_ahead() {
             self.batch.begin(Span::Many);
         }
+        let member = (&mut self.assignment, &mut self.engine);
+        build_again(Instant::now(), member, &self.consumer)?;
         let member = (&mut self.batch, &mut self.assignment, &mut self.engine);
         self.expiry.run(Instant::now(), self.idle, member)?;
         self.report.tally(self.engine.take_tally());
