@@ -2,10 +2,11 @@
 
 use super::consumer::ANSWER;
 use super::{Consumer, StoredPosition, TopicId, note, raw, topic_id};
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Time limit for the brokers to report what members write to.
@@ -151,6 +152,36 @@ impl Consumer {
     pub fn log_range(&self, partition: i32) -> anyhow::Result<(i64, i64)> {
         let range = self.base.fetch_watermarks(&self.topic, partition, ANSWER);
         range.with_context(|| format!("reading the log range of {} {partition}", self.topic))
+    }
+
+    /// The same for many partitions, by partition, with two requests to each leader.
+    pub fn log_ranges(&self, partitions: &[i32]) -> anyhow::Result<BTreeMap<i32, (i64, i64)>> {
+        let oldest = self.log_ends(partitions, Offset::Beginning)?;
+        let ends = self.log_ends(partitions, Offset::End)?;
+        let range = |(partition, oldest)| Some((partition, (oldest, *ends.get(&partition)?)));
+        Ok(oldest.into_iter().filter_map(range).collect())
+    }
+
+    fn log_ends(&self, partitions: &[i32], which: Offset) -> anyhow::Result<BTreeMap<i32, i64>> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition_offset(&self.topic, *partition, which)?;
+        }
+        // Kafka takes these two for a time, and answers with the offset of that end of the log.
+        let found = self.base.offsets_for_times(list, ANSWER);
+        let found = found.and_then(|found| {
+            let elements = found.elements().into_iter().map(|element| {
+                element.error()?;
+                Ok((element.partition(), element.offset()))
+            });
+            elements.collect::<KafkaResult<Vec<_>>>()
+        });
+        let found = found.with_context(|| format!("reading the log ranges of {}", self.topic))?;
+        let offset = |(partition, offset)| match offset {
+            Offset::Offset(offset) => Ok((partition, offset)),
+            other => Err(anyhow!("the log of {partition} ends at {other:?}")),
+        };
+        found.into_iter().map(offset).collect()
     }
 
     /// The number of the topic's partitions; 0 if the topic does not exist.
