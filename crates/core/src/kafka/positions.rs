@@ -1,6 +1,7 @@
 //! Positions: commits to the group, and questions to group, log and brokers.
 
 use super::consumer::ANSWER;
+use super::errors::is_unknown_topic;
 use super::{Consumer, StoredPosition, TopicId, note, raw, topic_id};
 use anyhow::{Context as _, anyhow};
 use rdkafka::consumer::{CommitMode, Consumer as _};
@@ -198,6 +199,17 @@ impl Consumer {
     /// Errors: the topic does not exist, or no answer within 10 s.
     pub fn topic_id(&self) -> anyhow::Result<Option<TopicId>> {
         topic_id::ask(self.base.client(), &self.topic, ANSWER)
+    }
+
+    /// The id of the topic if it was created again since its id was `known`; `None` if it was not, or does not exist now.
+    ///
+    /// Errors: no answer within 10 s.
+    pub fn created_again(&self, known: TopicId) -> anyhow::Result<Option<TopicId>> {
+        match self.topic_id() {
+            Ok(id) => Ok(id.filter(|id| *id != known)),
+            Err(error) if is_unknown_topic(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The offset of the first record with this Kafka timestamp or a later one; the log's end if there is none.
