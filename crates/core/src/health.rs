@@ -29,18 +29,22 @@ pub struct Pulse {
     name: String,
 }
 
+/// The standing of a part: what decides about its readiness, together with the time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Reason for not working yet, or at present.
+    pub waiting: Option<String>,
+    /// Failure of the last work; only later work that succeeds clears it.
+    pub failure: Option<String>,
+    /// Start of the work that is under way.
+    pub busy: Option<Instant>,
+}
+
 /// The last reports of a part.
 #[derive(Debug)]
 enum State {
     /// Reports of a [`Part`].
-    Reported {
-        /// Reason for not working yet, or at present.
-        waiting: Option<String>,
-        /// Failure of the last work; only later work that succeeds clears it.
-        failure: Option<String>,
-        /// Start of the work that is under way.
-        busy: Option<Instant>,
-    },
+    Reported(Standing),
     /// Reports of a [`Pulse`].
     Beating {
         /// Name of a beat, such as "answer from the brokers".
@@ -65,11 +69,10 @@ impl Health {
     /// Adds a part, unready until its first report; returns a handle of the existing part if the name is known.
     pub fn part(self: &Arc<Self>, name: impl Into<String>) -> Part {
         let name = name.into();
-        let state = State::Reported {
+        let state = State::Reported(Standing {
             waiting: Some("starting".into()),
-            failure: None,
-            busy: None,
-        };
+            ..Standing::default()
+        });
         self.lock().entry(name.clone()).or_insert(state);
         let health = self.clone();
         Part { health, name }
@@ -117,49 +120,46 @@ impl Part {
 
     /// The part waits for nothing. An earlier failure stays until work succeeds.
     pub fn ready(&self) {
-        self.report(|waiting, _, _| *waiting = None);
+        self.report(|standing| standing.waiting = None);
     }
 
     /// The part does not work now; `reason` names what it waits for.
     pub fn unready(&self, reason: impl Into<String>) {
-        self.report(|waiting, _, _| *waiting = Some(reason.into()));
+        self.report(|standing| standing.waiting = Some(reason.into()));
     }
 
     /// Work failed. The part is unready until [`Part::succeeded`], however often the work is repeated.
     pub fn failed(&self, reason: impl Into<String>) {
-        self.report(|_, failure, _| *failure = Some(reason.into()));
+        self.report(|standing| standing.failure = Some(reason.into()));
     }
 
     /// Work succeeded, or the failed work is no longer this part's.
     pub fn succeeded(&self) {
-        self.report(|_, failure, _| *failure = None);
+        self.report(|standing| standing.failure = None);
     }
 
     /// Work begins that usually takes milliseconds. The part is unready while it takes [`STALLED`] or longer: the
     /// server that it waits for is away.
     pub fn busy(&self) -> Busy<'_> {
-        self.report(|_, _, busy| *busy = Some(Instant::now()));
+        self.report(|standing| standing.busy = Some(Instant::now()));
         Busy(self)
     }
 
-    fn report(
-        &self,
-        change: impl FnOnce(&mut Option<String>, &mut Option<String>, &mut Option<Instant>),
-    ) {
-        if let Some(State::Reported {
-            waiting,
-            failure,
-            busy,
-        }) = self.health.lock().get_mut(&self.name)
-        {
-            change(waiting, failure, busy);
+    /// Replaces all earlier reports by one.
+    pub fn stands(&self, standing: Standing) {
+        self.report(|old| *old = standing);
+    }
+
+    fn report(&self, change: impl FnOnce(&mut Standing)) {
+        if let Some(State::Reported(standing)) = self.health.lock().get_mut(&self.name) {
+            change(standing);
         }
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.report(|_, _, busy| *busy = None);
+        self.0.report(|standing| standing.busy = None);
     }
 }
 
@@ -198,11 +198,11 @@ impl State {
     /// The reason for not being ready at `now`.
     fn reason(&self, now: Instant) -> Option<String> {
         match self {
-            Self::Reported {
+            Self::Reported(Standing {
                 waiting,
                 failure,
                 busy,
-            } => {
+            }) => {
                 let stalled = || {
                     let time = now.saturating_duration_since((*busy)?);
                     let text = format!("its work has been under way for {} s", time.as_secs());
@@ -261,11 +261,10 @@ mod tests {
     #[test]
     fn work_that_takes_long_is_unready_until_it_ends() {
         let begun = Instant::now();
-        let state = State::Reported {
-            waiting: None,
-            failure: None,
+        let state = State::Reported(Standing {
             busy: Some(begun),
-        };
+            ..Standing::default()
+        });
         let reason = |ms| state.reason(begun + Duration::from_millis(ms));
         assert_eq!(reason(3_999), None);
         let expected = "its work has been under way for 75 s";
@@ -276,6 +275,21 @@ mod tests {
         drop(part.busy());
         let later = begun + Duration::from_secs(3_600);
         assert_eq!(health.lock()["start"].reason(later), None);
+    }
+
+    #[test]
+    fn a_standing_replaces_all_reports_before_it() {
+        let health = Health::starting();
+        let part = health.part("start");
+        part.failed("no write");
+        part.stands(Standing::default());
+        assert_eq!(health.reasons(), "");
+        part.stands(Standing {
+            waiting: Some("searching".into()),
+            failure: Some("no write".into()),
+            busy: None,
+        });
+        assert_eq!(health.reasons(), "start: no write\n");
     }
 
     #[test]

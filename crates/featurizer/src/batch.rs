@@ -19,9 +19,11 @@ const LONG: usize = 131_072;
 /// Bytes of the windows in such a batch, as far as known.
 const LONG_BYTES: usize = 64 << 20;
 /// Time limit for filling a batch, so that decay and polling continue whatever a record costs.
-pub(crate) const LONGEST_TAKE: Duration = Duration::from_millis(250);
+const LONGEST_TAKE: Duration = Duration::from_millis(250);
 /// Target time for writing a batch, for the same reason.
 const LONGEST_WRITE: Duration = Duration::from_millis(500);
+/// Factor of both while all windows of the worker are being built: no hash has to be rewritten meanwhile.
+const WARM_UP: u32 = 4;
 
 /// The number of transactions that a batch may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(crate) enum Span {
     One,
     /// As many as it takes: no user is ahead of its partition.
     Many,
+    /// The same while all windows of the worker are being built.
+    WarmUp,
 }
 
 /// A change of a user.
@@ -80,8 +84,8 @@ impl BatchUser {
 pub(crate) struct Progress {
     /// The offset after its last record.
     pub(crate) next: i64,
-    /// The fingerprint of that record.
-    pub(crate) last: u64,
+    /// The fingerprint of that record; `None` if the partition has no record.
+    pub(crate) last: Option<u64>,
 }
 
 /// Records that were read and are to be applied.
@@ -131,9 +135,14 @@ impl Batch {
         self.oldest = self.oldest.into_iter().chain(timestamp).min();
         let progress = Progress {
             next: place.offset + 1,
-            last: fingerprint(timestamp, key, value),
+            last: Some(fingerprint(timestamp, key, value)),
         };
         self.progress.insert(place.partition, progress);
+    }
+
+    /// Notes progress without a record: a partition's position is written again.
+    pub(crate) fn progressed(&mut self, partition: i32, progress: Progress) {
+        self.progress.entry(partition).or_insert(progress);
     }
 
     /// Adds a user whose window takes `bytes`, and returns its place.
@@ -212,7 +221,7 @@ impl Batch {
     /// True if it should be applied before more is read.
     pub(crate) fn is_full(&self) -> bool {
         match self.span {
-            Span::Many => self.records >= self.most || self.bytes >= LONG_BYTES,
+            Span::Many | Span::WarmUp => self.records >= self.most || self.bytes >= LONG_BYTES,
             Span::One => {
                 self.users.len() >= TRANSACTION_USERS
                     || self.records >= SHORT
@@ -223,7 +232,7 @@ impl Batch {
 
     /// True if there is nothing to apply, not even a position to move.
     pub(crate) fn is_empty(&self) -> bool {
-        self.records == 0 && self.users.is_empty()
+        self.progress.is_empty() && self.users.is_empty()
     }
 
     /// Sorts the users by their shares.
@@ -249,9 +258,21 @@ impl Batch {
         if self.span == Span::One || self.records < SHORT {
             return;
         }
-        let wanted = LONGEST_WRITE.as_secs_f64() / took.as_secs_f64().max(1e-6);
+        let wanted = (LONGEST_WRITE * self.patience()).as_secs_f64() / took.as_secs_f64().max(1e-6);
         let most = (self.records as f64 * wanted) as usize;
         self.most = most.clamp(self.most / 2, self.most * 2).clamp(SHORT, LONG);
+    }
+
+    /// Time limit for filling the batch.
+    pub(crate) fn longest_take(&self) -> Duration {
+        LONGEST_TAKE * self.patience()
+    }
+
+    fn patience(&self) -> u32 {
+        match self.span {
+            Span::One | Span::Many => 1,
+            Span::WarmUp => WARM_UP,
+        }
     }
 
     /// Empties the batch for the next use; the learnt limit stays.
@@ -350,7 +371,7 @@ mod tests {
         batch.record(place(3), Some(50), Some(b"k"), None);
         batch.record(place(4), Some(40), Some(b"k"), Some(b"v"));
         assert_eq!((batch.records(), batch.oldest()), (2, Some(40)));
-        let last = fingerprint(Some(40), Some(b"k"), Some(b"v"));
+        let last = Some(fingerprint(Some(40), Some(b"k"), Some(b"v")));
         let progress = Progress { next: 5, last };
         assert_eq!(batch.progress(), &BTreeMap::from([(0, progress)]));
     }
@@ -375,6 +396,19 @@ mod tests {
             write(&mut batch, Duration::from_millis(1));
         }
         assert_eq!(batch.most, LONG);
+    }
+
+    #[test]
+    fn batches_may_take_longer_while_no_hash_waits() {
+        let took = |span| {
+            let mut batch = Batch::default();
+            batch.begin(span);
+            records(&mut batch, LONG);
+            batch.written(Duration::from_secs(2));
+            (batch.longest_take(), batch.most)
+        };
+        assert_eq!(took(Span::Many), (LONGEST_TAKE, LONG / 2));
+        assert_eq!(took(Span::WarmUp), (LONGEST_TAKE * 4, LONG));
     }
 
     #[test]

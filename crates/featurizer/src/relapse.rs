@@ -11,6 +11,8 @@ pub(crate) enum Relapse {
     ErasureForgotten,
     /// A rebuild leaves the unreadable window in Redis, so the next read of it causes another rebuild.
     RebuiltForever,
+    /// Windows are built once, whatever erasures took meanwhile.
+    BuiltOnce,
     /// The stored positions are not compared with those written last.
     MissedFence,
 }

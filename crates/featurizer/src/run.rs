@@ -58,7 +58,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         version: BINARY.version,
         max_bytes: cluster.max_message_bytes(&config.dead_letter_topic).await?,
     };
-    drop(cluster);
+    let letters_topic = vec![config.dead_letter_topic.clone()];
+    Arc::new(cluster).keep(letters_topic, partitions, shutdown.clone());
     let outside = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
     if !config.takeover {
         let found = block_in_place(|| outside.elsewhere(&config.writes_to()));

@@ -5,6 +5,7 @@ use crate::store::Lost;
 use std::time::Duration;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Change;
+use tidemill_core::redis_verdict::by_code;
 
 /// A reason for going back.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) enum Setback {
     },
     /// The log of a partition holds another record before the position.
     OtherLog(i32),
+    /// Windows of these partitions have to be built once more: see [`Cause::EarlyEvents`].
+    EarlyEvents(Vec<i32>),
     /// The position of some partition is outside its log.
     OutOfRange,
     /// The topic was re-created: Kafka's id of it has changed.
@@ -76,6 +79,10 @@ impl Setback {
             } => vec![(*home, Cause::Unreadable)],
             Self::Unreadable { met_in, .. } => vec![(*met_in, Cause::UnreadableHome)],
             Self::OtherLog(partition) => vec![(*partition, Cause::OtherRecord)],
+            Self::EarlyEvents(partitions) => {
+                let partitions = partitions.iter();
+                partitions.map(|id| (*id, Cause::EarlyEvents)).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -87,10 +94,10 @@ impl Setback {
                 "another worker has written the stored positions, or Redis lost its last writes"
                     .into()
             }
-            Self::StoreLost(error) if error.starts_with("WRONGTYPE") => format!(
-                "Redis: {error}: another program keeps something under this key; remove it, or use another --key-prefix"
-            ),
-            Self::StoreLost(error) => format!("Redis: {error}"),
+            Self::StoreLost(error) => match by_code(error) {
+                Some(verdict) => format!("Redis: {error}: {}", verdict.remedy),
+                None => format!("Redis: {error}"),
+            },
             Self::Torn { error, .. } => format!(
                 "Redis refused a part of what was written ({error}): no other program may keep anything under these \
                  keys"
@@ -104,6 +111,10 @@ impl Setback {
                     "the log of partition {partition} is another one than the one that was applied"
                 )
             }
+            Self::EarlyEvents(_) => format!(
+                "windows of several partitions are built: {}",
+                Cause::EarlyEvents
+            ),
             Self::OutOfRange => "a position is outside of its log".into(),
             Self::TopicMadeAnew => "the topic was made anew".into(),
             Self::DeadLetters(error) => format!("dead letters: {error}"),
@@ -121,7 +132,10 @@ impl Setback {
 
     /// True if it is part of normal operation, such as a rebalance, and no sign of a fault.
     pub(crate) fn is_normal(&self) -> bool {
-        matches!(self, Self::Superseded | Self::PartitionsLost)
+        matches!(
+            self,
+            Self::Superseded | Self::PartitionsLost | Self::EarlyEvents(_)
+        )
     }
 }
 
@@ -167,6 +181,11 @@ mod tests {
                 Setback::OtherLog(3),
                 vec![(3, Cause::OtherRecord)],
                 "partition 3",
+            ),
+            (
+                Setback::EarlyEvents(vec![1, 2]),
+                vec![(1, Cause::EarlyEvents), (2, Cause::EarlyEvents)],
+                "erasures",
             ),
             (Setback::OutOfRange, vec![], "outside"),
             (Setback::TopicMadeAnew, vec![], "topic"),

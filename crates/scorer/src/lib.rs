@@ -2,15 +2,15 @@
 //!
 //! The modules in the order in which a transaction meets them:
 //!
-//! - [`settings`], [`run`]: flags, and the process from start to end; [`shared`] is what its workers have in common
+//! - [`settings`], [`run`]: flags, and the process from start to end; [`shared`] is the workers' common part
 //! - [`worker`]: the loop of one thread, the page to read first
 //! - [`input`]: where each partition is read from, and its records as rows of inputs
 //! - [`features`]: the users' features in those rows, from Redis, in time or not at all
 //! - [`scoring`], [`model`], [`swap`]: rows to scores, not too many at once; the model, and its successors
 //! - [`output`]: predictions with receipts, published exactly once and not too often
 //!
-//! And beside that way: [`commands`] are `check`, `replay`, `--reset` and `doctor`; [`metrics`](mod@metrics) are what
-//! `/metrics` tells.
+//! And beside that way: [`commands`] are `check`, `replay`, `--reset` and `doctor`; [`metrics`](mod@metrics) is
+//! the table of `/metrics`.
 
 pub mod commands;
 pub mod features;
@@ -27,6 +27,8 @@ pub mod worker;
 
 #[cfg(test)]
 mod any_bytes;
+#[cfg(test)]
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -39,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 ///
-/// Those of the command.
+/// The errors of the command.
 pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
     match flags.command {
         None => {

@@ -1,4 +1,4 @@
-//! What the scorer's metrics are called and mean.
+//! The names and meanings of the scorer's metrics.
 
 use tidemill_core::metric::Metric;
 

@@ -15,7 +15,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::replay;
-use crate::commands::reset::reset;
+use crate::commands::reset::{Answer, reset};
 use crate::output::neighbours;
 use crate::settings::{BINARY, Config, Start};
 use crate::shared::Shared;
@@ -26,7 +26,7 @@ use crate::worker;
 ///
 /// # Errors
 ///
-/// What keeps it from starting, with the exit code that it stands for, and faults that end it.
+/// The obstacle to its start, with an exit code, and faults that end it.
 pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let path = config.model.clone();
     let loaded = tokio::task::spawn_blocking(move || crate::model::load(&path)).await?;
@@ -56,18 +56,21 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         return Ok(());
     };
     if let Some(agreed) = config.reset
-        && !block_in_place(|| reset(&config, &cluster, partitions, agreed))?
+        && block_in_place(|| reset(&config, &cluster, partitions, agreed))? == Answer::No
     {
         return Ok(());
     }
-    neighbours::warn(&config, cluster);
+    let cluster = Arc::new(cluster);
+    neighbours::warn(&config, cluster.clone());
+    let outputs = [&config.output_topic, &config.dead_letter_topic].map(String::clone);
+    cluster.keep(outputs.into(), partitions, shutdown.clone());
     let outside = Consumer::outside(
         &config.shared.kafka,
         &config.shared.group,
         &config.shared.topic,
     )?;
     let writes_to = config.writes_to();
-    // Positions in a transaction that a killed member left open are withheld for some seconds: then the watch tells.
+    // While a transaction of a killed member is open, brokers withhold its positions for seconds: then the watch finds out.
     let elsewhere = block_in_place(|| outside.elsewhere(&writes_to));
     if let Ok(Some(elsewhere)) = elsewhere {
         return Err(other_destination(&elsewhere));
@@ -115,7 +118,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     Ok(())
 }
 
-/// A member that writes elsewhere takes a part of the partitions, which our output topic then lacks.
+/// The error where a member of the group writes elsewhere: our output topic lacks the partitions that it reads.
 pub(crate) fn other_destination(elsewhere: &str) -> anyhow::Error {
     Failure::usage(format!(
         "a member of --group writes to another place ({elsewhere}), and each would get only a part of the predictions: \
@@ -175,7 +178,7 @@ async fn topics(
         version: BINARY.version,
         max_bytes,
     };
-    // All records of a topic that was waited for have come since this start: none may be passed over as older.
+    // All records of a topic that was waited for are newer than this start: `latest` must not skip any of them.
     if awaited && config.start == Start::Latest {
         config.start = Start::Earliest;
     }

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use crate::settings::Config;
 use crate::swap::Models;
 
-/// What all workers share.
+/// The common part of all workers.
 pub struct Shared {
     /// The validated flags.
     pub config: Config,
@@ -18,15 +18,15 @@ pub struct Shared {
     pub models: Arc<Models>,
     /// Kafka's id of the input topic at the start.
     pub topic: Option<TopicId>,
-    /// How many partitions the input topic had at the start.
+    /// The number of the input topic's partitions at the start.
     pub partitions: usize,
-    /// Where rejected records go.
+    /// The destination of rejected records.
     pub dead_letters: DeadLetters,
-    /// Fetches what claims stand for.
+    /// Fetches the objects that claims stand for.
     pub resolver: Resolver,
-    /// What others do to the topic and the group.
+    /// The actions of others on the topic and the group.
     pub surroundings: Surroundings,
-    /// What the readiness page says.
+    /// The readiness page.
     pub health: Arc<Health>,
     /// Runs the feature reads.
     pub runtime: Handle,

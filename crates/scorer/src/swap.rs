@@ -63,7 +63,7 @@ fn info(model: &Loaded) -> metrics::Gauge {
     metrics::gauge!("tidemill_model_info", "sha256" => model.sha256.clone())
 }
 
-/// What a look at the model's files finds: their contents, or why there are none.
+/// The result of a look at the model's files: their contents, or the reason why there are none.
 type Look = Result<Contents, String>;
 
 /// Watches the files of the model that scores.
@@ -71,11 +71,11 @@ struct Watcher {
     models: Arc<Models>,
     path: PathBuf,
     seen: Look,
-    /// What was acted on last.
+    /// The last look that was acted on.
     tried: Look,
 }
 
-/// What came of a look.
+/// The outcome of a look.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     /// The files rest as they were, or do not rest yet.

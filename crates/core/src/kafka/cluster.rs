@@ -79,7 +79,7 @@ impl Cluster {
     }
 
     /// Takes the client's errors, so that they do not pile up.
-    fn listen(&self) {
+    pub(super) fn listen(&self) {
         block_in_place(|| while self.client.poll(Duration::from_millis(20)).is_some() {});
     }
 

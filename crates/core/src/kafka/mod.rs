@@ -13,6 +13,7 @@ mod dead_letter;
 mod errors;
 mod fingerprint;
 mod hints;
+mod kept_topics;
 pub mod lag;
 mod log_fit;
 mod note;

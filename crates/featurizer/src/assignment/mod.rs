@@ -15,9 +15,9 @@ mod resume;
 pub(crate) use partition::{OwnedPartition, Sweep, Turn};
 pub(crate) use rebuild::{MARGIN_MS, Stretch, first_position};
 pub(crate) use rejects::Rejects;
-pub(crate) use resume::{Cause, Known, Present, Resume, resume};
+pub(crate) use resume::{Cause, Known, Present, Resume, all_are_built, resume};
 
-use crate::batch::Progress;
+use crate::batch::{Progress, Span};
 use crate::setback::Setback;
 use crate::store::{Position, StoreTransaction, Token};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,8 @@ pub(crate) struct Step<'a> {
     pub(crate) touched: BTreeSet<i32>,
     /// Partitions between which users moved.
     pub(crate) mixed: &'a BTreeSet<i32>,
+    /// Partitions whose windows are being built, and whose erasures took events that they may not cover.
+    pub(crate) early: &'a BTreeSet<i32>,
     /// Positions of other workers' partitions whose users move into this transaction.
     pub(crate) foreign: BTreeMap<i32, Position>,
 }
@@ -194,6 +196,20 @@ impl Assignment {
         spoilt.map(|(user, partition)| (user.as_str(), *partition))
     }
 
+    /// Partitions whose windows are built, and have to be built once more; none while others wait, or within a second
+    /// of the last call.
+    pub(crate) fn due_again(&mut self, now: Instant) -> Vec<i32> {
+        if !self.waiting.is_empty() || self.retry_at.is_some_and(|time| now < time) {
+            return Vec::new();
+        }
+        let again = self.owned().filter(|(_, own)| own.is_due_again());
+        let again: Vec<i32> = again.map(|(id, _)| id).collect();
+        if !again.is_empty() {
+            self.retry_at = Some(now + PUT_OFF);
+        }
+        again
+    }
+
     /// The token of the next write.
     pub(crate) fn next_token(&mut self) -> Token {
         self.token.count += 1;
@@ -244,6 +260,16 @@ impl Assignment {
         owned.all(|own| own.position().ahead.is_none())
     }
 
+    /// The span of the next batch.
+    pub(crate) fn span(&self) -> Span {
+        let warming = self.owned.values().all(OwnedPartition::is_warming);
+        match (self.nobody_is_ahead(), warming) {
+            (false, _) => Span::One,
+            (true, true) => Span::WarmUp,
+            (true, false) => Span::Many,
+        }
+    }
+
     /// Has a transaction write the positions that its users reach.
     pub(crate) fn advance(&mut self, step: Step<'_>, transaction: &mut StoreTransaction) {
         let token = self.next_token();
@@ -254,9 +280,9 @@ impl Assignment {
             };
             signed.insert(*id);
             match step.next_share {
-                Some(share) => own.partly_moved(progress.next, progress.last, share),
+                Some(share) => own.partly_moved(*progress, share),
                 None => {
-                    own.moved(progress.next, progress.last);
+                    own.moved(*progress);
                     own.rejects().write(*id, transaction);
                 }
             }
@@ -268,6 +294,11 @@ impl Assignment {
                 own.mix();
             } else if let Some(position) = foreign.get_mut(id) {
                 position.mixed = true;
+            }
+        }
+        for id in step.early {
+            if let Some(own) = self.owned.get_mut(id) {
+                own.build_again();
             }
         }
         for id in signed {

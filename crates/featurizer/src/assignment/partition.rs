@@ -1,7 +1,9 @@
 //! One partition that a worker has attached.
 
 use super::rejects::Rejects;
-use crate::store::{Ahead, Position, Token};
+use crate::batch::Progress;
+use crate::relapse::{Relapse, relapsed};
+use crate::store::{Again, Ahead, Position, Token};
 
 #[derive(Clone, Debug)]
 pub(crate) struct OwnedPartition {
@@ -123,28 +125,33 @@ impl OwnedPartition {
     }
 
     /// Notes that all records of the log were taken. A warm-up ends with them: its target may be the offset of a
-    /// transaction marker, which the broker never delivers.
-    pub(crate) fn ended(&mut self) {
+    /// transaction marker, which the broker never delivers. Returns the progress to write if it ends at once, with no
+    /// record in the batch.
+    pub(crate) fn ended(&mut self) -> Option<Progress> {
         self.gap = false;
-        if let Some(until) = self.position.warm_until {
-            let until = until.min(self.next);
-            self.position.warm_until = (self.position.offset < until).then_some(until);
-        }
+        let position = &mut self.position;
+        let until = position.warm_until?.min(self.next);
+        position.warm_until = (position.offset < until).then_some(until);
+        let (next, last) = (position.offset, position.last);
+        (!self.is_warming()).then_some(Progress { next, last })
     }
 
     /// Moves the position to `next`: all records before it are applied.
-    pub(crate) fn moved(&mut self, next: i64, last: u64) {
+    pub(crate) fn moved(&mut self, Progress { next, last }: Progress) {
         let position = &mut self.position;
         position.offset = next;
-        position.last = Some(last);
+        position.last = last;
         position.warm_until = position.warm_until.filter(|until| next < *until);
         position.ahead = position.ahead.filter(|ahead| next < ahead.until);
     }
 
     /// Notes that the records before `until` are applied for users with a share below `done`. `last` is the fingerprint
     /// of the last of them.
-    pub(crate) fn partly_moved(&mut self, until: i64, last: u64, done: u32) {
-        self.position.ahead = Some(Ahead { until, done, last });
+    pub(crate) fn partly_moved(&mut self, progress: Progress, done: u32) {
+        let Progress { next: until, last } = progress;
+        let last = last.filter(|_| until > self.position.offset);
+        let ahead = last.map(|last| Ahead { until, done, last });
+        self.position.ahead = ahead.or(self.position.ahead);
     }
 
     /// Sets the token of the write that will store the position.
@@ -155,6 +162,18 @@ impl OwnedPartition {
     /// Notes that some user's state holds events of this partition and of others.
     pub(crate) fn mix(&mut self) {
         self.position.mixed = true;
+    }
+
+    /// Notes that the windows have to be built once more when they are built, unless that has been done already.
+    pub(crate) fn build_again(&mut self) {
+        if self.position.again == Again::No && !relapsed(Relapse::BuiltOnce) {
+            self.position.again = Again::Due;
+        }
+    }
+
+    /// True if the windows are built, and have to be built once more.
+    pub(crate) fn is_due_again(&self) -> bool {
+        !self.is_warming() && self.position.again == Again::Due
     }
 
     /// The sweep, once it may run: after the warm-up, and after the first record behind a gap was taken.
@@ -190,6 +209,11 @@ pub(crate) mod tests {
         OwnedPartition::new(position, check, false, rejects)
     }
 
+    fn progress(next: i64, last: u64) -> Progress {
+        let last = Some(last);
+        Progress { next, last }
+    }
+
     #[test]
     fn the_record_before_the_position_tells_whose_log_it_is() {
         assert_eq!(partition(Some(7)).turn(9, || 7), Turn::Past);
@@ -203,7 +227,7 @@ pub(crate) mod tests {
     fn the_last_record_that_some_users_have_seen_tells_whose_log_it_is() {
         let ahead = || {
             let mut own = partition(None);
-            own.partly_moved(15, 8, 7);
+            own.partly_moved(progress(15, 8), 7);
             own
         };
         assert_eq!(ahead().turn(13, || 9), Turn::Next);
@@ -214,39 +238,41 @@ pub(crate) mod tests {
 
     #[test]
     fn a_warm_up_ends_where_the_log_ends() {
-        let mut own = partition(None);
-        own.ended();
-        assert!(!own.is_warming(), "no record is left");
+        let mut own = partition(Some(7));
+        assert_eq!(own.ended(), Some(progress(10, 7)), "no record is left");
+        assert!(!own.is_warming() && own.ended().is_none());
         let mut own = partition(None);
         own.take(14, None);
-        own.ended();
+        assert_eq!(own.ended(), None);
         assert_eq!(
             own.position().warm_until,
             Some(15),
             "with the record in the batch"
         );
-        own.moved(15, 0);
+        own.moved(progress(15, 0));
         assert!(!own.is_warming());
     }
 
     #[test]
     fn a_warm_up_ends_at_its_target_though_the_log_goes_on() {
         let mut own = partition(None);
-        own.moved(19, 0);
+        own.moved(progress(19, 0));
         assert_eq!((own.is_warming(), own.warm_up()), (true, Some((9, 10))));
-        own.moved(20, 0);
+        own.moved(progress(20, 0));
         assert_eq!((own.is_warming(), own.warm_up()), (false, None));
     }
 
     #[test]
     fn who_is_ahead_stays_so_until_the_others_are_there() {
         let mut own = partition(None);
-        own.partly_moved(15, 8, 7);
-        own.moved(14, 0);
+        own.partly_moved(progress(15, 8), 7);
+        own.moved(progress(14, 0));
         let (until, done, last) = (15, 7, 8);
         assert_eq!(own.position().ahead, Some(Ahead { until, done, last }));
-        own.moved(15, 0);
+        own.moved(progress(15, 0));
         assert_eq!(own.position().ahead, None);
+        own.partly_moved(progress(15, 8), 7);
+        assert_eq!(own.position().ahead, None, "no record to be ahead by");
     }
 
     #[test]
@@ -273,7 +299,7 @@ pub(crate) mod tests {
     fn hashes_are_settled_when_all_users_are_swept() {
         let mut own = partition(None);
         assert_eq!(own.sweep(), None, "it waits for the warm-up");
-        own.moved(20, 0);
+        own.moved(progress(20, 0));
         assert_eq!(
             (own.sweep(), own.is_settled()),
             (Some(Sweep::Page(0)), false)

@@ -1,7 +1,7 @@
 //! The first position of a partition whose windows are built from the log.
 
 use super::resume::{Cause, Present};
-use crate::store::{Building, Position, Token, fingerprint};
+use crate::store::{Again, Building, Position, Token, fingerprint};
 
 /// Margin (ms) by which a rebuild begins before the longest window: records are written a little after their event
 /// time.
@@ -66,6 +66,10 @@ pub(crate) fn first_position(
         complete_from: stretch.is_cut().then_some(now + 1),
         mixed: false,
         unswept: true,
+        again: match cause {
+            Cause::EarlyEvents => Again::Done,
+            _ => Again::No,
+        },
         ahead: None,
     }
 }
@@ -125,6 +129,16 @@ mod tests {
             assert_eq!(found, (begin, warm_until, complete_from), "{stretch:?}");
             assert_eq!(position.building.begin, begin);
             assert!(position.unswept && !position.mixed && position.last.is_none());
+        }
+    }
+
+    #[test]
+    fn a_second_building_says_so() {
+        for (cause, again) in [
+            (Cause::EarlyEvents, Again::Done),
+            (Cause::NoPosition, Again::No),
+        ] {
+            assert_eq!(first(cause, (0, 20, 5)).again, again);
         }
     }
 

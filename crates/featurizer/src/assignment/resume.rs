@@ -30,6 +30,9 @@ pub(crate) enum Cause {
     Expiries,
     /// Redis refused a command of a transaction.
     Torn,
+    /// While the windows were built, an erasure took newer events of other partitions that were read before it. The
+    /// next building knows the erasure.
+    EarlyEvents,
     /// A partition that it shares users with is rebuilt.
     Shares,
 }
@@ -56,6 +59,9 @@ impl fmt::Display for Cause {
                 "another program keeps something under the key of its expiries, which is removed"
             }
             Self::Torn => "Redis refused a part of what was written",
+            Self::EarlyEvents => {
+                "erasures were met after newer events of other partitions, which count now that the erasures are known"
+            }
             Self::Shares => "it shares users with a partition that is rebuilt",
         })
     }
@@ -121,14 +127,20 @@ pub(crate) fn resume(known: &BTreeMap<i32, Known>, present: Present<'_>) -> BTre
     let all = causes
         .iter()
         .any(|(_, cause)| *cause == Cause::UnreadableHome);
-    // A partition without a position may share users with any other.
+    // A partition without a position may have shared users with any other. It has no users any more: its own worker
+    // builds it anew.
     let shares = |own: &Known| own.stored.as_ref().is_none_or(|stored| stored.mixed);
     let any = causes.iter().any(|(id, _)| shares(&known[id]));
+    let again = |(_, cause): &(i32, Cause)| *cause == Cause::EarlyEvents;
+    let along = match causes.iter().all(again) {
+        true => Cause::EarlyEvents,
+        false => Cause::Shares,
+    };
     if (all || any) && !relapsed(Relapse::RebuiltAlone) {
         for (id, own) in known {
             let rebuilt = matches!(decided.get(id), Some(Resume::Rebuild(_)));
-            if !rebuilt && (all || shares(own)) {
-                decided.insert(*id, Resume::Rebuild(Cause::Shares));
+            if !rebuilt && own.stored.is_some() && (all || shares(own)) {
+                decided.insert(*id, Resume::Rebuild(along));
             }
         }
     }
@@ -139,6 +151,15 @@ pub(crate) fn resume(known: &BTreeMap<i32, Known>, present: Present<'_>) -> BTre
         mark(known, &mut decided);
     }
     decided
+}
+
+/// True if the windows of all partitions are built, by their stored positions. A partition without a position will
+/// have all others rebuilt that may share users with it.
+pub(crate) fn all_are_built(positions: &[Option<String>]) -> bool {
+    positions.iter().all(|text| {
+        let position = text.as_deref().and_then(|text| text.parse().ok());
+        position.is_some_and(|position: Position| position.warm_until.is_none())
+    })
 }
 
 /// Marks the partitions that share users with one that has lost records.
@@ -311,9 +332,9 @@ mod tests {
                 Some(Cause::Unreadable),
                 vec![0, 1, 3],
             ),
-            (vec![yes, no, None], Some(Cause::OtherRecord), vec![0, 2]),
+            (vec![yes, no, None], Some(Cause::OtherRecord), vec![0]),
             // A lost position may have been one that shared users.
-            (vec![None, no, yes, None], None, vec![0, 2, 3]),
+            (vec![None, no, yes, None], None, vec![0, 2]),
             (vec![None, no, no], None, vec![0]),
             // A window that may belong to any partition.
             (vec![no, no, no], Some(Cause::UnreadableHome), vec![0, 1, 2]),
@@ -321,6 +342,42 @@ mod tests {
             let mut known = known(&mixed, 1);
             known.get_mut(&0).unwrap().cause = cause;
             assert_eq!(rebuilt(&known), expected, "{mixed:?} {cause:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_building_takes_along_whom_the_partition_shares_users_with() {
+        let mut known = known(&[Some(true), Some(true), Some(false)], 1);
+        known.get_mut(&0).unwrap().cause = Some(Cause::EarlyEvents);
+        let again = rebuild(Cause::EarlyEvents);
+        let expected = BTreeMap::from([(0, again), (1, again)]);
+        assert_eq!(resume(&known, present()), expected);
+        known.get_mut(&1).unwrap().cause = Some(Cause::Torn);
+        let third = known.get_mut(&2).unwrap().stored.as_mut();
+        third.unwrap().mixed = true;
+        let decided = resume(&known, present());
+        assert_eq!(
+            decided[&2],
+            rebuild(Cause::Shares),
+            "not for erasures alone"
+        );
+    }
+
+    #[test]
+    fn partitions_are_built_when_none_warms_up() {
+        let warming = Position {
+            warm_until: Some(20),
+            ..stored(10, None)
+        };
+        let text = |position: &Position| Some(position.to_string());
+        let built = text(&stored(10, None));
+        for (positions, expected) in [
+            (vec![built.clone(), built.clone()], true),
+            (vec![built.clone(), text(&warming)], false),
+            (vec![built.clone(), None], false),
+            (vec![built, Some("?".into())], false),
+        ] {
+            assert_eq!(all_are_built(&positions), expected, "{positions:?}");
         }
     }
 
@@ -386,6 +443,7 @@ mod tests {
             Cause::UnreadableHome,
             Cause::Expiries,
             Cause::Torn,
+            Cause::EarlyEvents,
             Cause::Shares,
         ] {
             assert!(!cause.to_string().is_empty());

@@ -2,8 +2,8 @@
 
 use super::partition::tests::partition;
 use super::*;
-use crate::store::Keys;
 use crate::store::position::tests::stored;
+use crate::store::{Again, Keys};
 use tidemill_core::features::Definitions;
 
 fn attached(ids: &[i32]) -> Assignment {
@@ -25,12 +25,16 @@ fn step(progress: &BTreeMap<i32, Progress>, next_share: Option<u32>) -> Step<'_>
         next_share,
         touched: BTreeSet::new(),
         mixed: &NONE,
+        early: &NONE,
         foreign: BTreeMap::new(),
     }
 }
 
 fn progress(id: i32, next: i64) -> BTreeMap<i32, Progress> {
-    let progress = Progress { next, last: 7 };
+    let progress = Progress {
+        next,
+        last: Some(7),
+    };
     BTreeMap::from([(id, progress)])
 }
 
@@ -151,6 +155,7 @@ fn partitions_that_come_to_share_users_are_marked_wherever_they_are() {
     let progress = progress(0, 11);
     let shared = Step {
         mixed: &BTreeSet::from([0, 3]),
+        early: &BTreeSet::new(),
         foreign: BTreeMap::from([(3, stored(50, None))]),
         ..step(&progress, None)
     };
@@ -162,4 +167,33 @@ fn partitions_that_come_to_share_users_are_marked_wherever_they_are() {
         "{text}"
     );
     assert!(!text.contains("token=7-3"), "the other worker must notice");
+}
+
+#[test]
+fn windows_are_built_once_more_after_an_early_erasure_and_never_a_third_time() {
+    let now = Instant::now();
+    let mut assignment = attached(&[0, 1]);
+    let early = BTreeSet::from([1]);
+    let advance = |assignment: &mut Assignment, next| {
+        let progress = progress(1, next);
+        let step = Step {
+            early: &early,
+            ..step(&progress, None)
+        };
+        assignment.advance(step, &mut transaction());
+    };
+    advance(&mut assignment, 15);
+    assert_eq!(assignment.due_again(now), [0; 0], "warming up to 20");
+    advance(&mut assignment, 20);
+    assert_eq!(assignment.due_again(now), [1]);
+    assert_eq!(assignment.due_again(now), [0; 0], "once a second");
+    let later = now + PUT_OFF;
+    assert_eq!(assignment.due_again(later), [1]);
+    let mut second = partition(None).position().clone();
+    second.again = Again::Done;
+    let rejects = Rejects::restore(&second, []);
+    let second = OwnedPartition::new(second, None, false, rejects);
+    assignment.attached(BTreeMap::from([(1, second)]));
+    advance(&mut assignment, 20);
+    assert_eq!(assignment.due_again(later), [0; 0]);
 }

@@ -37,6 +37,8 @@ pub(crate) struct Applied {
     pub(crate) touched: BTreeSet<i32>,
     /// The partitions between which users moved.
     pub(crate) mixed: BTreeSet<i32>,
+    /// Partitions whose windows are being built, and whose erasures took events that they may not cover.
+    pub(crate) early: BTreeSet<i32>,
     /// The number of users that moved.
     pub(crate) adopted: u64,
 }
@@ -334,28 +336,40 @@ fn erase(context: &Context<'_>, place: Place, slot: &mut Slot, changes: &mut Cha
         }
         return;
     }
-    let mut incomplete = None;
+    let mut missing = None;
     if let UserLookup::Loaded(user) = state {
-        let covered = user.is_covered_by(place);
-        incomplete = user
-            .complete_from()
-            .max((!covered).then_some(context.now + 1));
+        let before = user.home().partition;
+        missing = user.complete_from();
+        if !user.is_covered_by(place) {
+            // Newer events of other partitions go too, since the state does not tell them from the older ones.
+            missing = missing.max(Some(context.now + 1));
+            let own = context.assignment.get(place.partition);
+            if own.is_some_and(OwnedPartition::is_warming) {
+                changes.applied.early.insert(place.partition);
+            }
+        }
+        // The erasure covers the events before it.
+        missing = missing.filter(|from| *from > place.time);
+        if missing.is_some() {
+            changes.applied.mixed.extend([before, place.partition]);
+        }
         if user.scheduled().is_some() {
-            let home = user.home().partition;
-            changes.transaction.unschedule(home, id);
+            changes.transaction.unschedule(before, id);
         }
     }
-    erasures.add(place, incomplete);
+    erasures.add(place);
     changes.transaction.erase(id, &erasures, context.now);
     (changes.anew, changes.write) = (false, false);
-    // Newer events of other partitions go too, since the state does not tell them from the older ones. A new hash says
-    // so.
-    let missing = erasures.incomplete().is_some_and(|from| from > place.time);
     *state = UserLookup::Missing(erasures);
-    if let (true, Some(home)) = (missing, home(context, place)) {
-        make(state, home, changes);
-        changes.write = true;
+    // A new hash tells of what is missing.
+    let (Some(_), Some(home)) = (missing, home(context, place)) else {
+        return;
+    };
+    make(state, home, changes);
+    if let UserLookup::Loaded(user) = state {
+        user.lack(missing);
     }
+    changes.write = true;
 }
 
 /// The home of users whose records lie in this partition.

@@ -6,8 +6,8 @@ mod take;
 
 pub(crate) use take::{Incoming, Taken, take, turn};
 
-use crate::assignment::{Assignment, Turn};
-use crate::batch::{Batch, LONGEST_TAKE};
+use crate::assignment::{Assignment, OwnedPartition, Turn};
+use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::rejections::Rejections;
 use crate::setback::Setback;
@@ -107,7 +107,7 @@ impl Intake {
     fn look(&mut self, batch: &Batch, claim: bool) {
         if self.begun.is_none() || claim || batch.records().is_multiple_of(LOOK) {
             let begun = *self.begun.get_or_insert_with(Instant::now);
-            self.late = begun.elapsed() >= LONGEST_TAKE;
+            self.late = begun.elapsed() >= batch.longest_take();
         }
     }
 
@@ -118,8 +118,12 @@ impl Intake {
 
     /// Notes that all records of a partition's log were delivered. Those of a blocked partition will be delivered
     /// again.
-    pub(crate) fn ended(&self, partition: i32, assignment: &mut Assignment) {
-        ended(partition, self.blocked.contains(partition), assignment);
+    pub(crate) fn ended(&self, partition: i32, assignment: &mut Assignment, batch: &mut Batch) {
+        ended(
+            partition,
+            self.blocked.contains(partition),
+            (assignment, batch),
+        );
     }
 
     /// Resumes blocked partitions whose pause is over.
@@ -175,12 +179,17 @@ impl Intake {
 }
 
 /// Notes that all records of a partition's log were delivered, unless it is blocked.
-pub(crate) fn ended(partition: i32, blocked: bool, assignment: &mut Assignment) {
+pub(crate) fn ended(
+    partition: i32,
+    blocked: bool,
+    (assignment, batch): (&mut Assignment, &mut Batch),
+) {
     use crate::relapse::{Relapse, relapsed};
     if blocked && !relapsed(Relapse::WarmWhileBlocked) {
         return;
     }
-    if let Some(own) = assignment.get_mut(partition) {
-        own.ended();
+    let own = assignment.get_mut(partition);
+    if let Some(progress) = own.and_then(OwnedPartition::ended) {
+        batch.progressed(partition, progress);
     }
 }

@@ -25,7 +25,7 @@ pub use keys::Keys;
 pub use lease::{Hold, Lease, Outcome, Watched};
 pub use owner::{Ownership, own};
 pub use peek::{Peek, peek};
-pub use position::{Ahead, Building, Position, Token, share};
+pub use position::{Again, Ahead, Building, Position, Token, share};
 pub use queries::{Expiries, Page, StoredUser};
 pub use tidemill_core::kafka::fingerprint;
 pub use transaction::{StoreTransaction, UserWrite};

@@ -47,8 +47,23 @@ pub struct Position {
     pub mixed: bool,
     /// After a rebuild or a gap, the sweep has not yet visited all users in the partition's expiries.
     pub unswept: bool,
+    /// The windows have to be built once more, or they have been.
+    pub again: Again,
     /// Progress of users beyond the position.
     pub ahead: Option<Ahead>,
+}
+
+/// A second building of windows. The first one meets erasures after newer events of other partitions, and cannot tell
+/// these from older ones; the second knows the erasures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Again {
+    /// The first building has met no such erasure.
+    #[default]
+    No,
+    /// It follows once the windows of all partitions are built.
+    Due,
+    /// This is the second building. Erasures that arrive during it do not cause a third.
+    Done,
 }
 
 /// Progress of the users that have been applied beyond their partition's position: a long batch is written in several
@@ -106,14 +121,19 @@ impl fmt::Display for Position {
         if let Some(Ahead { until, done, last }) = self.ahead {
             write!(f, " ahead={until}:{done}:{last:x}")?;
         }
-        let flags = [(self.mixed, " mixed=1"), (self.unswept, " unswept=1")];
+        let flags = [
+            (self.mixed, " mixed=1"),
+            (self.unswept, " unswept=1"),
+            (self.again == Again::Due, " again=due"),
+            (self.again == Again::Done, " again=done"),
+        ];
         let mut set = flags.iter().filter(|(set, _)| *set);
         set.try_for_each(|(_, word)| f.write_str(word))
     }
 }
 
 /// The fields of a position's text; a text with any other is of another version, and does not parse.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "offset",
     "token",
     "epoch",
@@ -127,6 +147,7 @@ const FIELDS: [&str; 13] = [
     "ahead",
     "mixed",
     "unswept",
+    "again",
 ];
 
 impl FromStr for Position {
@@ -153,6 +174,7 @@ impl FromStr for Position {
             ahead,
             mixed,
             unswept,
+            again,
         ] = values;
         let (instance, count) = token.ok_or(())?.split_once('-').ok_or(())?;
         let token = Token {
@@ -185,6 +207,12 @@ impl FromStr for Position {
             complete_from: complete_from.map(decimal).transpose()?,
             mixed: mixed.is_some(),
             unswept: unswept.is_some(),
+            again: match again {
+                None => Again::No,
+                Some("due") => Again::Due,
+                Some("done") => Again::Done,
+                Some(_) => return Err(()),
+            },
             ahead: ahead.transpose()?,
         })
     }
@@ -229,6 +257,7 @@ pub(crate) mod tests {
             complete_from: None,
             mixed: false,
             unswept: false,
+            again: Again::No,
             ahead: None,
         }
     }
@@ -240,6 +269,7 @@ pub(crate) mod tests {
             complete_from: Some(-5),
             mixed: true,
             unswept: true,
+            again: Again::Due,
             ahead: Some(Ahead {
                 until: 30,
                 done: 65_535,
@@ -258,6 +288,7 @@ pub(crate) mod tests {
             "12".into(),
             text.replace("offset=12", "offset=x"),
             text.replace("token=7-3 ", ""),
+            text.replace("again=due", "again=1"),
             text.replace("ahead=30:", "ahead=30"),
             text.replace("ahead=30:65535:ffffffffffffffff", "ahead=30:65535"),
             format!("{text} newer=1"),

@@ -493,7 +493,7 @@ mod tests {
             offset: 3,
             time: 4,
         };
-        erasures.add(place, None);
+        erasures.add(place);
         transaction.erase("u", &erasures, 50);
         let lines = commands(&mut transaction);
         assert_eq!(

@@ -19,23 +19,14 @@ pub struct Place {
     pub time: i64,
 }
 
-/// One erasure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Erasure {
-    place: Place,
-    /// Time (epoch ms) before which events that the erasure does not cover may be missing; `i64::MIN` for none.
-    incomplete: i64,
-}
-
 /// The erasures of a user that may still cover records: the last one of each partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Erasures(Vec<Erasure>);
+pub struct Erasures(Vec<Place>);
 
 impl Erasures {
     /// True if one of them covers a record.
     pub fn cover(&self, record: Place) -> bool {
-        self.0.iter().any(|erasure| {
-            let own = erasure.place;
+        self.0.iter().any(|own| {
             if (own.partition, own.incarnation) == (record.partition, record.incarnation) {
                 record.offset < own.offset
             } else {
@@ -46,42 +37,27 @@ impl Erasures {
 
     /// True if this erasure, or a later one of its partition, is known.
     pub fn contain(&self, place: Place) -> bool {
-        self.0.iter().any(|erasure| {
-            let own = erasure.place;
+        self.0.iter().any(|own| {
             (own.partition, own.incarnation) == (place.partition, place.incarnation)
                 && own.offset >= place.offset
         })
     }
 
-    /// Adds an erasure, and drops an earlier one of its partition. `incomplete` is the time before which events may be
-    /// missing, if events were dropped that it may not cover.
-    pub fn add(&mut self, place: Place, incomplete: Option<i64>) {
-        let mut incomplete = incomplete.unwrap_or(i64::MIN);
-        self.0.retain(|erasure| {
-            let replaced = erasure.place.partition == place.partition;
-            if replaced {
-                incomplete = incomplete.max(erasure.incomplete);
-            }
-            !replaced
-        });
-        self.0.push(Erasure { place, incomplete });
-    }
-
-    /// The time (epoch ms) before which events may be missing.
-    pub fn incomplete(&self) -> Option<i64> {
-        let times = self.0.iter().map(|erasure| erasure.incomplete);
-        times.max().filter(|time| *time != i64::MIN)
+    /// Adds an erasure, and drops an earlier one of its partition.
+    pub fn add(&mut self, place: Place) {
+        self.0.retain(|own| own.partition != place.partition);
+        self.0.push(place);
     }
 
     /// The newest Kafka timestamp of an erasure (epoch ms).
     pub fn newest(&self) -> Option<i64> {
-        self.0.iter().map(|erasure| erasure.place.time).max()
+        self.0.iter().map(|own| own.time).max()
     }
 }
 
 impl fmt::Display for Erasures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Erasure { place, incomplete }) in self.0.iter().enumerate() {
+        for (index, place) in self.0.iter().enumerate() {
             let space = if index > 0 { " " } else { "" };
             let Place {
                 partition,
@@ -89,10 +65,7 @@ impl fmt::Display for Erasures {
                 offset,
                 time,
             } = place;
-            write!(
-                f,
-                "{space}{partition}:{incarnation}:{offset}:{time}:{incomplete}"
-            )?;
+            write!(f, "{space}{partition}:{incarnation}:{offset}:{time}")?;
         }
         Ok(())
     }
@@ -102,7 +75,7 @@ impl FromStr for Erasures {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let erasure = |word: &str| {
+        let place = |word: &str| {
             let mut numbers = word.split(':').map(|digits| digits.parse::<i64>().ok());
             let mut number = || numbers.next().flatten().ok_or(());
             let place = Place {
@@ -111,11 +84,13 @@ impl FromStr for Erasures {
                 offset: number()?,
                 time: number()?,
             };
-            let incomplete = number()?;
-            Ok(Erasure { place, incomplete })
+            match numbers.next() {
+                None => Ok(place),
+                Some(_) => Err(()),
+            }
         };
         let words = text.split(' ').filter(|word| !word.is_empty());
-        words.map(erasure).collect::<Result<_, ()>>().map(Self)
+        words.map(place).collect::<Result<_, ()>>().map(Self)
     }
 }
 
@@ -136,7 +111,7 @@ mod tests {
     fn records_are_covered_by_offset_in_their_partition_and_by_time_elsewhere() {
         let mut erasures = Erasures::default();
         assert!(!erasures.cover(place(0, 1, 0, i64::MIN)));
-        erasures.add(place(1, 5, 100, 1_000), None);
+        erasures.add(place(1, 5, 100, 1_000));
         for (record, covered) in [
             (place(1, 5, 99, 2_000), true),
             (place(1, 5, 100, 0), false),
@@ -154,24 +129,23 @@ mod tests {
     #[test]
     fn the_last_erasure_of_each_partition_is_kept() {
         let mut erasures = Erasures::default();
-        erasures.add(place(1, 5, 100, 1_000), Some(7));
-        erasures.add(place(0, 5, 3, 2_000), None);
+        erasures.add(place(1, 5, 100, 1_000));
+        erasures.add(place(0, 5, 3, 2_000));
         assert!(erasures.contain(place(1, 5, 100, 1_000)) && erasures.contain(place(1, 5, 99, 0)));
         assert!(!erasures.contain(place(1, 5, 101, 0)) && !erasures.contain(place(1, 6, 1, 0)));
-        erasures.add(place(1, 5, 200, 1_500), None);
+        erasures.add(place(1, 5, 200, 1_500));
         assert!(erasures.contain(place(1, 5, 200, 1_500)));
         assert_eq!((erasures.0.len(), erasures.newest()), (2, Some(2_000)));
-        assert_eq!(erasures.incomplete(), Some(7));
     }
 
     #[test]
     fn erasures_read_back_and_nothing_else_does() {
         let mut erasures = Erasures::default();
         assert_eq!("".parse(), Ok(Erasures::default()));
-        erasures.add(place(1, u32::MAX, 100, i64::MIN), Some(7));
-        erasures.add(place(0, 0, 3, 2_000), None);
+        erasures.add(place(1, u32::MAX, 100, i64::MIN));
+        erasures.add(place(0, 0, 3, 2_000));
         assert_eq!(erasures.to_string().parse(), Ok(erasures));
-        for text in ["x", "1:2:3:4", "1:-2:3:4:5", "9999999999:2:3:4:5"] {
+        for text in ["x", "1:2:3", "1:2:3:4:5", "1:-2:3:4", "9999999999:2:3:4"] {
             assert_eq!(text.parse::<Erasures>(), Err(()), "{text}");
         }
     }

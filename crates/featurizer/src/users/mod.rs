@@ -63,7 +63,7 @@ impl User {
             home,
             mixed: false,
             recorded: i64::MIN,
-            complete_from: erasures.incomplete(),
+            complete_from: None,
             expires_at: 0,
             scheduled: None,
             marks: Marks::default(),

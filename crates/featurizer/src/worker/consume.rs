@@ -24,7 +24,10 @@ impl Worker {
                 let member = (&mut self.assignment, &mut self.engine, &mut self.batch);
                 self.intake.record(&self.consumer, &record, member)?;
             }
-            Polled::End(partition) => self.intake.ended(partition, &mut self.assignment),
+            Polled::End(partition) => {
+                let (assignment, batch) = (&mut self.assignment, &mut self.batch);
+                self.intake.ended(partition, assignment, batch);
+            }
             Polled::Assigned(partitions) => self.assignment.assigned(&partitions),
             Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
             Polled::OutOfRange => self.assignment.out_of_range()?,

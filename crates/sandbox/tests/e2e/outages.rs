@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use sandbox::harness::{Names, Program, Scene, until};
+use sandbox::kafka::create_topics;
 use sandbox::stack::Stack;
 
 use crate::SOON;
 use crate::operations::{EVENT, PAYMENT};
+use crate::scorer::{PREDICTIONS, assert_each_once, grows, under_traffic};
+use crate::scorer_faults::OpenPosition;
 
 /// The promise: an outage shows within this time.
 const SHOWN: Duration = Duration::from_secs(5);
@@ -17,6 +20,8 @@ const SHOWN: Duration = Duration::from_secs(5);
 const STOP: Duration = Duration::from_secs(10);
 /// How long an outage is watched, longer than any wait of a client for one answer.
 const LASTING: Duration = Duration::from_secs(15);
+/// Longer than the session, the transaction and the poll interval of a member.
+const LONG: Duration = Duration::from_secs(90);
 
 /// Watches an outage that begins now: unready within the promise, and never ready while it lasts.
 fn shows(programs: &[Program], part: &str) -> Result<()> {
@@ -70,7 +75,7 @@ fn frozen_brokers_are_shown_by_all_three_and_do_not_keep_them_from_stopping() ->
         &names.transactions,
         &names.labeled_events,
     ];
-    sandbox::kafka::create_topics(&kafka.brokers(), &topics.map(String::as_str), 2)?;
+    create_topics(&kafka.brokers(), &topics.map(String::as_str), 2)?;
     let scene = Scene::at(&kafka.brokers(), stack.redis_url(), names)?;
     let mut programs = [
         scene.featurizer("featurizer", &[])?,
@@ -97,6 +102,73 @@ fn frozen_brokers_are_shown_by_all_three_and_do_not_keep_them_from_stopping() ->
     }
     kafka.pause()?;
     stop(&mut programs)
+}
+
+#[test]
+fn brokers_away_for_90_s_are_shown_each_second_and_scorers_end_well_in_every_state() -> Result<()> {
+    let kafka = Stack::own_kafka()?;
+    let stack = Stack::shared()?;
+    let names = Names::unique("long-outage");
+    create_topics(&kafka.brokers(), &[&names.transactions], 2)?;
+    let scene = Scene::at(&kafka.brokers(), stack.redis_url(), names)?;
+    // Groups of their own, so that each scorer has partitions.
+    let other = |label: &str| -> Result<Program> {
+        let group = format!("{}-{label}", scene.names.scorer_group);
+        let output = format!("{}-{label}", scene.names.predictions);
+        let flags = ["--group", &group, "--output-topic", &output];
+        scene.scorer(label, &flags)
+    };
+    let withheld = format!("{}-searching", scene.names.scorer_group);
+    let _open = OpenPosition::of(&scene, &withheld, 0)?;
+    let mut watched = scene.scorer("watched", &[])?;
+    // The others, each with what tells that it is in its state: in the log, or on the readiness page.
+    let mut others = [
+        (other("searching")?, "looking up where to read"),
+        (other("publishing")?, "its work has been under way for "),
+        (other("undone")?, "transaction undone"),
+    ];
+    let told = |scorer: &Program, text: &str| -> Result<bool> {
+        Ok(scorer.page("/readyz")?.1.contains(text) || scorer.output().contains(text))
+    };
+    watched.wait_ready()?;
+    for (scorer, _) in &mut others[1..] {
+        scorer.wait_ready()?;
+    }
+    let sent = under_traffic(&scene, || {
+        for scorer in [&watched, &others[1].0, &others[2].0] {
+            grows(scorer, PREDICTIONS, 100)?;
+        }
+        until("a look-up", SOON, || {
+            Ok(told(&others[0].0, others[0].1)?.then_some(()))
+        })?;
+        kafka.pause()?;
+        let begun = Instant::now();
+        thread::scope(|scope| -> Result<()> {
+            let stops = scope.spawn(|| -> Result<()> {
+                for (scorer, state) in &mut others {
+                    until(state, SOON, || Ok(told(scorer, state)?.then_some(())))?;
+                    stop(std::slice::from_mut(scorer))?;
+                }
+                Ok(())
+            });
+            thread::sleep(SHOWN);
+            while begun.elapsed() < LONG {
+                let (code, reasons) = watched.page("/readyz")?;
+                assert_eq!(code, 503, "ready after {:?} of the outage", begun.elapsed());
+                assert!(
+                    reasons.contains("no answer from the brokers for "),
+                    "{reasons}"
+                );
+                thread::sleep(Duration::from_secs(1));
+            }
+            stops.join().map_err(|_| anyhow!("a stop failed"))?
+        })?;
+        kafka.resume()?;
+        watched.wait_ready()?;
+        grows(&watched, PREDICTIONS, 500)
+    })?;
+    assert_each_once(&scene, sent)?;
+    stop(std::slice::from_mut(&mut watched))
 }
 
 #[test]

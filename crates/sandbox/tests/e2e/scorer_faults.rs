@@ -153,16 +153,16 @@ fn every_record_is_answered_once_and_in_order_whatever_happens() -> Result<()> {
     Ok(())
 }
 
-/// A position of the group in a transaction that stays open, as a scorer leaves it that is killed in one.
-struct OpenPosition(ThreadedProducer<DefaultProducerContext>);
+/// A position of a group in a transaction that stays open, as a scorer leaves it that is killed in one.
+pub(crate) struct OpenPosition(ThreadedProducer<DefaultProducerContext>);
 
 impl OpenPosition {
-    fn of(scene: &Scene, partition: i32) -> Result<Self> {
+    pub(crate) fn of(scene: &Scene, group: &str, partition: i32) -> Result<Self> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &scene.brokers);
-        config.set("group.id", &scene.names.scorer_group);
+        config.set("group.id", group);
         let outsider: BaseConsumer = config.create()?;
-        config.set("transactional.id", &scene.names.scorer_group);
+        config.set("transactional.id", group);
         let producer: ThreadedProducer<_> = config.create()?;
         producer.init_transactions(SOON)?;
         producer.begin_transaction()?;
@@ -205,13 +205,14 @@ fn positions_that_a_dead_member_keeps_open_hold_up_only_its_partitions() -> Resu
     let scene = Scene::new("open-positions", 2)?;
     let named = ["--workers", "1", "--instance", "survivor"];
     let mut survivor = scene.scorer("survivor", &named)?;
-    let mut other = scene.scorer("other", &["--workers", "1"])?;
     survivor.wait_ready()?;
+    // It comes second, so that it is given one partition, once.
+    let mut other = scene.scorer("other", &["--workers", "1"])?;
     other.wait_ready()?;
     let held = until("a partition each", SOON, || assigned(&other))?;
     let sent = under_traffic(&scene, || {
         grows(&survivor, PREDICTIONS, 100)?;
-        let open = OpenPosition::of(&scene, held)?;
+        let open = OpenPosition::of(&scene, &scene.names.scorer_group, held)?;
         assert!(other.terminate()?.success());
         until("the survivor to take over", SOON, || {
             let (_, reasons) = survivor.page("/readyz")?;

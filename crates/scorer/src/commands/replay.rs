@@ -18,7 +18,7 @@ use crate::settings::Config;
 /// Predictions scored at once.
 const BATCH: usize = 1_000;
 
-/// How many of the alerts that flip are listed.
+/// The most alerts that flip which are listed.
 const LISTED: usize = 20;
 
 /// A prediction's value.
@@ -29,19 +29,19 @@ struct Prediction {
     is_fraud: bool,
 }
 
-/// What of a receipt is needed to score again.
+/// The part of a receipt that scoring again needs.
 #[derive(Deserialize)]
 struct Receipt {
     model: String,
     inputs: Vec<Option<f64>>,
 }
 
-/// What the comparison came to.
+/// The result of the comparison.
 #[derive(Debug, Default, PartialEq)]
 pub struct Comparison {
     /// Predictions compared.
     pub compared: u64,
-    /// Those that had been made by the very model they are compared with.
+    /// Predictions that the very model had made that they are compared with.
     pub same_model: u64,
     /// Scores that differ in the 4 published decimals.
     pub differing: u64,

@@ -11,11 +11,20 @@ use tidemill_core::printing::tell;
 use crate::input::start::{find, of_topic};
 use crate::settings::Config;
 
-/// How long to wait for positions in an open transaction. A killed process may have left one: brokers end it once it is 10 s
-/// old, and look for such every 10 s.
+/// Time limit for positions in an open transaction. A killed process may have left one: brokers end it once it is 10 s
+/// old, and check for such every 10 s.
 const OPEN_TRANSACTION: Duration = Duration::from_secs(30);
 
-/// Moves the group's positions in all `count` partitions; false when the answer was no.
+/// The answer of the person who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The group may be moved.
+    Yes,
+    /// It stays where it is.
+    No,
+}
+
+/// Moves the group's positions in all `count` partitions, if `agreed` or the answer is yes; returns the answer.
 ///
 /// # Errors
 ///
@@ -25,7 +34,7 @@ pub fn reset(
     cluster: &Cluster,
     count: usize,
     agreed: bool,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Answer> {
     let shared = &config.shared;
     let (kafka, group, topic) = (&shared.kafka, &shared.group, &shared.topic);
     let members = cluster.members(group)?.len();
@@ -50,8 +59,8 @@ pub fn reset(
         };
     }
     tell(&text)?;
-    if !agreed && !ask()? {
-        return Ok(false);
+    if !agreed && ask()? == Answer::No {
+        return Ok(Answer::No);
     }
     // The brokers take positions from a client outside the group only while it has no members.
     let positions = of_topic(consumer.topic_id()?, &to);
@@ -59,10 +68,10 @@ pub fn reset(
         format!("group {group} cannot be moved while it has members; stop them first")
     })?;
     tracing::info!(group, positions = ?to, "group moved");
-    Ok(true)
+    Ok(Answer::Yes)
 }
 
-fn ask() -> anyhow::Result<bool> {
+fn ask() -> anyhow::Result<Answer> {
     if !stdin().is_terminal() {
         return Err(Failure::usage(
             "--reset has nobody to ask: add --yes to agree beforehand",
@@ -71,5 +80,8 @@ fn ask() -> anyhow::Result<bool> {
     tell("move the group? [y/N] ")?;
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(match answer.trim() {
+        "y" | "Y" | "yes" => Answer::Yes,
+        _ => Answer::No,
+    })
 }

@@ -20,13 +20,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::features::join::Stored;
 
-/// How long connecting, with a PING answered, may take.
+/// Time limit for connecting, with an answered PING.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// Between two attempts to connect.
+/// Pause between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// How long a survey may take.
+/// Time limit for a survey.
 const SURVEY: Duration = Duration::from_secs(3);
 
 /// A worker's access to the feature store.
@@ -48,9 +48,9 @@ enum Connection {
 }
 
 impl Features {
-    /// Starts to connect; keys start with `prefix`. `part` is unready while Redis refuses: what is away or slow costs
+    /// Starts to connect; keys start with `prefix`. `part` is unready while Redis refuses: an absent or slow Redis costs
     /// freshness, but a wrong password or another program's key stays wrong. Waits a second for a connection, so that
-    /// the first batch has features where Redis is well, and goes on without one where it is not.
+    /// the first batch has features if Redis is well, and goes on without one if not.
     ///
     /// # Errors
     ///
@@ -84,13 +84,27 @@ impl Features {
         })
     }
 
-    /// The values of `fields` for each of `users`, in their order; `None` when they could not be had
-    /// within `limit`, or for a user whose key Redis refused to read.
+    /// The values of `fields` for each of `users`, in their order; `None` if Redis did not return them within `limit`, or
+    /// for a user whose key it refused to read.
     pub fn read(
         &mut self,
         users: &[String],
         fields: &[String],
         limit: Duration,
+    ) -> Option<Vec<Option<Vec<Stored>>>> {
+        let late = async {
+            sleep(limit).await;
+            tracing::warn!(?limit, "feature store too slow, using defaults");
+        };
+        self.read_unless(late, users, fields)
+    }
+
+    /// The same until `late` ends. It is polled only while the read waits for Redis.
+    fn read_unless(
+        &mut self,
+        late: impl Future<Output = ()>,
+        users: &[String],
+        fields: &[String],
     ) -> Option<Vec<Option<Vec<Stored>>>> {
         self.connected();
         let Connection::Open(connection) = &mut self.connection else {
@@ -103,20 +117,20 @@ impl Features {
             pipeline.cmd("HMGET").arg(key).arg(fields);
         }
         let answer = self.runtime.block_on(async {
-            timeout(
-                limit,
-                pipeline.query_async::<Vec<RedisResult<_>>>(connection),
-            )
-            .await
+            tokio::select! {
+                biased;
+                answer = pipeline.query_async::<Vec<RedisResult<_>>>(connection) => Some(answer),
+                () = late => None,
+            }
         });
         match answer {
-            Ok(Ok(values)) => {
+            Some(Ok(values)) => {
                 let refusal = values.iter().find_map(|value| value.as_ref().err());
                 self.tell(refusal.map(said));
                 return Some(values.into_iter().map(RedisResult::ok).collect());
             }
-            Ok(Err(error)) => tracing::warn!(%error, "feature store failed, using defaults"),
-            Err(_) => tracing::warn!(?limit, "feature store too slow, using defaults"),
+            Some(Err(error)) => tracing::warn!(%error, "feature store failed, using defaults"),
+            None => {}
         }
         self.connect_again();
         None
@@ -188,8 +202,8 @@ pub fn client(access: &RedisAccess) -> RedisResult<Client> {
     Client::build_with_tls(access.url.as_str(), certificates)
 }
 
-/// Connects, however often it takes; what stands in the way is told once. The PING tells a Redis that is there from
-/// one that merely accepts connections.
+/// Connects, however many attempts it takes; logs each obstacle once. Only a Redis that works answers the PING: a frozen
+/// one accepts connections too.
 async fn connect(client: Client, access: RedisAccess, part: Part) -> MultiplexedConnection {
     let mut told = String::new();
     loop {
@@ -241,17 +255,17 @@ async fn greet(client: &Client) -> Result<MultiplexedConnection, RedisError> {
     Ok(connection)
 }
 
-/// What a feature store tells of itself.
+/// The answers of a feature store about itself.
 pub struct Survey {
     /// Host and port.
     pub address: String,
     /// What `INFO` answers.
     pub info: String,
-    /// Which featurizer keeps features under the prefix.
+    /// The featurizer that keeps features under the prefix.
     pub owner: Option<String>,
 }
 
-/// Asks the Redis at `url` what it is, and who keeps features under `prefix`.
+/// Asks Redis for its `INFO` and for the owner of `prefix`.
 ///
 /// # Errors
 ///
@@ -343,17 +357,29 @@ mod tests {
         assert!(matches!(features.connection, Connection::Open(_)));
         server.answers("");
         let users: Vec<String> = (0..5_000).map(|user| user.to_string()).collect();
-        let limit = Duration::from_millis(200);
-        let mut wait = || {
-            let begun = Instant::now();
-            assert!(features.read(&users, &["a".into()], limit).is_none());
-            begun.elapsed()
-        };
-        let first = wait();
-        assert!(first >= limit && first < 2 * limit, "{first:?}");
-        let others = (0..5).map(|_| wait()).sum::<Duration>();
-        assert!(others < limit, "{others:?}");
+        let fields = ["a".to_owned()];
+        // The limits that reads have waited out.
+        let mut waits = 0;
+        for _ in 0..5 {
+            let late = async { waits += 1 };
+            assert!(features.read_unless(late, &users, &fields).is_none());
+        }
+        assert_eq!(
+            waits, 1,
+            "it ends with the limit, and the others wait for nothing"
+        );
         assert_eq!(health.reasons(), "", "it costs freshness, and no readiness");
+    }
+
+    #[test]
+    fn a_frozen_store_has_all_the_time_of_the_limit() {
+        let (server, runtime, health) = (Server::default(), runtime(), Health::starting());
+        server.answers("+OK\r\n");
+        let mut features = open(&server.listen(), runtime.handle(), &health);
+        server.answers("");
+        let (begun, limit) = (Instant::now(), Duration::from_millis(200));
+        assert!(features.read(&["u".into()], &["a".into()], limit).is_none());
+        assert!(begun.elapsed() >= limit);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! How an input of the model was come by, as the receipt tells it.
+//! The status of an input of the model, as the receipt states it.
 
-/// How an input was come by. Times are the transaction's own.
+/// The status of an input. Times are the transaction's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// The value itself.

@@ -24,12 +24,12 @@ struct Wanted {
     input: Input,
 }
 
-/// What identifies a transaction, beside its row.
+/// The identity of a transaction, beside its row.
 #[derive(Debug, PartialEq)]
 pub struct Transaction<'a> {
     /// The key of its prediction.
     pub id: Cow<'a, str>,
-    /// Whose features and as of when, for a model that reads features.
+    /// The user whose features count, and the time, for a model that reads features.
     pub user: Option<UserAt<'a>>,
 }
 
@@ -142,21 +142,13 @@ impl Wanted {
     }
 }
 
-/// The rows of a batch, one after the other: the model's inputs, and how each was come by.
+/// The rows of a batch, one after the other: the model's inputs, and the origin of each.
 #[derive(Default)]
 pub struct Rows {
     /// Inputs in the model's column order.
     pub inputs: Vec<f64>,
     /// One for each input.
     pub statuses: Vec<Status>,
-}
-
-impl Rows {
-    /// Forgets all rows, keeping the memory.
-    pub fn clear(&mut self) {
-        self.inputs.clear();
-        self.statuses.clear();
-    }
 }
 
 #[cfg(test)]

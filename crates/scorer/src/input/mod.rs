@@ -1,4 +1,4 @@
-//! What comes in: partitions and their positions, records, and the rows that are made of them.
+//! The input: partitions and their positions, records, and the rows that are made of them.
 //!
 //! - [`start`]: the position from which an assigned partition is read
 //! - [`partitions`]: the state of each partition, and whether a record is the next one

@@ -1,5 +1,7 @@
 //! A worker's partitions, each in one state: searched, read, blocked or stopped. Pure.
 
+use std::mem;
+
 use tidemill_core::kafka::StoredPosition;
 
 /// The partitions of one worker.
@@ -7,7 +9,7 @@ use tidemill_core::kafka::StoredPosition;
 pub struct Partitions {
     /// By number; `None` where a partition is not assigned.
     states: Vec<Option<State>>,
-    /// Partitions that records were taken from since the last commit.
+    /// Partitions that records were taken from since the last batch was handed over.
     touched: Vec<i32>,
 }
 
@@ -64,7 +66,7 @@ enum Event {
     Searched,
 }
 
-/// What is to be done with a record.
+/// The decision about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// It is the next one.
@@ -197,7 +199,7 @@ impl Partitions {
         self.which(|state| matches!(state, State::Searching(_)))
     }
 
-    /// Where a partition goes on that is read or blocked.
+    /// The next offset of a partition that is read or blocked.
     pub fn next(&self, partition: i32) -> Option<i64> {
         match self.state(partition) {
             Some(State::Reading(own) | State::Blocked(own)) => Some(own.position.next),
@@ -205,19 +207,14 @@ impl Partitions {
         }
     }
 
-    /// The partitions that records were taken from since the last commit, with their positions.
-    pub fn touched(&self) -> Vec<(i32, StoredPosition<u64>)> {
-        let touched = self.touched.iter();
-        let position = |partition: &i32| match self.state(*partition) {
-            Some(State::Reading(own) | State::Blocked(own)) => Some((*partition, own.position)),
+    /// The partitions that records were taken from since the last call, with their positions.
+    pub fn hand_over(&mut self) -> Vec<(i32, StoredPosition<u64>)> {
+        let touched = mem::take(&mut self.touched).into_iter();
+        let position = |partition: i32| match self.state(partition) {
+            Some(State::Reading(own) | State::Blocked(own)) => Some((partition, own.position)),
             _ => None,
         };
         touched.filter_map(position).collect()
-    }
-
-    /// What was touched is handed over to be committed.
-    pub fn handed_over(&mut self) {
-        self.touched.clear();
     }
 
     fn which(&self, of: impl Fn(&State) -> bool) -> Vec<i32> {
@@ -336,9 +333,11 @@ mod tests {
         turn
     }
 
-    fn touched(partitions: &Partitions) -> Vec<(i32, i64, Option<u64>)> {
-        let touched = partitions.touched().into_iter();
-        touched.map(|(id, own)| (id, own.next, own.last)).collect()
+    fn handed_over(partitions: &mut Partitions) -> Vec<(i32, i64, Option<u64>)> {
+        let positions = partitions.hand_over().into_iter();
+        positions
+            .map(|(id, own)| (id, own.next, own.last))
+            .collect()
     }
 
     #[test]
@@ -350,12 +349,12 @@ mod tests {
         assert_eq!(take(&mut partitions, 2, 14), Skip, "a record is taken once");
         assert_eq!(take(&mut partitions, 0, 1), Skip, "not found yet");
         assert_eq!(take(&mut partitions, 7, 1), Skip, "not assigned");
-        assert_eq!(touched(&partitions), [(2, 15, Some(14))]);
-        partitions.handed_over();
-        assert_eq!(touched(&partitions), []);
+        assert_eq!(handed_over(&mut partitions), [(2, 15, Some(14))]);
+        assert_eq!(handed_over(&mut partitions), []);
         assert_eq!(take(&mut partitions, 2, 15), Take);
         assert!(partitions.remove(2) && !partitions.remove(2));
-        assert_eq!((touched(&partitions), partitions.next(2)), (vec![], None));
+        assert_eq!(handed_over(&mut partitions), []);
+        assert_eq!(partitions.next(2), None);
         assert_eq!(partitions.searching(), [0]);
         assert!(!partitions.remove(0) && !partitions.remove(9));
     }
@@ -369,7 +368,7 @@ mod tests {
         assert_eq!(take(&mut partitions, 1, 5), Take);
         assert_eq!(partitions.next(0), Some(6));
         assert_eq!(
-            touched(&partitions),
+            handed_over(&mut partitions),
             [(0, 6, Some(5)), (1, 6, Some(5))],
             "what lies before it is committed"
         );
@@ -384,7 +383,7 @@ mod tests {
         assert_eq!(take(&mut partitions, 0, 5), Take);
         partitions.block(1);
         partitions.stop(Why::Undone);
-        assert_eq!(touched(&partitions), []);
+        assert_eq!(handed_over(&mut partitions), []);
         assert_eq!(take(&mut partitions, 0, 6), Skip);
         partitions.resume(1);
         assert_eq!(take(&mut partitions, 1, 5), Skip, "no longer blocked");

@@ -1,29 +1,30 @@
-//! Where assigned partitions are read from: the committed position, or on a group's first start
-//! where `--start` says, committed at once.
+//! Looks up the positions of assigned partitions: the committed ones, or on a group's first start those that `--start`
+//! names, which it commits at once.
 //!
 //! A first start must be told from a partition added later, which is read from its beginning. So
-//! whoever has partition 0 commits the start of all partitions in one request, and the others wait
+//! the owner of partition 0 commits the start of all partitions in one request, and the others wait
 //! for it: once partition 0 has a position, a partition without one is new.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tidemill_core::kafka::{Consumer, Log, LogFit, StoredPosition, TopicId};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Start;
 
-/// Between two looks at the committed positions.
+/// Pause between two looks at the committed positions.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// How long one look at the committed positions may take. They are looked at again for as long as it takes, but a
-/// partition can be let go, and the process stopped, only between two looks.
+/// Time limit for one look at the committed positions. The look-up repeats it until it has an answer; a partition can be
+/// revoked, and the process stopped, only between two looks.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// What is to be done about assigned partitions.
+/// The next step for assigned partitions.
 #[derive(Debug, PartialEq)]
 enum Step {
-    /// Read on at these positions; those without one from the log's start.
+    /// Read on at these positions; partitions without one from the log's start.
     Go(Vec<(i32, Option<StoredPosition<u64>>)>),
     /// The group starts for the first time: commit `--start` for these partitions.
     First(Vec<i32>),
@@ -31,7 +32,7 @@ enum Step {
     Wait,
 }
 
-/// Where a partition is read from.
+/// The beginning of a partition's reading.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Begin {
     /// The partition.
@@ -48,7 +49,7 @@ impl Begin {
     }
 }
 
-/// What a look-up goes by.
+/// The input of a look-up.
 pub struct Question<'q> {
     /// The partitions.
     pub assigned: &'q [i32],
@@ -62,7 +63,7 @@ pub struct Question<'q> {
     pub found: &'q BTreeMap<i32, u64>,
 }
 
-/// Where to read the partitions of `question` from; `None` when stopped before it was found. An outage is waited out.
+/// The beginnings of the partitions of `question`; `None` if stopped before they were found. Outlasts an outage.
 pub fn positions(
     consumer: &Consumer,
     question: &Question<'_>,
@@ -91,7 +92,7 @@ fn attempt(consumer: &Consumer, question: &Question<'_>) -> anyhow::Result<Optio
     let assigned = question.assigned;
     let highest = assigned.iter().max().map_or(0, |highest| highest + 1);
     let all: Vec<i32> = (0..highest.max(question.count as i32)).collect();
-    // Those of others may be withheld, and matter only to partitions without one.
+    // Brokers may withhold the positions of other members' partitions, which matter only to partitions without one.
     let mut committed = consumer.committed_positions(assigned, ANSWER)?;
     if committed.iter().any(|(_, position)| position.is_none()) {
         committed = consumer.committed_positions(&all, ANSWER)?;
@@ -99,9 +100,20 @@ fn attempt(consumer: &Consumer, question: &Question<'_>) -> anyhow::Result<Optio
     let topic = consumer.topic_id()?;
     match decide(&committed, assigned) {
         Step::Go(committed) => {
-            let begins = committed
-                .into_iter()
-                .map(|(partition, position)| begin(consumer, question, topic, partition, position));
+            let ranges = consumer.log_ranges(assigned)?;
+            let begins = committed.into_iter().map(|(partition, position)| {
+                let range = ranges.get(&partition);
+                let (oldest, end) =
+                    *range.with_context(|| format!("no log of partition {partition}"))?;
+                let last = question.found.get(&partition).copied();
+                let log = Log {
+                    topic,
+                    oldest,
+                    end,
+                    last,
+                };
+                begin(consumer, partition, position, log)
+            });
             begins.collect::<anyhow::Result<_>>().map(Some)
         }
         Step::First(partitions) => {
@@ -116,7 +128,7 @@ fn attempt(consumer: &Consumer, question: &Question<'_>) -> anyhow::Result<Optio
     }
 }
 
-/// Where the group starts. Kafka deletes the positions of a topic that is deleted: one made anew since the process started
+/// The start of the group. Kafka deletes the positions of a topic that is deleted: one made anew since the process started
 /// has none, and all of its records are new.
 fn first_start(question: &Question<'_>, topic: Option<TopicId>) -> Start {
     match (question.topic, topic) {
@@ -130,22 +142,17 @@ fn first_start(question: &Question<'_>, topic: Option<TopicId>) -> Start {
     }
 }
 
-/// Where one partition goes on. A position that is not one of the log that is there now gives way to the log's start,
-/// which is committed at once: so it is told and counted once, whoever looks next.
+/// The beginning of one partition. A position that does not belong to the log that is there now is replaced by the log's
+/// start, which is committed at once: so the loss is logged and counted once, whichever member looks next.
 fn begin(
     consumer: &Consumer,
-    question: &Question<'_>,
-    topic: Option<TopicId>,
     partition: i32,
     position: Option<StoredPosition<u64>>,
+    log: Log<u64>,
 ) -> anyhow::Result<Begin> {
-    let (oldest, end) = consumer.log_range(partition)?;
-    let log = Log {
-        topic,
-        oldest,
-        end,
-        last: question.found.get(&partition).copied(),
-    };
+    let Log {
+        topic, oldest, end, ..
+    } = log;
     let fit = position.map(|position| (position, position.fit(&log)));
     if let Some((position, LogFit::Same)) = fit {
         // The record before the log's oldest is gone.
@@ -213,7 +220,7 @@ fn plain(positions: &[(i32, StoredPosition<u64>)]) -> Vec<(i32, i64)> {
         .collect()
 }
 
-/// Where `start` is in each of the partitions.
+/// The offset of `start` in each of the partitions.
 ///
 /// # Errors
 ///
@@ -226,18 +233,12 @@ pub fn find(
     if let Start::Time(time_ms) = start {
         return consumer.positions_at(partitions, time_ms);
     }
-    let positions = partitions.iter().map(|partition| {
-        let (oldest, end) = consumer.log_range(*partition)?;
-        Ok((
-            *partition,
-            if start == Start::Earliest {
-                oldest
-            } else {
-                end
-            },
-        ))
-    });
-    positions.collect()
+    let ranges = consumer.log_ranges(partitions)?.into_iter();
+    let position = |(partition, (oldest, end))| match start {
+        Start::Earliest => (partition, oldest),
+        _ => (partition, end),
+    };
+    Ok(ranges.map(position).collect())
 }
 
 fn decide(committed: &[(i32, Option<StoredPosition<u64>>)], assigned: &[i32]) -> Step {

@@ -1,4 +1,4 @@
-//! What a loaded model is made of, for people: where each input goes, which number is the score, what class it is of.
+//! Describes a loaded model to people: the tensor of each input, the number that is the score, and its class.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use tract_onnx::tract_hir::internal::DimLike;
 use super::layout::{Kind, Slot};
 use super::load::Loaded;
 
-/// Where an input of the manifest goes.
+/// The place of an input of the manifest in the graph.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The model's tensor.
@@ -23,7 +23,7 @@ pub struct Place {
     pub used: bool,
 }
 
-/// Which number of the model's answer the score is made of.
+/// The number of the model's answer that becomes the score.
 #[derive(Clone, Debug)]
 pub struct Picked {
     /// The output's name.
@@ -37,7 +37,7 @@ pub struct Picked {
 }
 
 impl Loaded {
-    /// Where the inputs go, in the manifest's order.
+    /// The places of the inputs, in the manifest's order.
     pub fn places(&self) -> Vec<Place> {
         let inputs = 0..self.manifest.inputs.len();
         let place = |input: usize| {
@@ -50,7 +50,7 @@ impl Loaded {
         inputs.filter_map(place).collect()
     }
 
-    /// Which number is the score.
+    /// The number that is the score.
     ///
     /// # Errors
     ///

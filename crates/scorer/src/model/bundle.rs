@@ -22,7 +22,7 @@ const BYTES: u64 = 512 << 20;
 /// The most bytes that a manifest may have.
 const MANIFEST_BYTES: u64 = 16 << 20;
 
-/// How often files that change while they are read are read again, and how long after.
+/// The number of times that files are read again which change during the reading, and the pause before each.
 const ATTEMPTS: (usize, Duration) = (5, Duration::from_millis(100));
 
 /// A bundle, read as a whole.
@@ -46,7 +46,7 @@ pub struct Contents {
 
 type Sum = [u8; 32];
 
-/// Where the manifest of a model lies: beside it, with the extension `toml`.
+/// The path of a model's manifest: beside it, with the extension `toml`.
 pub fn manifest_path(model: &Path) -> PathBuf {
     model.with_extension("toml")
 }
@@ -81,7 +81,7 @@ impl Contents {
         })
     }
 
-    /// Whether the bundle has a manifest.
+    /// True if the bundle has a manifest.
     pub fn has_manifest(&self) -> bool {
         self.manifest.is_some()
     }
@@ -177,7 +177,7 @@ impl Bundle {
         (self.proto, self.contents)
     }
 
-    /// What its manifest says; without one the default holds.
+    /// Its manifest, or the default one.
     ///
     /// # Errors
     ///

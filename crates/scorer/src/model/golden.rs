@@ -5,7 +5,7 @@ use anyhow::ensure;
 use super::load::Loaded;
 use super::session::Session;
 
-/// What models may differ from onnxruntime: absolute up to 1, relative above.
+/// The largest difference from onnxruntime: absolute up to 1, relative above.
 const TOLERANCE: f64 = 1e-5;
 
 /// Scores the golden rows, alone and in one batch.
@@ -40,7 +40,7 @@ mod tests {
 
     use super::check;
 
-    /// Whether `difference` beside the true score of a fixture is forgiven, and that score.
+    /// If `difference` beside the true score of a fixture is forgiven, and that score.
     fn forgiven(fixture: &str, difference: f64) -> (bool, f64) {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let file = folder.join(fixture).with_extension("onnx");

@@ -13,7 +13,7 @@ use super::anatomy::classes;
 use super::graph_inputs::{GraphInput, element_type, take_inputs};
 use super::half;
 
-/// What is to be known of a graph that was prepared.
+/// The facts about a prepared graph.
 pub(super) struct Prepared {
     pub(super) inputs: Vec<GraphInput>,
     /// The output's name.

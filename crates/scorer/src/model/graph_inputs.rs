@@ -17,7 +17,7 @@ pub(super) struct GraphInput {
     pub(super) kind: DataType,
     /// Dimensions as exported, `None` where open; `None` altogether when the rank is.
     pub(super) dims: Option<Vec<Option<i64>>>,
-    /// Whether the score depends on it.
+    /// True if the score depends on it.
     pub(super) used: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Which of the manifest's inputs goes into which tensor of the graph.
+//! Assigns the manifest's inputs to the tensors of the graph.
 //!
 //! Exporters make one tensor of all columns, or one tensor for each column, or a mixture.
 
@@ -14,11 +14,11 @@ pub(super) struct Slot {
     pub(super) kind: Kind,
     /// The row's columns that it holds, in its order.
     pub(super) columns: Vec<usize>,
-    /// Whether it bears its column's name.
+    /// True if it bears its column's name.
     pub(super) by_name: bool,
-    /// Whether its shape is `[rows]`, without a dimension for the columns.
+    /// True if its shape is `[rows]`, without a dimension for the columns.
     pub(super) vector: bool,
-    /// Whether the score depends on it; else it is left out.
+    /// True if the score depends on it; otherwise it is left out.
     pub(super) used: bool,
 }
 
@@ -37,7 +37,7 @@ impl Kind {
         matches!(self, Kind::F32 | Kind::F64)
     }
 
-    /// Whether such a tensor holds a number as it is. One of floating point holds any, one of truth values any
+    /// True if such a tensor holds a number as it is. One of floating point holds any, one of truth values any
     /// but a missing one.
     pub(super) fn holds(self, number: f64) -> bool {
         let whole = |least: f64, end: f64| number.fract() == 0.0 && least <= number && number < end;
@@ -148,7 +148,7 @@ pub(super) fn assign(tensors: &[GraphInput], names: &[&str]) -> anyhow::Result<V
         .collect()
 }
 
-/// How many columns a tensor has, and whether it is a vector. `alone`: the width of an only tensor
+/// The number of a tensor's columns, and if it is a vector. `alone`: the width of an only tensor
 /// that leaves it open.
 fn width(tensor: &GraphInput, alone: Option<usize>) -> anyhow::Result<(usize, bool)> {
     let name = &tensor.name;
@@ -243,7 +243,7 @@ mod tests {
             error.contains("the model takes x, y, the manifest lists a, c;"),
             "{error}"
         );
-        // Which of the other columns the matrix holds cannot be told.
+        // Nothing tells which of the other columns the matrix holds.
         let matrix = tensor("m", &[None, Some(1)]);
         let wide = tensor("w", &[None, Some(2)]);
         let names = ["a", "b", "c", "d"];

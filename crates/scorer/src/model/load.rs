@@ -26,7 +26,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// A model ready to run, shared by the workers.
 pub struct Loaded {
-    /// What its manifest says.
+    /// Its manifest.
     pub manifest: Manifest,
     /// The digest of its bundle: a SHA-256 in hexadecimal, see [`Contents::digest`].
     pub sha256: String,
@@ -38,9 +38,9 @@ pub struct Loaded {
     pub(super) output: String,
     /// The lists of classes that the graph's nodes name.
     pub(super) classes: Vec<Vec<String>>,
-    /// Whether the graph is run with one row at a time.
+    /// True if the graph is run with one row at a time.
     pub(super) single: bool,
-    /// What in the graph may make a row's score depend on the rows beside it.
+    /// Parts of the graph that may make a row's score depend on the rows beside it.
     pub(super) mixing: Vec<String>,
 }
 

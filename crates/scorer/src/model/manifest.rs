@@ -1,4 +1,4 @@
-//! What the model's manifest says: inputs, output, threshold and golden vectors.
+//! The model's manifest: inputs, output, threshold and golden vectors.
 //!
 //! Only types here; `manifest_toml` reads them from the file.
 
@@ -7,7 +7,7 @@
 pub struct Manifest {
     /// A score above this is a fraud. Compared with the unrounded score.
     pub threshold: f64,
-    /// Where the fraud probability stands in the model's answer.
+    /// The place of the fraud probability in the model's answer.
     pub output: Output,
     /// The model's inputs in its column order.
     pub inputs: Vec<Input>,
@@ -15,14 +15,14 @@ pub struct Manifest {
     pub golden: Vec<Golden>,
 }
 
-/// Where the fraud probability stands in the model's answer.
+/// The place of the fraud probability in the model's answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     /// The output's name; without it the first floating point output.
     pub name: Option<String>,
     /// The element of the output's row; without it the last.
     pub index: Option<usize>,
-    /// What turns that element into a probability.
+    /// The function from that element to a probability.
     pub transform: Transform,
     /// Lower numbers are worse, as of isolation forests: the number is negated before the transform, so that higher
     /// scores are worse everywhere else.
@@ -37,7 +37,7 @@ impl Output {
     }
 }
 
-/// What turns the model's number into a probability.
+/// A function from the model's number to a probability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transform {
     /// It is one already.
@@ -70,7 +70,7 @@ impl Transform {
 pub struct Input {
     /// The transaction's field, or the feature's name.
     pub name: String,
-    /// Whether it comes with the transaction or from the feature store.
+    /// Its source: the transaction or the feature store.
     pub from: Source,
     /// Used where the value is missing. Without it, a transaction that lacks the field is a dead
     /// letter, and a missing feature is 0. Not a number (`nan`) for models that know missing values.
@@ -79,7 +79,7 @@ pub struct Input {
     pub max_stale_ms: Option<i64>,
 }
 
-/// Where an input comes from.
+/// The source of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A field of the transaction.
@@ -101,7 +101,7 @@ impl Manifest {
     /// The threshold of a manifest that names none.
     pub const THRESHOLD: f64 = 0.85;
 
-    /// Whether any input comes from the feature store.
+    /// True if any input comes from the feature store.
     pub fn reads_features(&self) -> bool {
         self.inputs
             .iter()

@@ -1,4 +1,4 @@
-//! What in a graph may make a row's score depend on the rows beside it. Pure: names reasons, proves nothing.
+//! Finds parts of a graph that may make a row's score depend on the rows beside it. Pure: names reasons, proves nothing.
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 

@@ -46,7 +46,7 @@ fn refusal(node: &NodeProto, cause: &str) -> String {
     format!("operator {op} ({name:?}): {words}{remedy}")
 }
 
-/// Whether an error's text names the node: by its own name or its first output's, with more behind it where tract
+/// True if an error's text names the node: by its own name or its first output's, with more behind it where tract
 /// made several nodes of it.
 fn names(text: &str, node: &NodeProto) -> bool {
     let built = format!("Building node {} ({})", node.name, node.op_type);

@@ -8,13 +8,13 @@ use super::load::Loaded;
 use super::manifest::Manifest;
 use super::session::Session;
 
-/// How far the scores of a row may be apart: absolute up to 1, relative above.
+/// The largest difference between the scores of a row: absolute up to 1, relative above.
 const TOLERANCE: f64 = 1e-6;
 
-/// How many rows a model is tried with: a batch of more than any operator takes at once as its vectors' width.
+/// The number of rows that a model is tried with: more than the vectors of any operator hold.
 const ROWS: usize = 67;
 
-/// How many of them are golden ones at most.
+/// The most golden rows among them.
 const GOLDEN: usize = 32;
 
 /// Batches that the shuffled rows are cut into, again and again.
@@ -125,7 +125,7 @@ pub(super) fn check(model: &Loaded) -> anyhow::Result<()> {
     }
 }
 
-/// Whether two scores of a row are as good as equal.
+/// True if two scores of a row are as good as equal.
 fn same(alone: f64, beside: f64) -> bool {
     alone == beside
         || (alone.is_nan() && beside.is_nan())

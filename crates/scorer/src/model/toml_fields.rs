@@ -26,7 +26,7 @@ impl<'t> Problems<'t> {
         self.found.push((line, problem));
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -41,7 +41,7 @@ impl<'t> Problems<'t> {
 /// A table.
 pub(super) struct Fields<'r, 't> {
     table: &'r DeTable<'t>,
-    /// What its fields' names begin with.
+    /// The beginning of its fields' names.
     prefix: String,
     at: Range<usize>,
 }
@@ -56,7 +56,7 @@ impl<'r, 't> Fields<'r, 't> {
         }
     }
 
-    /// Whether the field is there, right or wrong.
+    /// True if the field is there, right or wrong.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }

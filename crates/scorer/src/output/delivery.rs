@@ -9,7 +9,7 @@ pub use crate::output::transaction::Outcome;
 use crate::output::transaction::Transactions;
 use crate::settings::{Config, Guarantee};
 
-/// How long records may take to be acknowledged, at least once; longer is a failed batch.
+/// Time limit for the acknowledgement of records, at least once; a batch that takes longer has failed.
 const ACKNOWLEDGE: Duration = Duration::from_secs(30);
 
 /// A worker's way to the output topics.
@@ -49,7 +49,7 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// Those after which going on is pointless; everything else is an [`Outcome`].
+    /// Only errors after which going on is pointless; everything else is an [`Outcome`].
     pub fn publish(
         &mut self,
         consumer: &Consumer,
@@ -73,7 +73,7 @@ impl Delivery {
                     );
                     return Ok(Outcome::Undone);
                 }
-                // Never before the records are acknowledged: a hint that is lost costs only repetition.
+                // Never before the records are acknowledged: a lost hint costs only repetition.
                 consumer.commit_hint(positions);
                 Ok(Outcome::Committed)
             }

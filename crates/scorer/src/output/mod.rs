@@ -1,12 +1,12 @@
-//! What goes out: a scored batch becomes records and positions, published together or not at all.
+//! The output: a scored batch becomes records and positions, published together or not at all.
 //!
 //! From the worker down:
 //!
 //! - [`outlet`]: a thread beside the worker publishes one batch at a time
-//! - [`pace`]: how often it does
-//! - [`records`]: what is sent for a batch, predictions with receipts and dead letters; [`prediction`] writes them
+//! - [`pace`]: the pause before the next one
+//! - [`records`]: the records of a batch, predictions with receipts and dead letters; [`prediction`] writes them
 //! - [`delivery`]: sent, and positions committed, under the guarantee that is configured
-//! - [`transaction`]: exactly once; `transactional_producer`: one producer, its id, and what its errors ask for
+//! - [`transaction`]: exactly once; `transactional_producer`: one producer, its id, and the remedies for its errors
 //!
 //! Beside that, [`neighbours`] finds other groups that write to the same topic.
 

@@ -1,6 +1,7 @@
 //! Other groups that write predictions of the same topic to the same output topic: a second one of everything.
 
 use anyhow::Context as _;
+use std::sync::Arc;
 use tidemill_core::kafka::{Cluster, Consumer};
 
 use crate::settings::Config;
@@ -27,7 +28,7 @@ pub fn find(config: &Config, cluster: &Cluster) -> anyhow::Result<Vec<String>> {
 }
 
 /// Warns of them, without holding up the start.
-pub fn warn(config: &Config, cluster: Cluster) {
+pub fn warn(config: &Config, cluster: Arc<Cluster>) {
     let config = config.clone();
     tokio::task::spawn_blocking(move || match find(&config, &cluster) {
         Ok(groups) => {

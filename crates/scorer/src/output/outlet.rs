@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use tidemill_core::clock::now_ms;
-use tidemill_core::health::Part;
 use tidemill_core::kafka::{Consumer, StoredPosition};
 use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
@@ -18,12 +17,11 @@ use crate::output::records::Publisher;
 use crate::scoring::Scored;
 use crate::shared::Shared;
 
-/// Takes a batch when the one before it is done with.
+/// The way to the publishing thread, which has one batch at a time.
 pub(crate) struct Outlet<'s> {
     work: Sender<Work<'s>>,
     done: Receiver<anyhow::Result<Done<'s>>>,
-    busy: bool,
-    /// What was published last, until it is waited for.
+    /// The result of the batch, from when it was noticed until it is waited for.
     ended: Option<anyhow::Result<Done<'s>>>,
 }
 
@@ -34,7 +32,7 @@ pub(crate) struct Work<'s> {
     pub(crate) positions: Vec<(i32, StoredPosition<u64>)>,
 }
 
-/// A batch that is done with.
+/// A batch whose publishing has ended.
 pub(crate) struct Done<'s> {
     /// Cleared.
     pub(crate) batch: Batch<'s>,
@@ -49,7 +47,6 @@ impl<'s> Outlet<'s> {
         shared: &'s Shared,
         consumer: &'s Consumer,
         mut delivery: Delivery,
-        part: Part,
         shutdown: CancellationToken,
     ) -> Self {
         let (work, waiting) = channel::<Work<'s>>();
@@ -57,7 +54,6 @@ impl<'s> Outlet<'s> {
         let mut publisher = Publisher::new(&shared.config);
         let mut publish = move |work: Work<'s>| {
             let began = Instant::now();
-            let _busy = part.busy();
             let (mut batch, scored) = (work.batch, work.scored);
             let outcome = delivery.publish(consumer, &work.positions, &shutdown, |producer| {
                 publisher.send(producer, &shared.dead_letters, &batch, &scored)
@@ -65,7 +61,7 @@ impl<'s> Outlet<'s> {
             let ended = Instant::now();
             stage("publish", ended - began);
             if outcome == Outcome::Committed {
-                publisher.published(&batch, &scored, now_ms());
+                publisher.published(&shared.dead_letters, &batch, &scored, now_ms());
             }
             batch.clear();
             Ok(Done {
@@ -84,43 +80,32 @@ impl<'s> Outlet<'s> {
         Outlet {
             work,
             done,
-            busy: false,
             ended: None,
         }
     }
 
-    /// Whether there is something to wait for.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy
-    }
-
-    /// Tells if it is still being published.
-    pub(crate) fn is_publishing(&mut self) -> bool {
-        if self.busy && self.ended.is_none() {
+    /// True once the batch that was put has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        if self.ended.is_none() {
             self.ended = self.done.try_recv().ok();
         }
-        self.busy && self.ended.is_none()
+        self.ended.is_some()
     }
 
-    /// Starts to publish.
+    /// Has a batch published. The one before it has been waited for.
     pub(crate) fn put(&mut self, work: Work<'s>) {
         // If the thread is gone, waiting for it tells.
         self.work.send(work).ok();
-        self.busy = true;
     }
 
-    /// Waits for what is being published, if there is anything.
-    pub(crate) fn wait(&mut self) -> anyhow::Result<Option<Done<'s>>> {
-        if !std::mem::take(&mut self.busy) {
-            return Ok(None);
-        }
-        let done = match self.ended.take() {
+    /// Waits until the batch that was put has ended.
+    pub(crate) fn wait(&mut self) -> anyhow::Result<Done<'s>> {
+        match self.ended.take() {
             Some(done) => done,
             None => self
                 .done
                 .recv()
                 .map_err(|_| anyhow!("publishing panicked"))?,
-        };
-        done.map(Some)
+        }
     }
 }

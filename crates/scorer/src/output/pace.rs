@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_millis(250);
 pub struct Pace {
     /// The share of its time, above 0 and up to 1.
     share: f64,
-    /// What a transaction takes as a rule; `None` before the first one.
+    /// The usual time of a transaction; `None` before the first one.
     usual: Option<Duration>,
     /// Earliest beginning of the next transaction.
     next: Option<Instant>,

@@ -34,19 +34,19 @@ pub fn round(score: f64) -> f64 {
     scaled.round() / SCALE + 0.0
 }
 
-/// Where a record came from and how its score came about.
+/// The origin of a record and of its score.
 pub struct Receipt<'a> {
     /// The record's offset.
     pub offset: i64,
     /// The inputs in the model's order.
     pub inputs: &'a [f64],
-    /// How each was come by.
+    /// The status of each.
     pub statuses: &'a [Status],
     /// Milliseconds since the record's own timestamp, if it has one.
     pub times: Option<Times>,
 }
 
-/// When a batch passed its stages: milliseconds since the record's timestamp, or since the epoch.
+/// The times at which a batch passed its stages: milliseconds since the record's timestamp, or since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// Taken from the topic.

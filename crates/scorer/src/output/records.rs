@@ -1,10 +1,10 @@
-//! Turns a scored batch into records on the output topics, and tells of it once they are committed.
+//! Turns a scored batch into records on the output topics; reports alerts and metrics once they are committed.
 
 use tidemill_core::kafka::{DeadLetters, Outgoing, Producer, one_header};
 
-use crate::input::batch::{Batch, Entry};
+use crate::input::batch::{Answer, Batch};
 use crate::output::prediction::{
-    RECEIPT_HEADER, Receipt, receipt_prefix, write_prediction, write_receipt,
+    RECEIPT_HEADER, Receipt, receipt_prefix, round, write_prediction, write_receipt,
 };
 use crate::scoring::Scored;
 use crate::settings::Config;
@@ -13,9 +13,9 @@ use crate::settings::Config;
 pub struct Publisher {
     topic: String,
     source: String,
-    /// The model that the prefixes are of.
+    /// Digest of the model whose receipts begin with `prefixes`.
     model: String,
-    /// The constant part of the receipts, by partition.
+    /// The constant beginning of the receipts, by partition.
     prefixes: Vec<Vec<u8>>,
     value: Vec<u8>,
     receipt: Vec<u8>,
@@ -50,25 +50,22 @@ impl Publisher {
             self.model.clone_from(&scored.model.sha256);
             self.prefixes.clear();
         }
-        let manifest = &scored.model.manifest;
-        let width = manifest.inputs.len();
-        for (record, entry) in batch.records.iter().zip(&batch.entries) {
-            let row = match entry {
-                Entry::Row(row) => *row,
-                Entry::Reject(reject) => {
+        let threshold = scored.model.manifest.threshold;
+        for (record, answer) in batch.answers() {
+            let row = match answer {
+                Answer::Prediction(row) => row,
+                Answer::Reject(reject) => {
                     dead_letters.send(producer, record, reject)?;
-                    dead_letters.count(reject.reason);
                     continue;
                 }
             };
-            let (id, score) = (&batch.transactions[row].id, scored.scores[row]);
+            let score = scored.scores[row.index];
             self.value.clear();
-            write_prediction(&mut self.value, id, score, score > manifest.threshold);
-            let columns = row * width..(row + 1) * width;
+            write_prediction(&mut self.value, row.id, score, score > threshold);
             let receipt = Receipt {
                 offset: record.offset(),
-                inputs: &batch.rows.inputs[columns.clone()],
-                statuses: &batch.rows.statuses[columns],
+                inputs: row.inputs,
+                statuses: row.statuses,
                 times: record.timestamp().map(|origin| scored.times.since(origin)),
             };
             let prefix = prefix(
@@ -81,7 +78,7 @@ impl Publisher {
             write_receipt(&mut self.receipt, prefix, &receipt);
             producer.send(Outgoing {
                 topic: &self.topic,
-                key: Some(id.as_bytes()),
+                key: Some(row.id.as_bytes()),
                 value: Some(&self.value),
                 headers: Some(one_header(RECEIPT_HEADER, &self.receipt)),
                 ..Outgoing::default()
@@ -90,17 +87,29 @@ impl Publisher {
         Ok(())
     }
 
-    /// Tells of a batch that is committed, at `now` in epoch milliseconds: alerts and metrics.
-    pub fn published(&self, batch: &Batch<'_>, scored: &Scored, now: i64) {
+    /// Reports a batch that was committed at `now` (epoch milliseconds): alerts and metrics.
+    pub fn published(
+        &self,
+        dead_letters: &DeadLetters,
+        batch: &Batch<'_>,
+        scored: &Scored,
+        now: i64,
+    ) {
         let threshold = scored.model.manifest.threshold;
         let (mut predictions, mut frauds) = (0, 0);
-        for entry in &batch.entries {
-            let Entry::Row(row) = entry else { continue };
+        for (_, answer) in batch.answers() {
+            let row = match answer {
+                Answer::Prediction(row) => row,
+                Answer::Reject(reject) => {
+                    dead_letters.count(reject.reason);
+                    continue;
+                }
+            };
             predictions += 1;
-            if scored.scores[*row] > threshold {
+            let score = scored.scores[row.index];
+            if score > threshold {
                 frauds += 1;
-                let transaction_id = batch.transactions[*row].id.as_str();
-                let fraud_score = crate::output::prediction::round(scored.scores[*row]);
+                let (transaction_id, fraud_score) = (row.id, round(score));
                 tracing::info!(transaction_id, fraud_score, "fraud alert");
             }
         }
@@ -108,12 +117,7 @@ impl Publisher {
         metrics::counter!("tidemill_predictions_total").increment(predictions);
         metrics::counter!("tidemill_frauds_total").increment(frauds);
         metrics::histogram!("tidemill_batch_records").record(batch.len() as f64);
-        let oldest = batch
-            .records
-            .iter()
-            .filter_map(|record| record.timestamp())
-            .min();
-        if let Some(oldest) = oldest {
+        if let Some(oldest) = batch.oldest_ms() {
             let waited = (now - oldest).max(0) as f64 / 1000.0;
             // Of the batch's oldest record: from its timestamp to its committed prediction.
             metrics::histogram!("tidemill_latency_seconds").record(waited);

@@ -1,9 +1,9 @@
 //! Kafka transactions: everything published for a batch and the positions after it, or nothing.
 //!
 //! librdkafka tells three kinds of error apart. Retriable: call again. Abortable: abort, and go back
-//! to what is committed. Fatal, most of all fenced: this producer is of no more use. A commit that
+//! to what is committed. Fatal, most of all fenced: this producer cannot be used any more. A commit that
 //! got no answer counts as fatal too: the brokers may still carry it out, even after the next
-//! transaction has begun; only a new producer's first step, which waits for it or undoes it, tells.
+//! transaction has begun; only a new producer's first step, which waits for it or undoes it, finds out.
 //!
 //! Two producers take turns. The brokers go on writing a transaction's end into the logs after they
 //! have confirmed it, and make the same producer wait, in steps of 20 ms, before its next one; the
@@ -23,18 +23,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::transactional_producer::{Remedy, TransactionalProducer, remedy};
 
-/// How long one step other than the commit may take.
+/// Time limit for one step other than the commit.
 const STEP: Duration = Duration::from_secs(10);
 
 /// This many fencings within a minute mean that another process runs under the same name.
 const FENCINGS: usize = 5;
 
-/// How a transaction ended.
+/// The end of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Published, with the positions.
+    /// The brokers have the records and the positions.
     Committed,
-    /// Not published, or not known to be: the committed positions tell where to go on.
+    /// They have not, or it is not known: the worker goes back to the committed positions.
     Undone,
 }
 
@@ -42,9 +42,9 @@ pub enum Outcome {
 pub struct Transactions {
     kafka: KafkaConfig,
     producers: [TransactionalProducer; 2],
-    /// Whose turn it is.
+    /// The index of the producer of the next transaction.
     turn: usize,
-    /// Whether a transaction is open.
+    /// True while a transaction is open.
     open: bool,
     fenced: Vec<Instant>,
 }
@@ -98,7 +98,7 @@ impl Transactions {
     ///
     /// # Errors
     ///
-    /// Those after which going on is pointless.
+    /// Only errors after which going on is pointless.
     pub fn commit(
         &mut self,
         consumer: &Consumer,
@@ -149,8 +149,8 @@ impl Transactions {
         Ok(())
     }
 
-    /// Undoes the open transaction after `error`, with a new producer where the old one is of no more
-    /// use.
+    /// Undoes the open transaction after `error`, with a new producer where the old one cannot be used
+    /// any more.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl Transactions {
         tracing::warn!("transaction undone, going back to the committed positions: {error:#}");
         self.open = false;
         let cause = error.downcast_ref::<KafkaError>();
-        // What is no Kafka error is a failed delivery, which wants an abort.
+        // An error that is not Kafka's is a failed delivery, which wants an abort.
         if cause.is_none_or(|cause| remedy(cause) == Remedy::Abort) {
             match self.producer().inner().abort_transaction(STEP) {
                 Ok(()) => {

@@ -1,4 +1,4 @@
-//! A transactional producer under its lasting id, and what each of its errors asks for.
+//! A transactional producer under its lasting id, and the remedies for its errors.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{KafkaConfig, Producer};
 use tokio_util::sync::CancellationToken;
 
-/// How long one attempt to take up the id may take, after the first start.
+/// Time limit for one attempt to take up the id, after the first start.
 const ATTEMPT: Duration = Duration::from_secs(2);
 
 /// A producer with its transactional id.
@@ -17,7 +17,7 @@ pub(super) struct TransactionalProducer {
     producer: Producer,
 }
 
-/// What an error asks for.
+/// The remedy for an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
     Retry,
@@ -82,7 +82,7 @@ impl TransactionalProducer {
         Ok(())
     }
 
-    /// Whether another producer has taken up the id.
+    /// True if another producer has taken up the id.
     pub(super) fn is_fenced(&self, error: &KafkaError) -> bool {
         let codes = [RDKafkaErrorCode::Fenced, RDKafkaErrorCode::ProducerFenced];
         let fatal = self.producer.inner().client().fatal_error();
@@ -98,7 +98,7 @@ fn create(kafka: &KafkaConfig, id: &str) -> anyhow::Result<Producer> {
     Producer::create(&kafka.transactional_producer(id))
 }
 
-/// What an error of a transactional call asks for.
+/// The remedy for an error of a transactional call.
 pub(super) fn remedy(error: &KafkaError) -> Remedy {
     match error {
         KafkaError::Transaction(error) if error.is_fatal() => Remedy::Rebuild,

@@ -1,4 +1,4 @@
-//! Scores batches with the model of the moment: features joined, rows run, no more at once than end soon ([`quota`]).
+//! Scores batches with the current model: joins the features, runs the rows, and bounds their number ([`quota`]).
 
 pub mod quota;
 
@@ -114,16 +114,15 @@ impl Scoring {
         let started = Instant::now();
         let fetched = now_ms();
         if let Some((join, features)) = &mut self.features {
-            let times = batch.records.iter().filter_map(|record| record.timestamp());
-            let age_ms = times.min().map_or(0, |oldest| fetched - oldest);
-            let limit = longest_wait(self.timeout, batch.users.len(), age_ms);
+            let age_ms = batch.oldest_ms().map_or(0, |oldest| fetched - oldest);
+            let limit = longest_wait(self.timeout, batch.users().len(), age_ms);
             fill(join, features, limit, batch);
             count(join, batch);
             stage("features", started.elapsed());
         }
         let (joined, joined_at) = (Instant::now(), now_ms());
-        let mut scores = Vec::with_capacity(batch.transactions.len());
-        self.session.score(&batch.rows.inputs, &mut scores);
+        let mut scores = Vec::with_capacity(batch.row_count());
+        self.session.score(batch.inputs(), &mut scores);
         batch.reject_unscored(&self.model, &scores);
         self.quota.took(scores.len(), joined.elapsed());
         stage("score", joined.elapsed());
@@ -160,33 +159,21 @@ fn open_features(shared: &Shared, worker: &str) -> anyhow::Result<Features> {
 
 /// Reads the features of the batch's users and fills them into the rows.
 fn fill(join: &Join, features: &mut Features, limit: Duration, batch: &mut Batch<'_>) {
-    let Batch {
-        users,
-        transactions,
-        rows,
-        ..
-    } = batch;
-    if users.is_empty() {
+    if batch.users().is_empty() {
         return;
     }
-    let stored = features.read(users, join.fields(), limit);
-    let width = rows.inputs.len() / transactions.len();
-    let inputs = rows.inputs.chunks_exact_mut(width);
-    let statuses = rows.statuses.chunks_exact_mut(width);
-    for ((transaction, inputs), statuses) in transactions.iter().zip(inputs).zip(statuses) {
-        if let Some((user, time)) = transaction.user {
-            let stored = stored
-                .as_ref()
-                .and_then(|users| users.get(user)?.as_deref());
-            join.fill(stored, time, inputs, statuses);
-        }
-    }
+    let stored = features.read(batch.users(), join.fields(), limit);
+    batch.fill_features(|user, time, inputs, statuses| {
+        let stored = stored
+            .as_ref()
+            .and_then(|users| users.get(user)?.as_deref());
+        join.fill(stored, time, inputs, statuses);
+    });
 }
 
-/// Counts how the features were come by.
+/// Counts the features of the batch by their status.
 fn count(join: &Join, batch: &Batch<'_>) {
-    let width = batch.rows.statuses.len() / batch.transactions.len().max(1);
-    let rows = batch.rows.statuses.chunks_exact(width.max(1));
+    let rows = batch.statuses();
     let statuses = rows.flat_map(|row| join.columns().map(|column| row[column]));
     let mut counts = [0; Status::ALL.len()];
     for status in statuses {

@@ -2,7 +2,7 @@
 
 use tidemill_core::settings::parse_time;
 
-/// What readers of the predictions are promised.
+/// The promise to readers of the predictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guarantee {
     /// Each record has one prediction or dead letter, for readers of committed records.
@@ -11,7 +11,7 @@ pub enum Guarantee {
     AtLeastOnce,
 }
 
-/// Where a group without positions starts.
+/// The start of a group without positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// At what arrives from now on.

@@ -14,7 +14,7 @@ use tidemill_core::settings::{
 pub use choices::{Guarantee, Start};
 use choices::{parse_guarantee, parse_share, parse_start};
 
-/// What tells the scorer from the other binaries.
+/// The names and defaults of the scorer.
 pub const BINARY: Binary = Binary {
     name: "scorer",
     version: env!("CARGO_PKG_VERSION"),
@@ -27,7 +27,7 @@ pub const BINARY: Binary = Binary {
 /// Scores transactions with an ONNX fraud model, exactly once
 #[derive(Parser, Clone, Debug)]
 pub struct Flags {
-    /// What to do instead of scoring.
+    /// The work to do instead of scoring.
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -134,7 +134,7 @@ pub struct Flags {
     pub feature_timeout: String,
 }
 
-/// What the scorer can do beside scoring.
+/// The commands beside scoring.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
     /// Check a model: does it load, what does it take and score, golden vectors, latency; warns of what can hardly be meant
@@ -172,7 +172,7 @@ impl AsRef<SharedFlags> for Flags {
 /// The flags, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What all binaries share.
+    /// The flags of all binaries.
     pub shared: Shared,
     /// The ONNX model.
     pub model: PathBuf,
@@ -182,26 +182,26 @@ pub struct Config {
     pub dead_letter_topic: String,
     /// The Redis with the features.
     pub redis: RedisAccess,
-    /// What its keys start with.
+    /// The beginning of its keys.
     pub key_prefix: String,
-    /// What readers of the predictions are promised.
+    /// The promise to readers of the predictions.
     pub guarantee: Guarantee,
     /// Share of a worker's time that its transactions may take; 1 where there are none.
     pub commit_share: f64,
     /// Name of this process in transactional ids.
     pub instance: String,
-    /// Whether that name was given, and so is the same at each start.
+    /// True if that name was given, and so is the same at each start.
     pub lasting: bool,
-    /// Where a group without positions starts.
+    /// The start of a group without positions.
     pub start: Start,
-    /// How long a batch may wait for features, beside the time for each of its users.
+    /// Time that a batch may wait for features, beside the time for each of its users.
     pub feature_timeout: Duration,
-    /// Whether to move the group to `start` first, and whether that is agreed to.
+    /// Set if the group is moved to `start` first; true if that is agreed to.
     pub reset: Option<bool>,
 }
 
 impl Config {
-    /// What the members of the group write to, as their commits say.
+    /// The destination of the group's members, as their commits name it.
     pub fn writes_to(&self) -> String {
         format!("output topic {}", self.output_topic)
     }

@@ -1,40 +1,135 @@
-//! A worker's partitions: taken up where the group stands, let go, and searched again once they are stopped.
+//! A worker's partitions: assigned, looked up, read, blocked, revoked.
 
-use std::thread::ScopedJoinHandle;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use anyhow::anyhow;
-use tokio_util::sync::DropGuard;
+use tidemill_core::claim::{Held, Unavailable};
+use tidemill_core::health::Standing;
+use tidemill_core::kafka::{Consumer, Record, StoredPosition};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Worker;
+use super::batches::Batches;
+use super::standing::standing;
+use crate::input::partitions::{Partitions, Turn, Why};
 use crate::input::start::{self, Begin, Question};
+use crate::shared::Shared;
 
-/// A look-up of where partitions are to be read from, on a thread of its own.
+/// The partitions of one worker.
+pub(super) struct Assignment<'w, 's> {
+    shared: &'s Shared,
+    /// The worker's name, for the log.
+    worker: String,
+    consumer: &'s Consumer,
+    scope: &'w Scope<'w, 's>,
+    partitions: Partitions,
+    searches: Vec<Search<'w>>,
+    /// The times at which blocked partitions are tried again.
+    held: Held,
+    /// The group has answered: with partitions, or that there is none for this worker.
+    joined: bool,
+    shutdown: CancellationToken,
+}
+
+/// A look-up of the positions of some partitions, on a thread of its own.
 ///
-/// The brokers keep the positions to themselves while a transaction that a killed member left behind is open, for
-/// seconds. The worker's other partitions must not wait for that.
-pub(super) struct Search<'w> {
+/// Brokers withhold a position for seconds while a transaction of a killed member is open. The worker's other partitions
+/// must not wait for that.
+struct Search<'w> {
     stop: DropGuard,
     thread: ScopedJoinHandle<'w, Option<Vec<Begin>>>,
 }
 
 impl Search<'_> {
-    /// Ends it. It may take as long as one question to the brokers.
+    /// Ends it. That takes up to one question to the brokers.
     fn stop(self) {
         drop(self.stop);
-        // Found or not: what is kept is looked up again.
+        // The partitions that stay are looked up again, whatever it has found.
         drop(self.thread.join());
     }
 }
 
-impl Worker<'_, '_> {
-    /// Takes note of assigned partitions, and looks up where they are to be read from. None at all is an assignment too.
+impl<'w, 's> Assignment<'w, 's> {
+    /// No partition yet.
+    pub(super) fn new(
+        shared: &'s Shared,
+        worker: &str,
+        consumer: &'s Consumer,
+        scope: &'w Scope<'w, 's>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Assignment {
+            shared,
+            worker: worker.to_owned(),
+            consumer,
+            scope,
+            partitions: Partitions::default(),
+            searches: Vec::new(),
+            held: Held::new(&shared.health, worker),
+            joined: false,
+            shutdown,
+        }
+    }
+
+    /// The readiness of the worker, whose batches are in these states.
+    pub(super) fn standing(&self, batches: &Batches) -> Standing {
+        standing(self.joined, &self.partitions, batches)
+    }
+
+    /// True while a look-up is under way.
+    pub(super) fn is_searching(&self) -> bool {
+        !self.searches.is_empty()
+    }
+
+    /// Decides about a record.
+    pub(super) fn turn(&mut self, record: &Record<'_>) -> Turn {
+        let (partition, offset) = (record.partition(), record.offset());
+        self.partitions
+            .turn(partition, offset, || record.fingerprint())
+    }
+
+    /// Moves past a record that was taken.
+    pub(super) fn take(&mut self, record: &Record<'_>) {
+        let (partition, offset) = (record.partition(), record.offset());
+        self.partitions
+            .take(partition, offset, record.fingerprint());
+    }
+
+    /// Holds a partition whose next record stands for an object that cannot be fetched now.
+    pub(super) fn block(&mut self, partition: i32, error: &Unavailable) -> anyhow::Result<()> {
+        self.partitions.block(partition);
+        self.held.hold(self.consumer, partition, error)
+    }
+
+    /// Reads blocked partitions again whose pause is over.
+    pub(super) fn retry_blocked(&mut self) -> anyhow::Result<()> {
+        if self.held.any() {
+            let partitions = &self.partitions;
+            let next = |partition| partitions.next(partition);
+            for partition in self.held.retry(self.consumer, next)? {
+                self.partitions.resume(partition);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops all partitions that are read or blocked: [`Assignment::search_stopped`] looks them up again.
+    pub(super) fn stop(&mut self, why: Why) {
+        self.partitions.stop(why);
+    }
+
+    /// The positions after the records that were taken since the last call.
+    pub(super) fn hand_over(&mut self) -> Vec<(i32, StoredPosition<u64>)> {
+        self.partitions.hand_over()
+    }
+
+    /// Takes note of assigned partitions, and looks up where to read them. None at all is an assignment too.
     pub(super) fn assigned(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        self.joined = true;
         if partitions.is_empty() {
-            tracing::info!(worker = self.part.name(), "no partition for this worker");
-            self.tell_health();
+            tracing::info!(worker = self.worker, "no partition for this worker");
             return Ok(());
         }
-        // The answer to the group; they are started once they are found.
+        // This answers the group. Each partition is started once its position is found.
         self.consumer.start(&[])?;
         for partition in partitions {
             self.partitions.assign(*partition);
@@ -43,7 +138,7 @@ impl Worker<'_, '_> {
         Ok(())
     }
 
-    /// Looks up where partitions that are assigned but not started are to be read from.
+    /// Looks up where to read partitions that are assigned but not started.
     fn search(&mut self, partitions: Vec<i32>) {
         let (consumer, shared) = (self.consumer, self.shared);
         let stop = self.shutdown.child_token();
@@ -64,21 +159,9 @@ impl Worker<'_, '_> {
             stop: stop.drop_guard(),
             thread: self.scope.spawn(look_up),
         });
-        self.tell_health();
     }
 
-    /// Says on the readiness page what keeps this worker from its work.
-    pub(super) fn tell_health(&self) {
-        let searched = self.partitions.searching();
-        if !searched.is_empty() {
-            let reason = format!("looking up where to read partitions {searched:?}");
-            self.part.unready(reason);
-        } else {
-            self.part.ready();
-        }
-    }
-
-    /// Starts the partitions whose positions have been found meanwhile.
+    /// Starts the partitions whose positions have been found since the last call.
     pub(super) fn start_found(&mut self) -> anyhow::Result<()> {
         let finished = |search: &Search<'_>| search.thread.is_finished();
         while let Some(index) = self.searches.iter().position(finished) {
@@ -94,17 +177,16 @@ impl Worker<'_, '_> {
                 positions.push((partition, begin.position.next));
                 reads.push((partition, begin.reads_from()));
             }
-            tracing::info!(worker = self.part.name(), ?positions, "partitions assigned");
+            tracing::info!(worker = self.worker, ?positions, "partitions assigned");
             self.consumer.start(&reads)?;
-            self.tell_health();
         }
         Ok(())
     }
 
-    /// Lets partitions go; what was taken from them is published or dropped by now.
+    /// Gives partitions back. The records that were taken from them are published or dropped by now.
     pub(super) fn revoked(&mut self, partitions: &[i32], lost: bool) -> anyhow::Result<()> {
         tracing::info!(
-            worker = self.part.name(),
+            worker = self.worker,
             ?partitions,
             lost,
             "partitions revoked"
@@ -113,14 +195,11 @@ impl Worker<'_, '_> {
         self.searches.drain(..).for_each(Search::stop);
         let remove = |partition: &i32| self.partitions.remove(*partition);
         let started: Vec<i32> = partitions.iter().copied().filter(remove).collect();
-        self.let_go(&started)?;
+        self.release(&started)?;
         let kept = self.partitions.searching();
         if !kept.is_empty() {
             self.search(kept);
         }
-        // The batch may be another's to write now.
-        self.part.succeeded();
-        self.tell_health();
         Ok(())
     }
 
@@ -128,14 +207,14 @@ impl Worker<'_, '_> {
     pub(super) fn search_stopped(&mut self) -> anyhow::Result<()> {
         let stopped = self.partitions.search_stopped();
         if !stopped.is_empty() {
-            self.let_go(&stopped)?;
+            self.release(&stopped)?;
             self.search(stopped);
         }
         Ok(())
     }
 
-    /// Has the client read these no longer.
-    fn let_go(&mut self, started: &[i32]) -> anyhow::Result<()> {
+    /// The client reads these partitions no longer.
+    fn release(&mut self, started: &[i32]) -> anyhow::Result<()> {
         self.held.forget(self.consumer, started)?;
         self.consumer.release(started)
     }

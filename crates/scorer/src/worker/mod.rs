@@ -1,48 +1,46 @@
 //! The loop of one worker thread: poll a batch, decode it in place, join features, score, publish
 //! predictions and positions together, go on.
 //!
-//! A batch is what has arrived since the previous one was taken: while that was published, which happens beside, and in
-//! the pause that the pace asks for after it. A full batch waits for nothing. A rebalance is answered when everything that
-//! was taken is published, so that no batch straddles it.
+//! A batch holds what has arrived since the one before it was taken: during the publishing of that one, which another
+//! thread does, and during the pause that the pace asks for after it. A full batch waits for nothing. A rebalance is
+//! answered when everything that was taken is published, so that no batch straddles it.
+//!
+//! [`batches`] says in which states a batch is, [`pipeline`] moves it; [`assignment`] owns the partitions; [`standing`]
+//! reads the worker's readiness off both.
 
 mod assignment;
+mod batches;
+mod pipeline;
+mod standing;
 
-use std::mem;
-use std::thread::{self, Scope};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use tidemill_core::claim::{self, Content, Held};
+use tidemill_core::claim::{self, Content};
 use tidemill_core::health::Part;
 use tidemill_core::kafka::{Change, Consumer, Polled, Record, Surroundings};
 use tokio_util::sync::CancellationToken;
 
-use self::assignment::Search;
-use crate::input::batch::Batch;
-use crate::input::partitions::{Partitions, Turn, Why};
+use self::assignment::Assignment;
+use self::pipeline::Pipeline;
+use crate::input::partitions::{Turn, Why};
 use crate::output::delivery::{Delivery, Outcome};
-use crate::output::outlet::{Outlet, Work};
-use crate::output::pace::Pace;
+use crate::output::outlet::Outlet;
 use crate::run::other_destination;
 use crate::scoring::Scoring;
 use crate::settings::Config;
 use crate::shared::Shared;
 
-/// Records of a batch that waits for nothing: its transaction takes most of the 100 ms that a prediction may take.
-const ENOUGH: usize = 10_000;
-
-/// The most bytes of records of one batch.
-const BATCH_BYTES: usize = 32 << 20;
-
-/// How long a batch may fetch claimed objects before it is published as it is.
+/// Time that a batch may spend on fetching claimed objects before it is published as it is.
 const CLAIMS: Duration = Duration::from_millis(50);
 
-/// How long an idle worker waits for a record before it looks at its surroundings again.
+/// Time that an idle worker waits for a record before it looks at its surroundings again.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// How long while it waits to hear where its partitions are to be read from.
+/// The same while a look-up of its partitions is under way.
 const SEARCHING: Duration = Duration::from_millis(5);
 
-/// Something other than a record that ended a batch.
+/// Something other than a record that ends a batch.
 enum Event {
     Assigned(Vec<i32>),
     Revoked {
@@ -55,23 +53,15 @@ enum Event {
     OtherLog,
 }
 
-/// One worker's state.
+/// One worker.
 struct Worker<'w, 's> {
     shared: &'s Shared,
     part: Part,
     consumer: &'s Consumer,
-    scope: &'w Scope<'w, 's>,
-    partitions: Partitions,
-    /// Look-ups of those that are searched.
-    searches: Vec<Search<'w>>,
+    assignment: Assignment<'w, 's>,
     scoring: Scoring,
-    outlet: Outlet<'s>,
-    pace: Pace,
-    /// A batch for the next records, while the other is published.
-    spare: Batch<'s>,
+    pipeline: Pipeline<'s>,
     surroundings: Surroundings,
-    /// The times at which blocked partitions are tried again.
-    held: Held,
     shutdown: CancellationToken,
 }
 
@@ -79,7 +69,7 @@ struct Worker<'w, 's> {
 ///
 /// # Errors
 ///
-/// Those after which the process ends.
+/// The process ends after each.
 pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = &shared.config;
     let part = shared.health.part(format!("worker {number}"));
@@ -90,18 +80,15 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
     let consumer = join(config, number)?;
     let scoring = Scoring::new(shared, part.name())?;
     thread::scope(|scope| {
+        let outlet = Outlet::open(scope, shared, &consumer, delivery, shutdown.clone());
+        let name = part.name();
         let worker = Worker {
             shared,
-            held: Held::new(&shared.health, part.name()),
-            part: part.clone(),
             consumer: &consumer,
-            scope,
-            partitions: Partitions::default(),
-            searches: Vec::new(),
+            assignment: Assignment::new(shared, name, &consumer, scope, shutdown.clone()),
+            part,
             scoring,
-            outlet: Outlet::open(scope, shared, &consumer, delivery, part, shutdown.clone()),
-            pace: Pace::new(config.commit_share),
-            spare: Batch::default(),
+            pipeline: Pipeline::new(outlet, config.commit_share),
             surroundings: shared.surroundings.clone(),
             shutdown,
         };
@@ -122,85 +109,48 @@ fn join(config: &Config, number: usize) -> anyhow::Result<Consumer> {
 
 impl<'s> Worker<'_, 's> {
     fn work(mut self) -> anyhow::Result<()> {
-        let mut batch = Batch::default();
         while !self.shutdown.is_cancelled() {
+            self.pipeline.begin_again();
             self.scoring.follow(self.shared)?;
-            self.start_found()?;
-            let event = self.collect(&mut batch)?;
-            // Lost partitions may have another owner already: nothing may be written for them, and
-            // the batch cannot be told apart.
-            if let Some(Event::Revoked { lost: true, .. }) = event {
-                batch.clear();
-                self.partitions.stop(Why::Undone);
-            }
-            if self.topic_is_new()? {
-                // Its records may be of the new log, whose first ones are still to be read.
-                batch.clear();
+            self.assignment.start_found()?;
+            let event = self.collect()?;
+            self.drop_void(event.as_ref())?;
+            self.publish()?;
+            if let Some(event) = event {
                 self.settle()?;
-                self.partitions.stop(Why::TopicMadeAnew);
+                self.answer(event)?;
             }
-            if !batch.is_empty() {
-                batch = self.publish(batch)?;
-            }
-            if event.is_some() {
-                self.settle()?;
-            }
-            match event {
-                Some(Event::Assigned(partitions)) => self.assigned(&partitions)?,
-                Some(Event::Revoked { partitions, lost }) => self.revoked(&partitions, lost)?,
-                Some(Event::OutOfRange) => self.partitions.stop(Why::OutOfRange),
-                Some(Event::OtherLog) | None => {}
-            }
-            self.search_stopped()?;
+            self.assignment.search_stopped()?;
+            self.part
+                .stands(self.assignment.standing(self.pipeline.states()));
         }
-        self.settle().map(drop)
+        self.settle()
     }
 
-    /// Looks at what others have done; true if the topic was made anew.
-    ///
-    /// # Errors
-    ///
-    /// A member of the group writes to another topic.
-    fn topic_is_new(&mut self) -> anyhow::Result<bool> {
-        match self.surroundings.look() {
-            None => Ok(false),
-            Some(Change::TopicMadeAnew) => Ok(true),
-            Some(Change::OtherDestination(elsewhere)) => Err(other_destination(&elsewhere)),
-        }
-    }
-
-    /// Takes in what has arrived; returns what else the poll brought.
-    fn collect(&mut self, batch: &mut Batch<'s>) -> anyhow::Result<Option<Event>> {
-        if self.held.any() {
-            let partitions = &self.partitions;
-            let next = |partition| partitions.next(partition);
-            for partition in self.held.retry(self.consumer, next)? {
-                self.partitions.resume(partition);
-            }
-        }
+    /// Takes records into the batch as they arrive; returns what else the poll brought.
+    fn collect(&mut self) -> anyhow::Result<Option<Event>> {
+        self.assignment.retry_blocked()?;
         let mut fetching = Duration::ZERO;
-        while self.has_room(batch) && fetching < CLAIMS {
-            let idle = batch.is_empty() && !self.outlet.is_busy();
-            let wait = match (idle, self.searches.is_empty()) {
-                (true, true) => IDLE,
-                (true, false) => SEARCHING,
+        while self.pipeline.has_room(self.scoring.quota()) && fetching < CLAIMS {
+            let publishing = self.pipeline.states().publishing().is_some();
+            let wait = match (
+                self.pipeline.is_empty() && !publishing,
+                self.assignment.is_searching(),
+            ) {
+                (true, false) => IDLE,
+                (true, true) => SEARCHING,
                 (false, _) => Duration::ZERO,
             };
             match self.consumer.poll(wait)? {
-                Polled::Record(record) => match self.take(batch, record)? {
+                Polled::Record(record) => match self.take(record)? {
                     Some(fetched) => fetching += fetched,
                     None => return Ok(Some(Event::OtherLog)),
                 },
                 Polled::End(_) => {}
-                Polled::Idle if self.outlet.is_busy() => {
-                    if self.settle()? == Some(Outcome::Undone) {
-                        batch.clear();
-                        break;
-                    }
-                }
-                Polled::Idle => match self.pace.left(Instant::now()) {
+                Polled::Idle if publishing => self.settle()?,
+                Polled::Idle => match self.pipeline.pause() {
                     Duration::ZERO => break,
-                    _ if batch.is_empty() => break,
+                    _ if self.pipeline.is_empty() => break,
                     // Without polling: each record that comes would wake the worker.
                     left => thread::sleep(left),
                 },
@@ -214,24 +164,10 @@ impl<'s> Worker<'_, 's> {
         Ok(None)
     }
 
-    /// Tells if more may be taken into the batch. Beyond [`ENOUGH`] it grows only while it has to wait for the one before it:
-    /// a transaction over many partitions takes long, however few its records are.
-    fn has_room(&mut self, batch: &Batch<'s>) -> bool {
-        batch.len() < self.scoring.quota()
-            && batch.bytes < BATCH_BYTES
-            && (batch.len() < ENOUGH || self.outlet.is_publishing())
-    }
-
-    /// Takes a record into the batch; returns how long what it stands for had to be fetched, `None` if it is not of the
-    /// log that was read before.
-    fn take(
-        &mut self,
-        batch: &mut Batch<'s>,
-        record: Record<'s>,
-    ) -> anyhow::Result<Option<Duration>> {
-        let (partition, offset) = (record.partition(), record.offset());
-        let fingerprint = || record.fingerprint();
-        match self.partitions.turn(partition, offset, fingerprint) {
+    /// Takes a record into the batch; returns the time that it took to fetch the object that the record stands for, `None`
+    /// if the record is not of the log that was read before.
+    fn take(&mut self, record: Record<'s>) -> anyhow::Result<Option<Duration>> {
+        match self.assignment.turn(&record) {
             Turn::Take => {}
             Turn::Skip => return Ok(Some(Duration::ZERO)),
             Turn::Stop => return Ok(None),
@@ -241,8 +177,7 @@ impl<'s> Worker<'_, 's> {
             match self.shared.resolver.resolve(record.value()) {
                 Ok(content) => content,
                 Err(error) => {
-                    self.partitions.block(partition);
-                    self.held.hold(self.consumer, partition, &error)?;
+                    self.assignment.block(record.partition(), &error)?;
                     return Ok(Some(started.elapsed()));
                 }
             }
@@ -250,44 +185,66 @@ impl<'s> Worker<'_, 's> {
             Content::Own
         };
         let fetched = started.elapsed();
-        self.partitions
-            .take(partition, offset, record.fingerprint());
-        batch.push(self.scoring.decoder(), record, content);
+        self.assignment.take(&record);
+        self.pipeline.take(&self.scoring, record, content);
         Ok(Some(fetched))
     }
 
-    /// Scores a batch, and publishes it once the one before it is; returns an empty one.
-    fn publish(&mut self, mut batch: Batch<'s>) -> anyhow::Result<Batch<'s>> {
-        let scored = self.scoring.score(&mut batch);
-        if self.settle()? == Some(Outcome::Undone) {
-            batch.clear();
-            return Ok(batch);
+    /// Drops the batch where nothing may be written for its records any more.
+    ///
+    /// # Errors
+    ///
+    /// A member of the group writes to another topic.
+    fn drop_void(&mut self, event: Option<&Event>) -> anyhow::Result<()> {
+        if let Some(Event::Revoked { lost: true, .. }) = event {
+            // Another member may own the lost partitions already, and the batch mixes their records with others.
+            self.pipeline.drop_own();
+            self.assignment.stop(Why::Undone);
         }
-        let positions = self.partitions.touched();
-        self.partitions.handed_over();
-        self.outlet.put(Work {
-            batch,
-            scored,
-            positions,
-        });
-        Ok(mem::take(&mut self.spare))
+        match self.surroundings.look() {
+            None => Ok(()),
+            Some(Change::TopicMadeAnew) => {
+                // Its records may be of the new log, whose first ones are still to be read.
+                self.pipeline.drop_own();
+                self.settle()?;
+                self.assignment.stop(Why::TopicMadeAnew);
+                Ok(())
+            }
+            Some(Change::OtherDestination(elsewhere)) => Err(other_destination(&elsewhere)),
+        }
     }
 
-    /// Waits for the batch that is being published, if there is one. If it was undone, what was taken after it is to be
-    /// dropped.
-    fn settle(&mut self) -> anyhow::Result<Option<Outcome>> {
-        let Some(done) = self.outlet.wait()? else {
-            return Ok(None);
-        };
-        self.spare = done.batch;
-        self.pace.took(done.began, done.ended);
-        match done.outcome {
-            Outcome::Committed => self.part.succeeded(),
-            Outcome::Undone => {
-                self.part.failed("the last batch could not be written");
-                self.partitions.stop(Why::Undone);
-            }
+    /// Scores the batch, and publishes it once the one before it has ended.
+    fn publish(&mut self) -> anyhow::Result<()> {
+        if !self.pipeline.is_empty() {
+            self.pipeline.score(&mut self.scoring);
+            self.settle()?;
+            self.pipeline.hand_over(|| self.assignment.hand_over());
         }
-        Ok(Some(done.outcome))
+        Ok(())
+    }
+
+    /// Waits until the batch that is published has ended, where there is one.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        if self.pipeline.settle()? == Some(Outcome::Undone) {
+            self.assignment.stop(Why::Undone);
+        }
+        Ok(())
+    }
+
+    /// Answers what a poll brought beside records. No batch is under way.
+    fn answer(&mut self, event: Event) -> anyhow::Result<()> {
+        match event {
+            Event::Assigned(partitions) => self.assignment.assigned(&partitions),
+            Event::Revoked { partitions, lost } => {
+                self.pipeline.revoked();
+                self.assignment.revoked(&partitions, lost)
+            }
+            Event::OutOfRange => {
+                self.assignment.stop(Why::OutOfRange);
+                Ok(())
+            }
+            Event::OtherLog => Ok(()),
+        }
     }
 }

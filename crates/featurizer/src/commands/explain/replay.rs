@@ -130,7 +130,7 @@ impl History {
                 let offset = original.unwrap_or(offset);
                 self.events.push((Place { offset, ..place }, event));
             }
-            Ok(UserRecord::Erasure { user: own }) if own == user => self.erasures.add(place, None),
+            Ok(UserRecord::Erasure { user: own }) if own == user => self.erasures.add(place),
             Ok(_) => {}
             Err(_) => judged.reject(original.unwrap_or(offset)),
         }

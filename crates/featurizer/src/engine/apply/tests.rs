@@ -210,7 +210,7 @@ fn an_erasure_takes_what_it_covers_and_later_events_begin_anew() {
         offset: 101,
         time: NOW + 1,
     };
-    erasures.add(place, None);
+    erasures.add(place);
     let index = scene.users.find("u");
     scene.users.slot(index).set(UserLookup::Missing(erasures));
     scene.event("u", 1, NOW);
@@ -222,7 +222,7 @@ fn an_erasure_takes_what_it_covers_and_later_events_begin_anew() {
     );
     let index = scene.users.find("u");
     let mut erasures = Erasures::default();
-    erasures.add(place, None);
+    erasures.add(place);
     scene.users.slot(index).set(UserLookup::Missing(erasures));
     scene.event("u", 1, NOW + 2);
     let (_, text) = scene.apply(Occasion::Records, NOW + 2);

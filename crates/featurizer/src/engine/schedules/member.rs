@@ -3,8 +3,8 @@
 use super::log::Shared;
 use super::{Random, START, now, trace};
 use crate::assignment::{Assignment, Turn};
-use crate::attach::attach;
-use crate::batch::{Batch, Span};
+use crate::attach::{attach, build_again};
+use crate::batch::Batch;
 use crate::engine::{Engine, Occasion, Rules};
 use crate::expiry::Expiry;
 use crate::intake::{Incoming, Taken, ended, take, turn};
@@ -117,7 +117,13 @@ impl Member {
         let settled = self.assignment.owned().all(|(_, own)| own.is_settled());
         let read = self.fetch.keys().all(|id| self.is_at_end(*id));
         let busy = self.engine.is_under_way() || self.expiry.is_pressing();
-        settled && read && !busy && self.batch.is_empty() && self.assignment.waiting().is_empty()
+        let again = self.assignment.owned().any(|(_, own)| own.is_due_again());
+        settled
+            && read
+            && !busy
+            && !again
+            && self.batch.is_empty()
+            && self.assignment.waiting().is_empty()
     }
 
     /// Describes what is left to do.
@@ -148,11 +154,11 @@ impl Member {
     }
 
     fn try_turn(&mut self, random: &mut Random) -> Result<(), Setback> {
+        let log = self.log.clone();
         let due = self.assignment.due(instant());
         if !due.is_empty() {
             self.flush()?;
             self.engine.settle(&mut self.assignment)?;
-            let log = self.log.clone();
             for own in attach(&due, &mut self.assignment, &mut self.engine, &log)? {
                 let position = self.assignment.get(own.partition).map(|own| own.position());
                 trace(|| format!("attached {own:?} {}", position.unwrap()));
@@ -184,10 +190,12 @@ impl Member {
             if idle || random.chance(4) {
                 self.engine.settle(&mut self.assignment)?;
             }
-            if random.chance(2) && self.assignment.nobody_is_ahead() {
-                self.batch.begin(Span::Many);
+            if random.chance(2) {
+                self.batch.begin(self.assignment.span());
             }
             if self.batch.is_empty() {
+                let member = (&mut self.assignment, &mut self.engine);
+                build_again(instant(), member, &self.log)?;
                 let member = (&mut self.batch, &mut self.assignment, &mut self.engine);
                 self.expiry.run(instant(), idle, member)?;
             }
@@ -209,7 +217,7 @@ impl Member {
         let id = partitions[random.below(partitions.len())];
         if self.blocked.contains(&id) {
             // The client may have queued an end before the partition was paused.
-            ended(id, true, &mut self.assignment);
+            ended(id, true, (&mut self.assignment, &mut self.batch));
             return Ok(Polled::Something);
         }
         let fetch = self.fetch[&id];
@@ -227,7 +235,7 @@ impl Member {
         }
         let Some((offset, record)) = own.next(fetch) else {
             if self.ends.insert(id, own.end()) != Some(own.end()) {
-                ended(id, false, &mut self.assignment);
+                ended(id, false, (&mut self.assignment, &mut self.batch));
                 return Ok(Polled::Something);
             }
             return Ok(Polled::Nothing);

@@ -30,8 +30,11 @@ pub(super) fn catch_up(
             ));
         }
         let found: Vec<Option<String>> = keys.query(&mut redis)?;
-        let offset =
-            |text: Option<String>| -> Option<u64> { text?.split(' ').next()?.parse().ok() };
+        let offset = |text: Option<String>| -> Option<u64> {
+            let word = text?.split(' ').next()?.to_owned();
+            // Builds before named fields wrote the bare number.
+            word.strip_prefix("offset=").unwrap_or(&word).parse().ok()
+        };
         Ok(found.into_iter().filter_map(offset).sum())
     };
     all_at_work(scene, &scene.names.featurizer_group)?;

@@ -22,13 +22,13 @@ use tidemill_core::tell_line;
 use crate::harness::{Binaries, checkout};
 use crate::stack::{Options, Stack};
 
-/// Of each topic.
+/// Partitions of each topic.
 const PARTITIONS: i32 = 4;
 
-/// Most payments of the topics with many partitions, which take their time.
+/// Most payments of the topics with many partitions: they take long.
 const SHAPED: u64 = 400_000;
 
-/// What to measure, and how much of it.
+/// Flags.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// One part only

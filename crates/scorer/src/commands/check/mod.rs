@@ -19,7 +19,7 @@ use crate::model::{
 /// The batches that are timed, in rows.
 const BATCHES: [usize; 3] = [1, 16, 256];
 
-/// How long each batch is timed.
+/// The time for which each batch is measured.
 const TIMED: Duration = Duration::from_millis(200);
 
 /// Checks the model at `path` and prints what was found, for people or as JSON.

@@ -1,8 +1,8 @@
-//! What was found out about a model, as JSON or as lines for people.
+//! The findings about a model, as JSON or as lines for people.
 
 use serde::Serialize;
 
-/// What was found out.
+/// The findings.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     pub(super) model: String,
@@ -33,7 +33,7 @@ pub(super) struct Scores {
     pub(super) most: Option<f64>,
 }
 
-/// What a batch takes.
+/// The time of a batch.
 #[derive(Debug, Serialize)]
 pub(super) struct Latency {
     pub(super) rows: usize,

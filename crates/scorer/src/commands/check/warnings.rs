@@ -1,4 +1,4 @@
-//! What works, but can hardly be meant: of the manifest, and of the scores seen. Pure.
+//! Finds settings of the manifest and scores that work, but can hardly be meant. Pure.
 
 use crate::model::{Manifest, Picked, Place, Source};
 

@@ -8,7 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::post::PostTransform;
 
-/// What tract's reader takes from an operator's builder.
+/// The result of an operator's builder, as tract's reader takes it.
 pub(super) type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 /// A node's attributes.
@@ -91,7 +91,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// What is made of the scores in the end.
+    /// The last step, from the scores.
     pub(super) fn post_transform(&self) -> TractResult<PostTransform> {
         let name = self.text("post_transform").unwrap_or("NONE");
         name.parse().map_err(TractError::msg)

@@ -9,7 +9,7 @@ use super::function::{Function, function};
 use super::functions::within;
 use super::keeps_type_and_shape;
 
-/// Where a bound is: an attribute in old operator sets, an input later.
+/// The source of a bound: an attribute in old operator sets, an input later.
 #[derive(Clone, Debug)]
 enum Bound {
     Number(f64),

@@ -17,7 +17,7 @@ use super::rowwise::{Numbers, Rows, rowwise};
 struct OneHot {
     places: HashMap<i64, usize>,
     count: usize,
-    /// Whether an unknown category is all 0s, rather than a failure.
+    /// True if an unknown category is all 0s, rather than a failure.
     zeros: bool,
 }
 
@@ -92,7 +92,7 @@ struct LabelEncoder(Arc<Labels>);
 struct Labels {
     /// Keys as bits, and the places of their values.
     places: HashMap<u64, usize>,
-    /// Whether the keys are whole numbers.
+    /// True if the keys are whole numbers.
     whole: bool,
     /// The values, after the one for what is no key.
     values: Values,

@@ -98,7 +98,7 @@ impl Function {
         ElementWiseOp(Box::new(self), None)
     }
 
-    /// What tract's reader takes from a builder.
+    /// The result of a builder, as tract's reader takes it.
     pub(super) fn built(self) -> Built {
         Ok((self.typed().into_hir(), Vec::new()))
     }

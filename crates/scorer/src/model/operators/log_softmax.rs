@@ -13,7 +13,7 @@ use super::reduce::{Over, Reducer};
 #[derive(Clone, Debug)]
 struct LogSoftmax {
     axis: i64,
-    /// Whether all axes from that one on are taken together, as in old operator sets.
+    /// True if all axes from that one on are taken together, as in old operator sets.
     together: bool,
 }
 

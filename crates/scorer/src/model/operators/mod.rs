@@ -29,7 +29,7 @@ use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::tract_hir::infer::rules::InferenceResult;
 use tract_onnx::tract_hir::internal::{Solver, TensorProxy, check_input_arity, check_output_arity};
 
-/// What to export instead of an operator that is not there.
+/// The export that works instead of an operator that is not there.
 const ADVICE: [(&str, &str); 9] = [
     ("StringNormalizer", TEXTS),
     ("TfIdfVectorizer", TEXTS),
@@ -42,7 +42,7 @@ const ADVICE: [(&str, &str); 9] = [
     ("RNN", RECURRENT),
 ];
 
-/// What works with most exporters.
+/// The export that works with most exporters.
 const EXPORT: &str = "export it with target_opset={\"\": 17, \"ai.onnx.ml\": 3} (scikit-learn, LightGBM, XGBoost) or \
      opset_version=17 (PyTorch), with float inputs and an open first dimension";
 const ARGMAX: &str = "export the scores before it instead";
@@ -70,7 +70,7 @@ fn keeps_type_and_shape<'r, 'p: 'r>(
     solver.equals(&inputs[0].shape, &outputs[0].shape)
 }
 
-/// Which operators a model is run with.
+/// The operators that a model is run with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operators {
     /// tract's, and over them our own.
@@ -126,13 +126,13 @@ pub(super) fn missing(onnx: &Onnx, model: &ModelProto) -> Vec<String> {
         .collect()
 }
 
-/// What to do about an operator that cannot be run.
+/// The remedy for an operator that cannot be run.
 pub(super) fn advice(name: &str) -> &'static str {
     let found = ADVICE.iter().find(|(other, _)| *other == name);
     found.map_or(EXPORT, |(_, advice)| advice)
 }
 
-/// Whether an operator is one of our own.
+/// True if an operator is one of our own.
 pub(super) fn are_ours(name: &str) -> bool {
     let mut ours = OnnxOpRegister::default();
     register(&mut ours);

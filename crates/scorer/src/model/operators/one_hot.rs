@@ -79,7 +79,7 @@ impl Expansion for Lenient {
         let (dim, values) = (depth(&*constant(1)?)?, constant(2)?);
         let axis = self.axis(model.outlet_fact(inputs[0])?.rank())?;
         let end = dim as i64;
-        // What is out of range gets a place of its own, which is cut off.
+        // A category out of range gets a place of its own, which is cut off.
         let place = Function::of_whole("OneHot", move |x| match x {
             x if x < -end || x >= end => end,
             x => x.rem_euclid(end),

@@ -100,7 +100,7 @@ struct Fold {
     pair: Pair,
     /// tract's operator, which is vectorized, and knows dimensions that are not fixed.
     tracts: Nary,
-    /// Whether ours is needed: for numbers of that type, some constant among them being zero.
+    /// True if our operator is needed: for numbers of that type, some constant among them being zero.
     ours: fn(DatumType, bool) -> bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is made of a classifier's raw scores in the end.
+//! The last step of a classifier, from its raw scores.
 
 use std::str::FromStr;
 

@@ -8,12 +8,12 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::{Attributes, Built};
 use super::pair::{larger, smaller};
 
-/// What becomes of numbers.
+/// The operations on a row of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reducer {
     Max,
     Min,
-    /// Where the largest is; the last of several if so.
+    /// The place of the largest number; the last of several if so.
     ArgMax(bool),
     ArgMin(bool),
     /// The logarithm of the sum of exponentials.
@@ -27,7 +27,7 @@ struct Reduction {
     /// As attributes; none: all, or those that an input says.
     axes: Option<Vec<i64>>,
     keep: bool,
-    /// Whether no axes mean none rather than all.
+    /// True if no axes mean none rather than all.
     none_is_none: bool,
 }
 
@@ -270,7 +270,7 @@ impl Over {
     }
 }
 
-/// Where the first (or last) of the numbers is that no other is before.
+/// The place of the first (or last) of the numbers that no other is before.
 fn first<T: PartialOrd + Copy>(lane: &[T], last: bool, before: fn(&T, &T) -> bool) -> i64 {
     let mut best = 0;
     for (at, number) in lane.iter().enumerate().skip(1) {

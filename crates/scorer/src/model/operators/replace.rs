@@ -19,7 +19,7 @@ struct Imputer {
     /// One for each column, or one for all.
     values: Arc<Tensor>,
     missing: Arc<Tensor>,
-    /// Whether what is not a number is missing.
+    /// True if NaN is the missing value.
     nan: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What our operators have in common: a matrix of numbers in, for each row some numbers out.
+//! The frame of our operators: a matrix of numbers in, for each row some numbers out.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) trait Rows: std::fmt::Debug + Send + Sync + 'static {
     /// The operator does not take rows of that width.
     fn shape(&self, width: usize) -> TractResult<Vec<usize>>;
 
-    /// Whether a label for each row comes before the numbers, as classifiers have it.
+    /// True if a label for each row comes before the numbers, as classifiers have it.
     fn labels(&self) -> bool {
         false
     }
@@ -63,7 +63,7 @@ pub(super) fn single<R>(numbers: Numbers<'_>, work: impl FnOnce(&[f32]) -> R) ->
 #[derive(Clone, Debug)]
 pub(super) struct Rowwise(pub(super) Arc<dyn Rows>);
 
-/// What tract's reader takes from a builder.
+/// The result of a builder, as tract's reader takes it.
 pub(super) fn rowwise(rows: impl Rows) -> Built {
     Ok((expand(Rowwise(Arc::new(rows))), Vec::new()))
 }

@@ -7,7 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::{Attributes, Built};
 use super::rowwise::{Numbers, Rows, rowwise, single};
 
-/// How alike two rows are.
+/// The likeness of two rows.
 #[derive(Clone, Copy, Debug)]
 enum Kernel {
     Linear,

@@ -26,12 +26,12 @@ struct Classifier {
     post: PostTransform,
 }
 
-/// Where a class's sum is found.
+/// The place of a class's sum.
 #[derive(Clone, Copy, Debug)]
 struct Class {
     /// Among the outputs; none if no leaf has a weight for it.
     sum: Option<usize>,
-    /// Whether a row may end in leaves without a weight for it: then the output that counts the weights.
+    /// The output that counts the weights, if a row may end in leaves without a weight for it.
     count: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! What `TreeEnsembleClassifier` and `TreeEnsembleRegressor` have in common: the trees, and the numbers
+//! The common part of `TreeEnsembleClassifier` and `TreeEnsembleRegressor`: the trees, and the numbers
 //! added to their sums.
 
 use tract_onnx::tract_hir::internal::*;

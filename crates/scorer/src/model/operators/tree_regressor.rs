@@ -17,7 +17,7 @@ struct Regressor {
     name: &'static str,
     ensemble: Ensemble,
     targets: usize,
-    /// What the sums are divided by.
+    /// The divisor of the sums.
     divisor: f32,
     post: PostTransform,
 }

@@ -24,15 +24,15 @@ pub(super) type Block<T> = [T; ROWS];
 pub(super) struct BitTree<L> {
     planes: Vec<Plane<L>>,
     /// The leaves' values, leaf after leaf.
-    pub(super) values: Vec<f32>,
+    values: Vec<f32>,
 }
 
 /// The comparisons that may strike out leaves of one plane.
 #[derive(Debug, Default)]
 struct Plane<L> {
-    /// Those that strike when the rank is above the limit.
+    /// Comparisons that strike when the rank is above the limit.
     above: Vec<Strike<L>>,
-    /// Those that strike when it is not.
+    /// Comparisons that strike when it is not.
     others: Vec<Strike<L>>,
 }
 
@@ -45,6 +45,11 @@ struct Strike<L> {
 }
 
 impl<L: Lane> BitTree<L> {
+    /// The leaves' values, leaf after leaf.
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     pub(super) fn new(root: &Split, ranks: &Ranks) -> Self {
         let mut tree = BitTree {
             planes: Vec::new(),

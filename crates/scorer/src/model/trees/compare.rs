@@ -18,13 +18,13 @@ pub(super) enum Split {
         column: usize,
         /// Never not a number.
         threshold: f64,
-        /// Where to go when it holds, and where when not.
+        /// The next nodes: if it holds, and if not.
         to: Box<[Split; 2]>,
     },
 }
 
 impl Split {
-    /// How many leaves the tree has.
+    /// The number of the tree's leaves.
     pub(super) fn leaves(&self) -> usize {
         match self {
             Split::Leaf(_) => 1,
@@ -56,7 +56,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// How many there are.
+    /// Their number.
     pub(super) fn count(&self) -> usize {
         self.derived.len()
     }

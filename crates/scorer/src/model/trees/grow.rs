@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use hashbrown::HashMap;
 
-/// How a node compares a row's number with its threshold.
+/// A node's comparison of a row's number with its threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in super::super) enum Mode {
     /// `x <= threshold`
@@ -29,19 +29,19 @@ pub(in super::super) enum Node {
     Branch {
         /// The column compared.
         column: usize,
-        /// How it is compared.
+        /// The comparison.
         mode: Mode,
         /// With what.
         threshold: f64,
-        /// Whether a missing number counts as a comparison that holds.
+        /// True if the comparison holds for a missing number.
         missing_holds: bool,
-        /// Where to go when it holds, and where when not.
+        /// The next nodes: if it holds, and if not.
         to: Box<[Node; 2]>,
     },
 }
 
 impl Node {
-    /// How many columns a row needs.
+    /// The number of columns that a row needs.
     pub(super) fn columns(&self) -> usize {
         match self {
             Node::Leaf(_) => 0,
@@ -66,7 +66,7 @@ pub(in super::super) struct Parts<'a> {
     pub(in super::super) missing_track_true: &'a [i64],
     pub(in super::super) leaf_tree_ids: Vec<i64>,
     pub(in super::super) leaf_node_ids: Vec<i64>,
-    /// Which of the outputs a leaf's weight is for.
+    /// The output that a leaf's weight is for.
     pub(in super::super) leaf_ids: Vec<i64>,
     pub(in super::super) leaf_weights: Vec<f64>,
 }
@@ -145,9 +145,9 @@ const SHARED: usize = 100_000;
 
 struct Grower<'a> {
     from: &'a Parts<'a>,
-    /// Where a (tree, node) stands.
+    /// The place of each (tree, node).
     at: HashMap<(i64, i64), usize>,
-    /// Where the weights of a (tree, node) stand.
+    /// The place of the weights of each (tree, node).
     weights: HashMap<(i64, i64), Vec<usize>>,
     /// Nodes that may still be grown: where branches meet again, what is below is grown once for each.
     left: usize,

@@ -13,7 +13,7 @@ pub(in super::super) struct PartsFive<'a> {
     /// From 0 on: LEQ, LT, GTE, GT, EQ, NEQ; and MEMBER, which is refused.
     pub(in super::super) modes: Vec<f64>,
     pub(in super::super) true_ids: &'a [i64],
-    /// Whether a node's `true_ids` is a leaf's place.
+    /// True if a node's `true_ids` is a leaf's place.
     pub(in super::super) true_leafs: &'a [i64],
     pub(in super::super) false_ids: &'a [i64],
     pub(in super::super) false_leafs: &'a [i64],

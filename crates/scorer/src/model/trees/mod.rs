@@ -27,7 +27,7 @@ use compare::{Columns, Split};
 use ranks::{Lane, Ranks};
 use walk::Walk;
 
-/// How the trees' leaf values become one.
+/// The way in which the trees' leaf values become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Aggregate {
     Sum,
@@ -50,9 +50,9 @@ pub(super) struct Forest {
     derived: Columns,
     /// All trees, the large ones last.
     walk: Walk,
-    /// How many trees there are.
+    /// The number of trees.
     trees: usize,
-    /// How many of them are small.
+    /// The number of small trees.
     small: usize,
     /// The small ones once more.
     bits: Bits,
@@ -173,12 +173,12 @@ impl Forest {
                 let leaves = tree.leaves(block);
                 if self.outputs == 1 && self.aggregate == Aggregate::Sum {
                     for (sum, leaf) in sums.iter_mut().zip(leaves) {
-                        *sum += tree.values[usize::from(leaf)];
+                        *sum += tree.values()[usize::from(leaf)];
                     }
                     continue;
                 }
                 for (sums, leaf) in sums.chunks_exact_mut(self.outputs).zip(leaves) {
-                    let values = &tree.values[usize::from(leaf) * self.outputs..];
+                    let values = &tree.values()[usize::from(leaf) * self.outputs..];
                     self.add(&values[..self.outputs], sums);
                 }
             }

@@ -34,7 +34,7 @@ pub(super) trait Lane:
     fn leaves(range: std::ops::Range<usize>) -> Self;
     /// The set where `holds`, else none.
     fn when(self, holds: bool) -> Self;
-    /// How many of the lowest leaves are in the set.
+    /// The number of the lowest leaves that are in the set.
     fn lowest(self) -> u8;
 }
 
@@ -71,7 +71,7 @@ lane!(i16);
 pub(super) struct Ranks(Vec<Vec<f64>>);
 
 impl Ranks {
-    /// Those of `trees`, which compare `columns` columns.
+    /// The ranks of `trees`, which compare `columns` columns.
     pub(super) fn new(trees: &[Split], columns: usize) -> Self {
         let mut found = vec![Vec::new(); columns];
         for tree in trees {
