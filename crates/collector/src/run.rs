@@ -10,7 +10,7 @@ use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
 use crate::pipeline::Sink;
 use crate::pipeline::encoders::Encoders;
-use crate::pipeline::retry::{Kind, Outages, kind, unreachable};
+use crate::pipeline::retry::{Kind, Outages, kind, told, unreachable};
 use crate::pipeline::surroundings::{self, Surroundings};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
 use crate::worker::Worker;
@@ -100,7 +100,7 @@ fn open_store(out: &Location) -> anyhow::Result<Store> {
 fn unusable(out: &Location, error: anyhow::Error) -> anyhow::Error {
     match out {
         Location::Folder(_) if kind(&error) == Kind::Retry => {
-            Failure::usage(format!("--out cannot be used: {error:#}"))
+            Failure::usage(format!("--out cannot be used: {}", told(&error)))
         }
         _ => unreachable(error),
     }

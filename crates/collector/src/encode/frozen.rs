@@ -116,7 +116,7 @@ impl Freezer {
 
     /// Takes a record's content into account while there is no schema.
     pub(crate) fn observe(&self, content: Result<Option<&[u8]>, Reject>) {
-        self.sampling().observe(content);
+        self.sampling().observe(content, self.wanted.enough);
     }
 
     /// It is time for [`Freezer::freeze_sample`].

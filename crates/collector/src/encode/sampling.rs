@@ -70,8 +70,11 @@ impl Sampling {
         }
     }
 
-    /// Takes a record's content into account.
-    pub(super) fn observe(&mut self, content: Result<Option<&[u8]>, Reject>) {
+    /// Takes a record's content into account, unless the sample is full: records are read faster than a schema is frozen.
+    pub(super) fn observe(&mut self, content: Result<Option<&[u8]>, Reject>, enough: Enough) {
+        if self.sample.records() >= enough.records {
+            return;
+        }
         self.since.get_or_insert_with(Instant::now);
         match content.and_then(|value| self.sample.observe(value)) {
             Ok(()) => {

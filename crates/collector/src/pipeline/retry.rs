@@ -45,9 +45,22 @@ pub(crate) fn kind(error: &anyhow::Error) -> Kind {
 /// The same error at the start, where servers that are away are not waited for.
 pub(crate) fn unreachable(error: anyhow::Error) -> anyhow::Error {
     match kind(&error) {
-        Kind::Retry => Failure::unreachable(format!("{error:#}")),
+        Kind::Retry => Failure::unreachable(told(&error)),
         Kind::Usage | Kind::Fault => error,
     }
+}
+
+/// The text of an error with its causes. A cause that the text has already is left out: the errors of object stores repeat
+/// theirs.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// True for errors of a store that a later attempt may not meet; false for errors in the request itself.
@@ -112,8 +125,9 @@ impl Outages {
                 Err(error) if kind(&error) != Kind::Retry => return Err(error),
                 Err(error) => {
                     let failing: &Failing<'_> = failing.get_or_insert_with(|| self.begin());
-                    failing.because(format!("{what}: {error:#}"));
-                    tracing::warn!(again_in = ?wait, "{what} failed: {error:#}");
+                    let error = told(&error);
+                    failing.because(format!("{what}: {error}"));
+                    tracing::warn!(again_in = ?wait, "{what} failed: {error}");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(BACKOFF.1);
                 }
@@ -196,6 +210,18 @@ mod tests {
         ] {
             assert_eq!(kind(&error), expected, "{error:#}");
         }
+    }
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let source = io::Error::other("disk full").into();
+        let store = "S3";
+        let error = object_store::Error::Generic { store, source };
+        let error = anyhow::Error::from(error).context("creating a.parquet");
+        let text = told(&error);
+        assert_eq!(text.matches("disk full").count(), 1, "{text}");
+        assert!(text.starts_with("creating a.parquet: "), "{text}");
+        assert_eq!(told(&away()), "publishing: disk full");
     }
 
     #[tokio::test]

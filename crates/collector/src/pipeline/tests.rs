@@ -479,6 +479,8 @@ async fn a_schema_is_frozen_from_enough_records_or_taken_from_a_peer() {
             ours.freeze_sample().await.unwrap();
         }
     }
+    // Read before the schema was frozen, and yet none of the first.
+    ours.observe(Ok(Some(b"{\"n\":\"late\",\"more\":1}")));
     assert!(ours.is_due());
     ours.freeze_sample().await.unwrap();
     let frozen = ours.get().unwrap();

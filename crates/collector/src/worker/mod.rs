@@ -13,7 +13,7 @@ mod sampler;
 mod starting;
 
 use crate::pipeline::Sink;
-use crate::pipeline::retry::{Kind, kind};
+use crate::pipeline::retry::{Kind, kind, told};
 use goal::Goal;
 use intake::{Event, Intake};
 use pauses::Pauses;
@@ -173,8 +173,9 @@ impl Worker {
         let frozen = self.sink.runtime.block_on(freeze);
         match frozen.unwrap_or_else(|silent| Err(std::io::Error::from(silent).into())) {
             Err(error) if kind(&error) == Kind::Retry => {
-                tracing::warn!("cannot freeze the schema yet: {error:#}");
-                self.part.failed(format!("freezing the schema: {error:#}"));
+                let error = told(&error);
+                tracing::warn!("cannot freeze the schema yet: {error}");
+                self.part.failed(format!("freezing the schema: {error}"));
                 Ok(())
             }
             Ok(()) => {

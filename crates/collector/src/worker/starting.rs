@@ -3,7 +3,7 @@
 use super::{LOOKUP, Worker};
 use crate::dataset::resume;
 use crate::dataset::start::{Start, another_log, start};
-use crate::pipeline::retry::{Kind, kind};
+use crate::pipeline::retry::{Kind, kind, told};
 use anyhow::Context;
 use std::time::Instant;
 use tidemill_core::kafka::{Log, StoredPosition};
@@ -27,8 +27,9 @@ impl Worker {
                 Ok(())
             }
             Err(error) if kind(&error) == Kind::Retry => {
-                tracing::warn!("cannot start partitions yet: {error:#}");
-                self.part.failed(format!("starting partitions: {error:#}"));
+                let error = told(&error);
+                tracing::warn!("cannot start partitions yet: {error}");
+                self.part.failed(format!("starting partitions: {error}"));
                 self.pending.failed(Instant::now());
                 Ok(())
             }
