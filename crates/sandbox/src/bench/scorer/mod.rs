@@ -25,8 +25,8 @@ use crate::stack::{Options, Stack};
 /// Of each topic.
 const PARTITIONS: i32 = 4;
 
-/// Most payments of the topics with many partitions, which take their time.
-const SHAPED: u64 = 400_000;
+/// Most payments of the topics with many partitions, which take their time. Fewer are scored before all workers are at work.
+const SHAPED: u64 = 2_000_000;
 
 /// What to measure, and how much of it.
 #[derive(clap::Args, Debug)]
