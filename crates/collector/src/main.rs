@@ -36,7 +36,15 @@ async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<Ex
             return Ok(ExitCode::from(u8::from(!report.faults.is_empty())));
         }
         Some(Command::Inspect { dir }) => tell(&inspect::inspect(&location(dir)?).await?)?,
-        Some(Command::Infer) => tell(&infer::infer(&flags.validate()?, &shutdown).await?)?,
+        Some(Command::Infer) => match infer::infer(&flags.validate()?, &shutdown).await? {
+            Some(schema) => tell(&schema)?,
+            None => {
+                tracing::warn!(
+                    "stopped before the end: no schema is printed, since it would be that of a part"
+                );
+                return Ok(ExitCode::FAILURE);
+            }
+        },
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use crate::bounded::ends::Ends;
 use crate::bounded::progress::Progress;
 use crate::bounded::sample::{self, SAMPLE};
 use crate::bounded::stretch::{self, Range};
-use crate::dataset::starts::Starts;
+use crate::dataset::known_partitions::KnownPartitions;
 use crate::dataset::store::{Location, Store};
 use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
@@ -12,16 +12,17 @@ use crate::features::{self, History};
 use crate::pipeline::Sink;
 use crate::pipeline::encoders::Encoders;
 use crate::pipeline::retry::{Kind, Outages, kind};
+use crate::pipeline::surroundings::{self, Surroundings};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
 use crate::worker::Worker;
 use crate::worker::goal::Goal;
-use crate::worker::surroundings::{self, Surroundings};
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::worker::intake::Intake;
+use std::sync::Arc;
 use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, Consumer, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, KafkaConfig, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -61,40 +62,25 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let sink = open_sink(&config, store, topic, health.clone()).await;
     let sink = sink.map_err(|error| unusable(&config.out, error))?;
     pulse::watch(shared, &health, shutdown.clone())?;
-    let surroundings = surroundings(&config, &cluster, &sink, &shutdown).await?;
+    watch_surroundings(&config, &cluster, &sink)?;
     drop(cluster);
     start.ready();
     tracing::info!(topic = shared.topic, out = %sink.store, workers = shared.workers, "collecting");
     match config.extent {
         Extent::Live { max_age } => {
             lag::watch(shared, shutdown.clone())?;
-            let (count, stop) = (shared.workers, shutdown.clone());
-            let budget = config.budget(count);
-            workers::run(count, &stop, move |number, shutdown| {
-                let kafka = config.shared.kafka.with_prefetch(budget.fetch);
-                let (group, topic) = (&config.shared.group, &config.shared.topic);
-                let consumer = Consumer::open(&kafka, group, topic, &config.writes_to())?;
-                let goal = Goal::Live { max_age };
-                Worker::new(
-                    number,
-                    consumer,
-                    &config,
-                    &sink,
-                    goal,
-                    budget,
-                    surroundings.clone(),
-                )
-                .run(&shutdown)
-            })
-            .await
+            let (count, shared, writes_to) = (shared.workers, shared.clone(), config.writes_to());
+            let open = move |_, kafka: &KafkaConfig| {
+                let consumer = Consumer::open(kafka, &shared.group, &shared.topic, &writes_to)?;
+                Ok((consumer, Goal::Live { max_age }))
+            };
+            start_workers(count, config, sink, &shutdown, open).await
         }
-        Extent::Stretch(stretch) => {
-            run_stretch(config, sink, stretch, partitions, surroundings, &shutdown).await
-        }
+        Extent::Stretch(stretch) => run_stretch(config, sink, stretch, partitions, &shutdown).await,
     }
 }
 
-/// How many partitions a topic has; `None` when told to stop before that is known. A live run waits for a topic that does
+/// The number of a topic's partitions; `None` when told to stop before it is known. A live run waits for a topic that does
 /// not exist.
 ///
 /// Errors: a bounded run has nothing to wait for.
@@ -150,12 +136,7 @@ fn unreachable(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Watches the topic, and in a live run the group, once nobody else in that collects into another data set.
-async fn surroundings(
-    config: &Config,
-    cluster: &Cluster,
-    sink: &Sink,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<Surroundings> {
+fn watch_surroundings(config: &Config, cluster: &Cluster, sink: &Sink) -> anyhow::Result<()> {
     let shared = &config.shared;
     let outside = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
     let live = matches!(config.extent, Extent::Live { .. });
@@ -164,9 +145,7 @@ async fn surroundings(
         let entered = block_in_place(|| surroundings::enter(cluster, &outside, shared, own));
         entered.map_err(unreachable)?;
     }
-    let surroundings = Surroundings::default();
-    surroundings.watch(outside, sink.topic.id, writes_to, shutdown.clone())?;
-    Ok(surroundings)
+    Ok(sink.surroundings.watch(outside, sink.topic.id, writes_to)?)
 }
 
 async fn open_sink(
@@ -180,6 +159,7 @@ async fn open_sink(
         schema: config.schema.clone(),
         headers: config.headers,
         features: config.features.as_ref().map(Features::columns),
+        enough: config.enough,
     };
     let freezer = Freezer::open(store.clone(), wanted).await?;
     let store_part = health.part("store");
@@ -193,7 +173,8 @@ async fn open_sink(
         freezer: Arc::new(freezer),
         codec: config.codec,
         history: None,
-        starts: Starts::default(),
+        known: KnownPartitions::default(),
+        surroundings: Surroundings::default(),
         from: match config.extent {
             Extent::Live { .. } => None,
             Extent::Stretch(stretch) => stretch.from,
@@ -210,7 +191,6 @@ async fn run_stretch(
     mut sink: Sink,
     stretch: Stretch,
     partitions: usize,
-    surroundings: Surroundings,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
     let Some(left) = prepare(&config, &mut sink, stretch, partitions, shutdown).await? else {
@@ -221,31 +201,15 @@ async fn run_stretch(
     let progress = Arc::new(Progress::new(total));
     let count = config.shared.workers.min(left.len());
     if count > 0 {
-        let shares = Arc::new(Mutex::new(deal(left, count)));
-        let budget = config.budget(count);
-        sink.encoders = Encoders::start(budget.encoders)?;
-        let shown = progress.clone();
-        workers::run(count, shutdown, move |number, shutdown| {
-            let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
-            let ends = Ends::of(std::mem::take(&mut shares[number]));
-            drop(shares);
-            let kafka = config.shared.kafka.with_prefetch(budget.fetch);
-            let (group, topic) = (&config.shared.group, &config.shared.topic);
-            let consumer = Consumer::outside(&kafka, group, topic)?;
-            let progress = shown.clone();
-            let goal = Goal::Bounded { ends, progress };
-            Worker::new(
-                number,
-                consumer,
-                &config,
-                &sink,
-                goal,
-                budget,
-                surroundings.clone(),
-            )
-            .run(&shutdown)
-        })
-        .await?;
+        sink.encoders = Encoders::start(config.budget(count).encoders)?;
+        let shares = deal(left, count);
+        let (shared, shown) = (config.shared.clone(), progress.clone());
+        let open = move |number: usize, kafka: &KafkaConfig| {
+            let consumer = Consumer::outside(kafka, &shared.group, &shared.topic)?;
+            let (ends, progress) = (Ends::of(shares[number].clone()), shown.clone());
+            Ok((consumer, Goal::Bounded { ends, progress }))
+        };
+        start_workers(count, config, sink, shutdown, open).await?;
     }
     if !shutdown.is_cancelled() {
         progress.finish();
@@ -253,8 +217,26 @@ async fn run_stretch(
     Ok(())
 }
 
-/// What a bounded run has to know before its first record: the ranges to read, which it returns, the schema, and the
-/// users' events. `None` when told to stop before that is known. What is away is waited for.
+/// Runs so many workers to their end; `open` gives each, by its number, its consumer and its goal.
+async fn start_workers(
+    count: usize,
+    config: Config,
+    sink: Sink,
+    shutdown: &CancellationToken,
+    open: impl Fn(usize, &KafkaConfig) -> anyhow::Result<(Consumer, Goal)> + Send + Sync + 'static,
+) -> anyhow::Result<()> {
+    let budget = config.budget(count);
+    workers::run(count, shutdown, move |number, shutdown| {
+        let kafka = config.shared.kafka.with_prefetch(budget.fetch);
+        let (consumer, goal) = open(number, &kafka)?;
+        let intake = Intake::new(number, sink.clone(), config.rows, budget.buffered);
+        Worker::new(number, consumer, goal, intake, &sink).run(&shutdown)
+    })
+    .await
+}
+
+/// Prepares a bounded run: the schema, the users' events, and the ranges to read, which it returns. `None` when told to
+/// stop before. Servers that are away are waited for.
 async fn prepare(
     config: &Config,
     sink: &mut Sink,
@@ -285,6 +267,17 @@ async fn prepare(
         let Some(sample) = sample.filter(|_| !shutdown.is_cancelled()) else {
             return Ok(None);
         };
+        if sample.records() == 0 {
+            // Nothing is frozen from nothing.
+            return match whole.iter().all(|range| range.len() == 0) {
+                true => Ok(Some(Vec::new())),
+                false => Err(Failure::usage(format!(
+                    "no record of {} in this stretch is a JSON object, so that there is nothing to infer a schema from: \
+                     give --schema",
+                    shared.topic
+                ))),
+            };
+        }
         let freeze = || sink.freezer.freeze(&sample);
         let what = "freezing the schema";
         if start.retry_until(shutdown, what, freeze).await?.is_none() {

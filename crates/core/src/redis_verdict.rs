@@ -105,16 +105,24 @@ const CODES: &[(&str, Meaning, &str)] = &[
     ),
 ];
 
+/// The verdict on an error reply by the code at its beginning; `None` for others.
+pub fn by_code(error: &str) -> Option<Verdict> {
+    let (_, meaning, remedy) = CODES.iter().find(|(code, ..)| {
+        let rest = error.strip_prefix(code);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    })?;
+    Some(Verdict {
+        meaning: *meaning,
+        remedy,
+    })
+}
+
 impl RedisAccess {
     /// Judges an error of this Redis: an error reply, which begins with a code, or an error of the connection.
     pub fn verdict(&self, error: &str) -> Verdict {
-        let code = CODES.iter().find(|(code, ..)| {
-            let rest = error.strip_prefix(code);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-        });
         let says = |parts: &[&str]| parts.iter().any(|part| error.contains(part));
-        let (meaning, remedy) = if let Some((_, meaning, remedy)) = code {
-            (*meaning, *remedy)
+        let (meaning, remedy) = if let Some(verdict) = by_code(error) {
+            return verdict;
         } else if says(&["ertificate"]) {
             (Refused, "check --redis-ca and the certificate of Redis")
         } else if says(&["assword authentication failed"]) {

@@ -19,9 +19,11 @@ const LONG: usize = 131_072;
 /// Bytes of the windows in such a batch, as far as known.
 const LONG_BYTES: usize = 64 << 20;
 /// Time limit for filling a batch, so that decay and polling continue whatever a record costs.
-pub(crate) const LONGEST_TAKE: Duration = Duration::from_millis(250);
+const LONGEST_TAKE: Duration = Duration::from_millis(250);
 /// Target time for writing a batch, for the same reason.
 const LONGEST_WRITE: Duration = Duration::from_millis(500);
+/// Factor of both while all windows of the worker are being built: no hash has to be rewritten meanwhile.
+const WARM_UP: u32 = 4;
 
 /// The number of transactions that a batch may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(crate) enum Span {
     One,
     /// As many as it takes: no user is ahead of its partition.
     Many,
+    /// The same while all windows of the worker are being built.
+    WarmUp,
 }
 
 /// A change of a user.
@@ -217,7 +221,7 @@ impl Batch {
     /// True if it should be applied before more is read.
     pub(crate) fn is_full(&self) -> bool {
         match self.span {
-            Span::Many => self.records >= self.most || self.bytes >= LONG_BYTES,
+            Span::Many | Span::WarmUp => self.records >= self.most || self.bytes >= LONG_BYTES,
             Span::One => {
                 self.users.len() >= TRANSACTION_USERS
                     || self.records >= SHORT
@@ -254,9 +258,21 @@ impl Batch {
         if self.span == Span::One || self.records < SHORT {
             return;
         }
-        let wanted = LONGEST_WRITE.as_secs_f64() / took.as_secs_f64().max(1e-6);
+        let wanted = (LONGEST_WRITE * self.patience()).as_secs_f64() / took.as_secs_f64().max(1e-6);
         let most = (self.records as f64 * wanted) as usize;
         self.most = most.clamp(self.most / 2, self.most * 2).clamp(SHORT, LONG);
+    }
+
+    /// Time limit for filling the batch.
+    pub(crate) fn longest_take(&self) -> Duration {
+        LONGEST_TAKE * self.patience()
+    }
+
+    fn patience(&self) -> u32 {
+        match self.span {
+            Span::One | Span::Many => 1,
+            Span::WarmUp => WARM_UP,
+        }
     }
 
     /// Empties the batch for the next use; the learnt limit stays.
@@ -380,6 +396,19 @@ mod tests {
             write(&mut batch, Duration::from_millis(1));
         }
         assert_eq!(batch.most, LONG);
+    }
+
+    #[test]
+    fn batches_may_take_longer_while_no_hash_waits() {
+        let took = |span| {
+            let mut batch = Batch::default();
+            batch.begin(span);
+            records(&mut batch, LONG);
+            batch.written(Duration::from_secs(2));
+            (batch.longest_take(), batch.most)
+        };
+        assert_eq!(took(Span::Many), (LONGEST_TAKE, LONG / 2));
+        assert_eq!(took(Span::WarmUp), (LONGEST_TAKE * 4, LONG));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::store::Lost;
 use std::time::Duration;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Change;
+use tidemill_core::redis_verdict::by_code;
 
 /// A reason for going back.
 #[derive(Debug)]
@@ -93,10 +94,10 @@ impl Setback {
                 "another worker has written the stored positions, or Redis lost its last writes"
                     .into()
             }
-            Self::StoreLost(error) if error.starts_with("WRONGTYPE") => format!(
-                "Redis: {error}: another program keeps something under this key; remove it, or use another --key-prefix"
-            ),
-            Self::StoreLost(error) => format!("Redis: {error}"),
+            Self::StoreLost(error) => match by_code(error) {
+                Some(verdict) => format!("Redis: {error}: {}", verdict.remedy),
+                None => format!("Redis: {error}"),
+            },
             Self::Torn { error, .. } => format!(
                 "Redis refused a part of what was written ({error}): no other program may keep anything under these \
                  keys"

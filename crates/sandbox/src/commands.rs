@@ -113,6 +113,7 @@ fn foreground_stack() -> Result<()> {
     };
     let spinner = crate::progress::spinner("starting Redis and Kafka");
     let stack = stack::Stack::start(&options)?;
+    stack.create_topics(&stack::TOPICS, stack::PARTITIONS)?;
     spinner.done("the stack is up; Ctrl-C ends it and removes its data");
     tell_line!("{}", stack.describe())?;
     let stop = cancelled_by_ctrl_c()?;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{self, Stored};
 use crate::visible::visible;
+
+/// Pause between two looks for a missing topic.
+const WAIT: Duration = Duration::from_millis(300);
 
 /// What to read and how.
 #[derive(clap::Args, Debug)]
@@ -51,7 +54,9 @@ enum From {
 /// Prints records until `shutdown`, or until the flags say to stop.
 pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
     let consumer = open(flags)?;
-    let partitions = kafka::partitions(&consumer, &flags.topic)?;
+    let Some(partitions) = partitions(&consumer, flags, shutdown)? else {
+        return Ok(());
+    };
     match flags.group {
         Some(_) => consumer.subscribe(&[&flags.topic])?,
         None => consumer.assign(&everything(flags, partitions)?)?,
@@ -91,6 +96,28 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
             .context("committing the group's positions")?;
     }
     Ok(())
+}
+
+/// The number of the topic's partitions, once it exists; `None` if `shutdown` came first. The scorer creates its output
+/// topics when it starts, perhaps later than its reader.
+fn partitions(
+    consumer: &BaseConsumer,
+    flags: &Flags,
+    shutdown: &CancellationToken,
+) -> Result<Option<i32>> {
+    let topic = &flags.topic;
+    let mut told = false;
+    while !shutdown.is_cancelled() {
+        match kafka::find_partitions(consumer, topic)? {
+            Some(count) => return Ok(Some(count)),
+            None if flags.until_end => bail!("there is no topic {topic}"),
+            None if !told => remark_line!("there is no topic {topic} yet; waiting"),
+            None => {}
+        }
+        told = true;
+        std::thread::sleep(WAIT);
+    }
+    Ok(None)
 }
 
 fn open(flags: &Flags) -> Result<BaseConsumer> {

@@ -1,4 +1,4 @@
-//! How far a bounded run is in each of its ranges: what is read, and what is read to its end.
+//! The state of a bounded run in each of its ranges: which offsets it has read, and which ranges to their end.
 
 use crate::bounded::stretch::Range;
 
@@ -13,7 +13,7 @@ pub(crate) struct Ends {
 /// The end of a partition's range.
 #[derive(Clone, Copy, Debug)]
 struct End {
-    /// Where its beginning is found.
+    /// The index of its range among the ranges.
     range: usize,
     at: i64,
     /// All before it was handed out, and nothing has to be read again.

@@ -1,4 +1,4 @@
-//! What a bounded run adds to a live one: which offsets it reads, a sample of them for the schema, and how far it is.
+//! The parts that only a bounded run has: the offsets to read, a sample of them for the schema, and the progress.
 
 pub(crate) mod ends;
 pub(crate) mod progress;

@@ -1,4 +1,4 @@
-//! How far a bounded run is: a bar on a terminal, a log line now and then elsewhere.
+//! The progress of a bounded run: a bar on a terminal, elsewhere a log line now and then.
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub(crate) struct Progress {
 }
 
 struct State {
-    /// What each worker has read, by a number that only it uses.
+    /// Offsets that each worker has read, by a number that only it uses.
     read: BTreeMap<i32, u64>,
     begun: Instant,
     /// When the last log line was written; `None` where a bar is drawn.

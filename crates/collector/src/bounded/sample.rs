@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 /// From so many records a bounded run infers the schema of its data set.
 pub(crate) const SAMPLE: u64 = 10_000;
 
-/// Reads the ranges one after the other, at most `limit` records of each, until `enough` says so after one of them.
+/// Reads the ranges one after the other, at most `limit` usable records of each, until `enough` says so after one of them.
 pub(crate) fn read(
     shared: &Shared,
     resolver: &Resolver,
@@ -29,10 +29,9 @@ pub(crate) fn read(
             match consumer.poll(Duration::from_millis(50))? {
                 Polled::Record(record) if record.offset() >= range.end => break,
                 Polled::Record(record) => {
-                    let content = resolver.resolve(record.value())?;
-                    let value = content.of(record.value()).ok().flatten();
-                    sample.observe(value.unwrap_or_default());
-                    left -= 1;
+                    let content = resolver.peek(record.value())?;
+                    let value = content.of(record.value());
+                    left -= u64::from(value.and_then(|value| sample.observe(value)).is_ok());
                 }
                 Polled::OutOfRange => {
                     consumer.seek(range.partition, consumer.log_range(range.partition)?.0)?

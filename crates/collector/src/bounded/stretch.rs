@@ -15,7 +15,7 @@ pub(crate) struct Range {
     pub(crate) partition: i32,
     /// The oldest record of the log, as it was when the run began.
     pub(crate) oldest: i64,
-    /// Where the data set begins if it has no file of the partition yet.
+    /// The position at which the data set begins if it has no file of the partition yet.
     pub(crate) begin: i64,
     /// The position to start from.
     pub(crate) first: i64,
@@ -26,7 +26,7 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// How many offsets it covers.
+    /// The number of offsets that it covers.
     pub(crate) fn len(&self) -> u64 {
         self.end.saturating_sub(self.first).max(0) as u64
     }
@@ -70,7 +70,7 @@ pub(crate) fn log_ranges(
     Ok(ranges)
 }
 
-/// What of these ranges is not in the data set yet; those that are wholly in it are left out.
+/// The parts of these ranges that are not in the data set yet; ranges that are wholly in it are left out.
 ///
 /// Errors: as [`unread`].
 pub(crate) async fn left(
@@ -121,7 +121,7 @@ async fn begin_empty(sink: &Sink, range: &Range) -> anyhow::Result<()> {
     begin.publish(&sink.store, &frozen).await.map(drop)
 }
 
-/// Where the records begin that the data set does not hold, given where its files of the partition end.
+/// The first offset that the data set does not hold, given the end of its files of the partition.
 ///
 /// Errors: the data set ends before the stretch begins, so that a hole would come between; or it is of another log.
 fn unread(
@@ -196,7 +196,7 @@ pub(crate) mod tests {
             (None, from, 100, Ok(100)),
             (Some(250), from, 200, Ok(250)),
             (Some(150), from, 200, Err("give another --out")),
-            // What lies between was deleted, and will be told as a gap.
+            // Retention has deleted the records between; the run records them as a gap.
             (Some(50), from, 100, Ok(100)),
         ] {
             let range = Range {

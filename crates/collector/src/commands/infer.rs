@@ -9,8 +9,11 @@ use tidemill_core::kafka::{Cluster, Consumer};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// The schema as the text of a file. Needs the multi-threaded runtime.
-pub async fn infer(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<String> {
+/// The schema as the text of a file; `None` when told to stop before the end. Needs the multi-threaded runtime.
+pub async fn infer(
+    config: &Config,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<String>> {
     let shared = &config.shared;
     let stretch = match config.extent {
         Extent::Stretch(stretch) => stretch,
@@ -30,10 +33,15 @@ pub async fn infer(config: &Config, shutdown: &CancellationToken) -> anyhow::Res
         let ranges = stretch::log_ranges(&consumer, &partitions, stretch)?;
         sample::read(shared, &resolver, &ranges, u64::MAX, |_| false, shutdown)
     })?;
+    if shutdown.is_cancelled() {
+        // A schema of a part would look like one of the whole.
+        return Ok(None);
+    }
     ensure!(
         sample.records() > 0,
         "{} has no JSON object in this stretch",
         shared.topic
     );
-    Ok(String::from_utf8(sample.schema(config.headers).to_json()?)?)
+    let schema = sample.schema(config.headers).to_json()?;
+    Ok(Some(String::from_utf8(schema)?))
 }

@@ -1,4 +1,4 @@
-//! What the executable does beside collecting.
+//! The subcommands, beside collecting.
 
 pub mod doctor;
 pub mod infer;

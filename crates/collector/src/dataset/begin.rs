@@ -1,4 +1,4 @@
-//! Where a partition of a data set begins, and why: a file without rows, published before the partition's first records.
+//! The beginning of a partition in a data set, and its reason: a file without rows, published before the first records.
 //!
 //! It makes missing leading files and missing partitions show, and keeps two processes from beginning at two places.
 
@@ -42,7 +42,7 @@ impl Begin {
         }
     }
 
-    /// Where a partition begins; `None` where it is not begun yet.
+    /// The beginning of a partition; `None` if it is not begun yet.
     pub(crate) async fn find(
         store: &Store,
         topic: &str,
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn beginnings_are_read_as_written() {
         let mut sample = Sample::default();
-        sample.observe(b"{\"n\":1}");
+        sample.observe(Some(b"{\"n\":1}")).unwrap();
         let schema = sample.schema(false);
         let begin = Begin {
             topic: "t".into(),

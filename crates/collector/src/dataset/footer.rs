@@ -1,6 +1,7 @@
-//! What a data file's footer says of it: the records it stands for, and how they were written.
+//! The footer of a data file: the records that the file covers, and how they were written.
 
 use crate::dataset::names;
+use crate::encode::columns::Misfits;
 use anyhow::{Context, ensure};
 use parquet::file::metadata::KeyValue;
 use std::fmt;
@@ -11,7 +12,7 @@ use tidemill_core::kafka::{StoredPosition, TopicId};
 /// Goes before every key, so that other tools' keys are not mistaken for ours.
 pub(super) const PREFIX: &str = "tidemill.";
 
-/// What files of this version say of themselves and promise. Those of format 1 had no such key.
+/// The format of this version's files. Files of format 1 had no such key.
 pub(super) const FORMAT: &str = "2";
 
 /// The footer's key-values: functions of the records, the schema and the version alone, nothing of the run.
@@ -36,6 +37,8 @@ pub struct Footer {
     pub rejected: u64,
     /// The SHA-256 of the file that holds those, in hexadecimal; `None` where there are none.
     pub rejects: Option<String>,
+    /// Values of the rows that fitted no column and are kept in `_extra`, by field.
+    pub(crate) misfits: Misfits,
     /// The records of [`first`, `next`) were deleted by retention before they could be read; there are no rows.
     pub gap: bool,
     /// The schema's fingerprint.
@@ -50,10 +53,12 @@ impl Footer {
         let pair = |key: &str, value: &dyn fmt::Display| {
             KeyValue::new(format!("{PREFIX}{key}"), value.to_string())
         };
+        let misfits = (!self.misfits.is_empty()).then(|| self.misfits.to_json());
         let more = [
             ("topic_id", self.topic_id.map(|id| id.to_string())),
             ("last", self.last.map(|last| format!("{last:016x}"))),
             ("rejects", self.rejects.clone()),
+            ("misfits", misfits),
         ];
         let more = more
             .into_iter()
@@ -73,7 +78,7 @@ impl Footer {
         pairs.into_iter().chain(more).collect()
     }
 
-    /// Where the partition goes on after this file.
+    /// The position of the partition after this file.
     pub(crate) fn position(&self) -> StoredPosition<u64> {
         StoredPosition {
             topic: self.topic_id,
@@ -82,7 +87,7 @@ impl Footer {
         }
     }
 
-    /// Where the rejects of this file are: usually at the first path, at the second where the first was taken.
+    /// The paths of this file's rejects: usually the first, and the second if the first was taken.
     pub(crate) fn reject_paths(&self) -> Option<[String; 2]> {
         let digest = self.rejects.as_ref()?;
         let usual = names::rejected(&self.topic, self.partition, self.first, self.next);
@@ -111,6 +116,7 @@ impl Footer {
             let last = u64::from_str_radix(digits, 16).ok();
             last.with_context(|| format!("the footer's {PREFIX}last is {digits:?}"))
         });
+        let misfits = text("misfits").map_or(Some(Misfits::default()), Misfits::from_json);
         let footer = Self {
             topic,
             topic_id: id.map(|id| parse("topic_id", id)).transpose()?,
@@ -121,6 +127,7 @@ impl Footer {
             rows: parse("rows", text("rows")?)?,
             rejected: parse("rejected", text("rejected")?)?,
             rejects: text("rejects").ok().map(str::to_owned),
+            misfits: misfits.context("the footer's misfits cannot be read")?,
             gap: parse("gap", text("gap")?)?,
             schema: text("schema")?.to_owned(),
             version: text("version")?.to_owned(),
@@ -164,6 +171,7 @@ mod tests {
             rows: 9,
             rejected: 1,
             rejects: Some("cd".into()),
+            misfits: Misfits::from_json("{\"a\":2}").unwrap(),
             gap: false,
             schema: "ab".into(),
             version: "0.1.0".into(),

@@ -4,16 +4,18 @@ use crate::dataset::catalog::Catalog;
 use crate::dataset::names;
 use crate::dataset::reader;
 use crate::dataset::store::{Location, Store};
+use crate::encode::columns::Misfits;
 use crate::encode::schema::Schema;
 use std::fmt::Write as _;
 
-/// What there is to see of a data set, as text for people. Only footers are read.
+/// A view of a data set, as text for people. Reads footers only.
 ///
 /// Errors: it cannot be listed, or a footer cannot be read; `verify` tells what else is wrong.
 pub async fn inspect(location: &Location) -> anyhow::Result<String> {
     let store = Store::open(location, false)?;
     let catalog = Catalog::list(&store).await?;
     let mut text = String::new();
+    let mut misfits = Misfits::default();
     writeln!(
         text,
         "{:<32} {:>5} {:>12} {:>12} {:>8} {:>12} {:>9} {:>11} {:>10}",
@@ -34,6 +36,7 @@ pub async fn inspect(location: &Location) -> anyhow::Result<String> {
                 0
             };
             bytes += file.size;
+            misfits.extend(&footer.misfits);
         }
         let (first, count, megabytes) = (first.unwrap_or(0), files.len(), bytes as f64 / 1e6);
         writeln!(
@@ -45,11 +48,29 @@ pub async fn inspect(location: &Location) -> anyhow::Result<String> {
         Some(schema) => {
             let schema = Schema::from_file(schema)?;
             writeln!(text, "\nschema {}", schema.fingerprint()?)?;
+            let json = schema.json_places();
             for field in schema.to_arrow().fields() {
-                writeln!(text, "  {:<30} {}", field.name(), field.data_type())?;
+                let name = field.name();
+                let inner = |place: &&String| {
+                    let rest = place.strip_prefix(name.as_str());
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                };
+                let json: Vec<&str> = json.iter().filter(inner).map(String::as_str).collect();
+                let json = match json[..] {
+                    [] => String::new(),
+                    [own] if own == name => "  (JSON text)".to_owned(),
+                    _ => format!("  (JSON text: {})", json.join(", ")),
+                };
+                writeln!(text, "  {name:<30} {}{json}", field.data_type())?;
             }
         }
         None => writeln!(text, "\nno schema yet")?,
+    }
+    if !misfits.is_empty() {
+        writeln!(text, "\nvalues that fit no column, in _extra")?;
+        for (field, count) in misfits.iter() {
+            writeln!(text, "  {field:<30} {count:>12}")?;
+        }
     }
     Ok(text)
 }

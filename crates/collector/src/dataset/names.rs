@@ -9,7 +9,7 @@ pub(crate) const STAGING: &str = "_staging";
 /// The frozen schema; it sorts before the data files or is skipped for its underscore, and has no rows.
 pub(crate) const SCHEMA: &str = "_schema.parquet";
 
-/// What the names of the files begin with that say where partitions begin.
+/// The prefix of the files that say where partitions begin.
 pub(crate) const BEGIN: &str = "_begin+";
 
 /// The name of the data file that starts at `first`.
@@ -36,7 +36,7 @@ pub(crate) fn parse_begin(name: &str) -> Option<(&str, i32)> {
     (!topic.is_empty()).then_some((topic, partition))
 }
 
-/// What the names of a partition's data files begin with, before their first offsets.
+/// The prefix of a partition's data files, before their first offsets.
 pub(crate) fn data_prefix(topic: &str, partition: i32) -> String {
     format!("{topic}+{partition:05}+")
 }
@@ -54,7 +54,7 @@ pub(crate) fn rejected_beside(path: &str, digest: &str) -> String {
     format!("{stem}+{short}.ndjson")
 }
 
-/// What the name of a reject file says.
+/// The parts of a reject file's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rejected<'a> {
     pub(crate) topic: &'a str,

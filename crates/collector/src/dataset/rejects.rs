@@ -1,4 +1,4 @@
-//! What could not become a row, as lines of JSON: the record itself, where it lay, and why.
+//! Reject files: the records that could not become rows as lines of JSON, each with its place and the reason.
 
 use crate::pipeline::batch::Raw;
 use anyhow::Context;
@@ -20,7 +20,7 @@ pub struct Line {
     pub value: Option<String>,
     /// The reason's code.
     pub reason: String,
-    /// What exactly is wrong.
+    /// The exact error.
     pub error: String,
 }
 

@@ -1,4 +1,4 @@
-//! Where to go on: the files say it, since what they hold is what was written.
+//! Finds each partition's position in the footer of its newest file.
 
 use crate::dataset::begin::Begin;
 use crate::dataset::catalog::Catalog;
@@ -14,11 +14,11 @@ use tidemill_core::kafka::StoredPosition;
 /// The partitions whose files are read at a time.
 const AT_ONCE: usize = 16;
 
-/// What the data set says of a partition.
+/// The data set's knowledge of a partition.
 enum Found {
     /// Its newest file.
     File(Footer),
-    /// Where it begins, while it has no file.
+    /// Its beginning, while it has no file.
     Begin(Begin),
     /// Nothing.
     Nothing,
@@ -50,7 +50,7 @@ pub(crate) async fn positions(
             sink.store.delete(&path).await?;
         }
         let begun = position.is_some();
-        sink.starts.started(*partition, begun, leftovers);
+        sink.known.started(*partition, begun, leftovers);
         positions.push((*partition, position));
     }
     Ok(positions)
@@ -75,7 +75,7 @@ impl Found {
         }
     }
 
-    /// Where to go on.
+    /// The position at which to go on.
     fn position(&self) -> Option<StoredPosition<u64>> {
         match self {
             Self::File(footer) => Some(footer.position()),
@@ -89,16 +89,16 @@ impl Found {
     }
 }
 
-/// The position of each partition of `topic` that has files.
-pub(crate) async fn ends(store: &Store, topic: &str) -> anyhow::Result<Vec<(i32, i64)>> {
+/// The newest file of each partition of `topic` that has any.
+pub(crate) async fn newest(store: &Store, topic: &str) -> anyhow::Result<Vec<Footer>> {
     let catalog = Catalog::list(store).await?;
-    let mut ends = Vec::new();
-    for ((of, partition), files) in &catalog.chains {
+    let mut footers = Vec::new();
+    for ((of, _), files) in &catalog.chains {
         if let (true, Some(newest)) = (of == topic, files.last()) {
-            ends.push((*partition, end(store, &newest.name).await?.next));
+            footers.push(end(store, &newest.name).await?);
         }
     }
-    Ok(ends)
+    Ok(footers)
 }
 
 /// The footer of a partition's newest file.
@@ -129,7 +129,7 @@ fn sort_rejects(found: &Found, rejects: Vec<String>) -> (Vec<String>, Vec<String
     (dead.collect(), after)
 }
 
-/// Which of these files has the rejects of a data file.
+/// The one of these files that has the rejects of a data file.
 fn counted(footer: &Footer, rejects: &[String]) -> Option<String> {
     let [usual, beside] = footer.reject_paths()?;
     Some(match rejects.contains(&beside) {
@@ -141,6 +141,7 @@ fn counted(footer: &Footer, rejects: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::columns::Misfits;
 
     #[test]
     fn only_rejects_that_nothing_can_stand_for_are_dead() {
@@ -156,6 +157,7 @@ mod tests {
                 rows: 20,
                 rejected: 0,
                 rejects,
+                misfits: Misfits::default(),
                 gap: false,
                 schema: String::new(),
                 version: String::new(),
@@ -169,7 +171,7 @@ mod tests {
         let of = |files: &[&[String]]| files.concat();
         for (found, more, dies) in [
             (newest(Some(digest.clone())), vec![usual.clone()], vec![]),
-            // Where the usual path was taken, what is there is another's.
+            // The usual path was taken: the file there belongs to another process.
             (
                 newest(Some(digest.clone())),
                 vec![usual.clone(), beside.clone()],

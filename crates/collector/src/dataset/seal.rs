@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 /// The footer's key of the digest; the last of its keys.
 const DIGEST: &str = "tidemill.digest";
 
-/// What stands in the digest's place while it is computed.
+/// The placeholder of the digest while it is computed.
 const ZEROS: [u8; 64] = [b'0'; 64];
 
-/// How every Parquet file begins and ends.
+/// The first and last bytes of every Parquet file.
 const MAGIC: &[u8] = b"PAR1";
 
 /// Thrift's header of a field that is an `i32` and has the number after the last one's.
@@ -104,7 +104,7 @@ fn with_digest(metadata: &ParquetMetaData) -> FileMetaData {
     )
 }
 
-/// Where the digest stands: behind its key and its length, as Thrift's compact protocol writes them. The footer is the
+/// The place of the digest: behind its key and its length, as Thrift's compact protocol writes them. The footer is the
 /// last part of a file and the digest its last pair, so that nothing a record holds can be taken for it.
 fn digest_at(file: &[u8]) -> Option<usize> {
     let mut before = DIGEST.as_bytes().to_vec();
@@ -182,7 +182,7 @@ fn seal_page(pages: &[u8], sealed: &mut Vec<u8>) -> anyhow::Result<Grown> {
     })
 }
 
-/// What follows a struct; of the types of fields only those that page headers have.
+/// The bytes after a struct. Knows only the types of fields that page headers have.
 fn skip_struct(mut bytes: &[u8]) -> anyhow::Result<&[u8]> {
     loop {
         let (&field, rest) = bytes.split_first().context(STRANGE)?;

@@ -1,14 +1,14 @@
-//! Where a partition goes on: what is known of its position against its log as it is now.
+//! Decides where a partition goes on, from its position and its log as it is now.
 
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Log, LogFit, StoredPosition};
 
-/// Where reading begins.
+/// The start of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
     /// The next offset to be read.
     pub(crate) position: i64,
-    /// What retention has deleted before it, [from, to).
+    /// The offsets before it that retention has deleted, [from, to).
     pub(crate) gap: Option<(i64, i64)>,
     /// The fingerprint of the record before it, where the log still has that: it is read too, to be compared.
     pub(crate) last: Option<u64>,
@@ -49,7 +49,7 @@ pub(crate) fn another_log(topic: &str, partition: i32, next: i64, fit: LogFit) -
     )))
 }
 
-/// What to do when the topic is no longer the one that a data set is of.
+/// The remedy when the topic is no longer the one that a data set is of.
 pub(crate) fn remedy(found: &str) -> String {
     format!("{found}; what is in --out is of the log before: give another --out")
 }

@@ -3,13 +3,18 @@
 use crate::dataset::begin::Begin;
 use crate::dataset::store::{Creation, Store};
 use crate::dataset::{names, reader};
+use crate::encode::sampling::{Enough, Sampling};
 use crate::encode::schema::{self, Column, FeatureColumns, Sample, Schema};
-use crate::pipeline::batch::Batch;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidemill_core::exit::Failure;
+use tidemill_core::record::Reject;
 use tokio::sync::OnceCell;
+
+/// Limit of fields that are warned of; records may have any number of names.
+const FIELDS: usize = 100;
 
 /// A schema that no longer changes.
 #[derive(Debug)]
@@ -20,7 +25,7 @@ pub(crate) struct Frozen {
     pub(crate) fingerprint: String,
 }
 
-/// What the flags ask of a data set's schema.
+/// The flags' demands on a data set's schema.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     /// The topic; a data set is of one.
@@ -31,13 +36,18 @@ pub(crate) struct Wanted {
     pub(crate) headers: bool,
     /// The point-in-time features.
     pub(crate) features: Option<FeatureColumns>,
+    /// The sample from which a live run infers a schema.
+    pub(crate) enough: Enough,
 }
 
-/// The place of a data set's schema; all workers of a process share it.
+/// Holds a data set's schema once it is known; all workers of a process share it.
 pub(crate) struct Freezer {
     store: Store,
     wanted: Wanted,
     frozen: OnceCell<Arc<Frozen>>,
+    sampling: Mutex<Sampling>,
+    /// Fields whose misfits were logged.
+    misfits: Mutex<HashSet<String>>,
 }
 
 impl Freezer {
@@ -50,6 +60,8 @@ impl Freezer {
             store,
             wanted,
             frozen: OnceCell::new(),
+            sampling: Mutex::new(Sampling::new()),
+            misfits: Mutex::default(),
         };
         if let Some(found) = freezer.store.find(names::SCHEMA).await? {
             freezer.set(freezer.accept(found)?)?;
@@ -102,17 +114,32 @@ impl Freezer {
         self.frozen.get().cloned()
     }
 
-    /// The schema; where none is known yet, that of this batch, for the whole data set and from now on.
-    pub(crate) async fn get_or_infer(&self, batch: &Batch) -> anyhow::Result<Arc<Frozen>> {
-        let frozen = self.frozen.get_or_try_init(|| async {
-            let mut sample = Sample::default();
-            for record in batch.records() {
-                // A claim that cannot be used is no object either.
-                sample.observe(record.content().ok().flatten().unwrap_or_default());
-            }
-            self.create(self.inferred(&sample)).await
-        });
-        frozen.await.cloned()
+    /// Takes a record's content into account while there is no schema.
+    pub(crate) fn observe(&self, content: Result<Option<&[u8]>, Reject>) {
+        self.sampling().observe(content);
+    }
+
+    /// It is time for [`Freezer::freeze_sample`].
+    pub(crate) fn is_due(&self) -> bool {
+        self.get().is_none() && self.sampling().is_due(self.wanted.enough)
+    }
+
+    /// Freezes the schema of what was observed, where that is enough, or takes the one that a peer has frozen.
+    pub(crate) async fn freeze_sample(&self) -> anyhow::Result<()> {
+        let inferred = {
+            let sampling = self.sampling();
+            let sample = sampling.enough(self.wanted.enough);
+            sample.map(|sample| self.inferred(sample))
+        };
+        if let Some(schema) = inferred {
+            self.publish(schema).await?;
+        } else if let Some(found) = self.store.find(names::SCHEMA).await? {
+            let take = || async { self.accept(found) };
+            self.frozen.get_or_try_init(take).await?;
+        } else {
+            self.sampling().tell(self.wanted.enough);
+        }
+        Ok(())
     }
 
     /// Freezes the schema of a sample, unless one is known already.
@@ -120,18 +147,23 @@ impl Freezer {
         self.publish(self.inferred(sample)).await
     }
 
-    async fn publish(&self, schema: Schema) -> anyhow::Result<Arc<Frozen>> {
-        let frozen = self.frozen.get_or_try_init(|| self.create(schema)).await;
-        frozen.cloned()
+    /// True if no misfit of this field was logged yet.
+    pub(crate) fn is_first_misfit(&self, field: &str) -> bool {
+        let mut misfits = self.misfits.lock().unwrap_or_else(PoisonError::into_inner);
+        misfits.len() < FIELDS && !misfits.contains(field) && misfits.insert(field.to_owned())
+    }
+
+    fn sampling(&self) -> MutexGuard<'_, Sampling> {
+        self.sampling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn inferred(&self, sample: &Sample) -> Schema {
-        if sample.records() == 0 {
-            tracing::warn!(
-                "no JSON object to infer a schema from: all fields will go to _extra; give --schema"
-            );
-        }
-        sample.schema(self.wanted.headers)
+        sample.lasting_schema(self.wanted.headers)
+    }
+
+    async fn publish(&self, schema: Schema) -> anyhow::Result<Arc<Frozen>> {
+        let frozen = self.frozen.get_or_try_init(|| self.create(schema)).await;
+        frozen.cloned()
     }
 
     /// Publishes a schema where there is none; a peer's that was there first is taken instead.
@@ -180,6 +212,7 @@ impl Freezer {
             schema: given,
             headers,
             features,
+            ..
         } = &self.wanted;
         let other_topic = || {
             Failure::usage(format!(

@@ -20,7 +20,7 @@ const RECORDS: [&str; 3] = [
 
 fn frozen() -> Frozen {
     let mut sample = Sample::default();
-    assert!(sample.observe(RECORDS[0].as_bytes()));
+    sample.observe(Some(RECORDS[0].as_bytes())).unwrap();
     let schema = sample.schema(true);
     let fingerprint = schema.fingerprint().unwrap();
     Frozen {
@@ -65,7 +65,7 @@ proptest! {
         // Any of them may be the first ever seen.
         let mut sample = Sample::default();
         for value in &values {
-            sample.observe(value);
+            sample.observe(Some(value)).ok();
         }
         let text = sample.schema(false).to_json().unwrap();
         if let Ok(schema) = Schema::from_json(&text) {

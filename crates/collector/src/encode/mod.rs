@@ -5,8 +5,10 @@ pub(crate) mod frozen;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod json;
+pub(crate) mod sampling;
 pub(crate) mod schema;
 mod table;
+mod usable;
 
 use crate::dataset::footer::Footer;
 use crate::dataset::topic::Topic;
@@ -21,7 +23,7 @@ use std::collections::BTreeMap;
 use table::Table;
 use tidemill_core::record::Reason;
 
-/// How the columns of a file are compressed.
+/// The compression of a file's columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Codec {
     /// Not at all.
@@ -42,14 +44,12 @@ pub(crate) struct Encoded {
     pub(crate) footer: Footer,
     /// The file that stands for a gap before the batch, and how many offsets that has.
     pub(crate) gap: Option<(File, u64)>,
-    /// What could not become a row.
+    /// The records that could not become rows.
     pub(crate) rejects: Option<File>,
     /// The rows.
     pub(crate) data: File,
-    /// How many those are, by reason.
+    /// The number of those by reason.
     pub(crate) reasons: BTreeMap<Reason, u64>,
-    /// Fields that fitted no column.
-    pub(crate) misfits: usize,
 }
 
 /// A file of the data set: its path within it, and its bytes.
@@ -84,16 +84,17 @@ pub(crate) fn encode(
         table.write_if_full()?;
     }
     let digest = (!rejected.is_empty()).then(|| seal::hex(&rejected));
-    let footer = |first, next, last, rows, rejected, rejects, gap| Footer {
+    let footer = |first, next, last, table: &Table<'_>, rejected, rejects, gap| Footer {
         topic: topic.name.to_string(),
         topic_id: topic.id,
         partition,
         first,
         next,
         last,
-        rows,
+        rows: table.rows(),
         rejected,
         rejects,
+        misfits: table.misfits(),
         gap,
         schema: frozen.fingerprint.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -106,17 +107,17 @@ pub(crate) fn encode(
     };
     let gap = match batch.gap {
         Some((from, to)) => {
-            let file = data(&footer(from, to, None, 0, 0, None, true), open()?)?;
+            let none = open()?;
+            let file = data(&footer(from, to, None, &none, 0, None, true), none)?;
             Some((file, (to - from) as u64))
         }
         None => None,
     };
-    let misfits = table.misfits();
     let (first, next, last) = (batch.first, batch.next, batch.last());
     // Its records take as much as the file will.
     drop(batch);
     let rejects = reasons.values().sum();
-    let footer = footer(first, next, last, table.rows(), rejects, digest, false);
+    let footer = footer(first, next, last, &table, rejects, digest, false);
     let rejects = (!rejected.is_empty()).then(|| File {
         path: names::rejected(&topic.name, partition, first, next),
         bytes: rejected.into(),
@@ -127,7 +128,6 @@ pub(crate) fn encode(
         gap,
         rejects,
         reasons,
-        misfits,
     })
 }
 

@@ -3,16 +3,20 @@
 use super::Codec;
 use crate::dataset::footer::Footer;
 use crate::dataset::seal;
-use crate::encode::columns::{Coordinates, Rows};
+use crate::encode::columns::{Coordinates, Misfits, Rows};
 use crate::encode::frozen::Frozen;
 use crate::features::{Columns, History};
 use anyhow::Context;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use std::sync::Arc;
 use tidemill_core::record::Reject;
+
+/// The footer's key of the columns that hold JSON text.
+const JSON: &str = "tidemill.json";
 
 /// One Parquet file of one row group under construction.
 pub(super) struct Table<'a> {
@@ -21,8 +25,10 @@ pub(super) struct Table<'a> {
     history: Option<&'a History>,
     rows: Rows,
     features: Option<Columns<'a>>,
-    /// Rows, misfits and unknown features written so far.
-    written: (u64, usize, u64),
+    /// Rows and unknown features written so far.
+    written: (u64, u64),
+    /// The misfits of these rows.
+    misfits: Misfits,
     file: ArrowWriter<Vec<u8>>,
 }
 
@@ -52,7 +58,8 @@ impl<'a> Table<'a> {
             history,
             rows: Rows::new(&frozen.schema, partition),
             features: history.map(History::columns),
-            written: (0, 0, 0),
+            written: (0, 0),
+            misfits: Misfits::default(),
             file: file.context("beginning a Parquet file")?,
         })
     }
@@ -76,8 +83,10 @@ impl<'a> Table<'a> {
     }
 
     /// Fields that fitted no column so far.
-    pub(super) fn misfits(&self) -> usize {
-        self.written.1 + self.rows.misfits()
+    pub(super) fn misfits(&self) -> Misfits {
+        let mut all = self.misfits.clone();
+        all.extend(self.rows.misfits());
+        all
     }
 
     /// Makes room where there is none for more rows.
@@ -95,8 +104,8 @@ impl<'a> Table<'a> {
         let features = std::mem::replace(&mut self.features, none);
         let (features, unknown) = features.map(Columns::finish).unwrap_or_default();
         self.written.0 += rows.len() as u64;
-        self.written.1 += rows.misfits();
-        self.written.2 += unknown;
+        self.misfits.extend(rows.misfits());
+        self.written.1 += unknown;
         let rows = rows.finish(features)?;
         self.file.write(&rows).context("writing a Parquet file")
     }
@@ -104,8 +113,10 @@ impl<'a> Table<'a> {
     /// The file's bytes.
     pub(super) fn finish(mut self, footer: &Footer) -> anyhow::Result<Bytes> {
         self.write()?;
-        metrics::counter!("tidemill_unknown_features_total").increment(self.written.2);
-        for pair in footer.to_key_values() {
+        metrics::counter!("tidemill_unknown_features_total").increment(self.written.1);
+        let json = serde_json::json!(self.frozen.schema.json_places()).to_string();
+        let json = KeyValue::new(JSON.to_owned(), json);
+        for pair in footer.to_key_values().into_iter().chain([json]) {
             self.file.append_key_value_metadata(pair);
         }
         let file = self.file.into_inner().context("ending a Parquet file")?;
@@ -149,7 +160,7 @@ mod tests {
                 table.write_if_full().unwrap();
                 assert_eq!(table.rows(), offset as u64 + 1);
             }
-            assert_eq!((parts, table.misfits()), (2, 5_000));
+            assert_eq!((parts, table.misfits().total()), (2, 5_000));
             let footer = Footer {
                 topic: "t".into(),
                 topic_id: None,
@@ -160,6 +171,7 @@ mod tests {
                 rows: table.rows(),
                 rejected: 0,
                 rejects: None,
+                misfits: table.misfits(),
                 gap: false,
                 schema: frozen.fingerprint.clone(),
                 version: "0".into(),

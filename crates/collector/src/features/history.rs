@@ -9,14 +9,14 @@ use tidemill_core::record::resent::{Judged, Original};
 use tidemill_core::record::user_event::{self, UserRecord};
 use tidemill_core::record::{Fields, Reject, timestamp};
 
-/// What is asked of a history for each record.
+/// The question that a history answers for each record.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The features.
     pub definitions: Definitions,
     /// The record's field that says as of when; its user is in `user_id`.
     pub as_of: String,
-    /// How much earlier than that the features are evaluated, in milliseconds.
+    /// The features are evaluated this much earlier, in milliseconds.
     pub delay_ms: i64,
 }
 
@@ -27,13 +27,13 @@ pub(crate) struct History {
     fields: Fields,
     users: HashMap<String, User>,
     known: Known,
-    /// What was rejected of the partition that is being read.
+    /// The rejected records of the partition that is being read.
     judged: Judged,
     counts: Counts,
     entry: Vec<u8>,
 }
 
-/// How many records of each kind a history has met.
+/// Records of each kind that a history has met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) events: u64,
@@ -141,7 +141,7 @@ impl History {
         }
     }
 
-    /// What was taken in and what was not, and the number of users.
+    /// Records that were taken in and that were not, and the number of users.
     pub(crate) fn counts(&self) -> (Counts, usize) {
         (self.counts, self.users.len())
     }

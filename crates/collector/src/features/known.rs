@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// What the part of a topic that was read is known to hold.
+/// The events that the part of a topic which was read is known to hold.
 #[derive(Debug)]
 pub(super) struct Known {
     /// Every record of these Kafka times, in milliseconds, was retained and read.
@@ -59,7 +59,7 @@ impl Known {
 mod tests {
     use super::Known;
 
-    /// What is known of partitions, each the first offset of its log and the times of its records.
+    /// Knowledge of partitions, given for each the first offset of its log and the times of its records.
     fn known(to: Option<i64>, partitions: &[(i64, &[Option<i64>])]) -> Known {
         let mut known = Known::before(to);
         for (first, times) in partitions {

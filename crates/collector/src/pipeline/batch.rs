@@ -1,6 +1,5 @@
 //! The records of one partition since its last file, as they came, and the rule where a file ends.
 
-use crate::encode::json;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use tidemill_core::claim::{self, Content};
@@ -40,20 +39,17 @@ pub(crate) struct Batch {
     largest: usize,
     /// Memory of the blocks, and bytes of the objects that values claim.
     held: usize,
-    /// Where claims stand among the entries.
+    /// Indexes of the entries that are claims.
     claims: Vec<usize>,
-    /// What they stand for, by offset, once that was fetched.
+    /// The claimed objects by offset, once they are fetched.
     contents: BTreeMap<i64, Content>,
-    /// So many entries were looked at for a JSON object.
-    looked_at: usize,
-    has_object: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Entry {
     offset: i64,
     timestamp: Option<i64>,
-    /// Where its bytes lie: key, value, headers.
+    /// The place of its bytes: key, value, headers.
     block: u32,
     start: u32,
     key: u32,
@@ -73,7 +69,7 @@ pub(crate) struct Raw<'a> {
     /// Its value.
     pub(crate) value: Option<&'a [u8]>,
     headers: &'a [u8],
-    /// What its value stands for, of a claim.
+    /// The claimed object, if its value is a claim.
     content: Option<&'a Content>,
 }
 
@@ -170,14 +166,6 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Some record is a JSON object, so that a schema can be inferred. No record is looked at twice.
-    pub(crate) fn has_object(&mut self) -> bool {
-        let mut new = self.entries.iter().skip(self.looked_at);
-        self.has_object = self.has_object || new.any(|entry| is_object(self.raw(entry)));
-        self.looked_at = self.entries.len();
-        self.has_object
-    }
-
     /// Memory that it takes, in bytes, with the objects that it claims.
     pub(crate) fn footprint(&self) -> usize {
         self.held + self.entries.capacity() * RECORD
@@ -227,11 +215,6 @@ impl Batch {
 fn append(block: &mut Vec<u8>, part: Option<&[u8]>) -> u32 {
     block.extend_from_slice(part.unwrap_or_default());
     part.map_or(NULL, |part| part.len() as u32)
-}
-
-fn is_object(record: Raw<'_>) -> bool {
-    let text = std::str::from_utf8(record.value.unwrap_or_default());
-    text.is_ok_and(|text| json::members(text, &mut Vec::new()).is_ok())
 }
 
 fn length(length: u32) -> usize {

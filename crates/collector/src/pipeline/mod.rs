@@ -7,14 +7,16 @@ pub(crate) mod batch;
 pub(crate) mod encoders;
 mod publish;
 pub(crate) mod retry;
+pub(crate) mod surroundings;
 
 use crate::dataset::footer::Footer;
-use crate::dataset::starts::Starts;
+use crate::dataset::known_partitions::KnownPartitions;
 use crate::dataset::store::Store;
 use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Frozen};
 use crate::encode::{Codec, Encoded, encode};
 use crate::features::History;
+use anyhow::Context;
 use batch::Batch;
 use encoders::Encoders;
 use publish::publish_all;
@@ -23,6 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
+use surroundings::Surroundings;
 use tidemill_core::claim::Resolver;
 use tidemill_core::health::Health;
 use tidemill_core::metric::stage;
@@ -30,7 +33,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// What all lanes of a process share.
+/// The parts that all lanes of a process share.
 #[derive(Clone)]
 pub(crate) struct Sink {
     /// The topic.
@@ -39,11 +42,11 @@ pub(crate) struct Sink {
     pub(crate) store: Store,
     /// Headers are kept.
     pub(crate) headers: bool,
-    /// Fetches what claims stand for.
+    /// Fetches claimed objects.
     pub(crate) resolver: Resolver,
     /// Its schema.
     pub(crate) freezer: Arc<Freezer>,
-    /// How its files are compressed.
+    /// The compression of its files.
     pub(crate) codec: Codec,
     /// The history that point-in-time features are computed from.
     pub(crate) history: Option<Arc<History>>,
@@ -51,10 +54,12 @@ pub(crate) struct Sink {
     pub(crate) encoders: Encoders,
     /// Takes in the workers' states.
     pub(crate) health: Arc<Health>,
-    /// What was seen of the partitions as they were started.
-    pub(crate) starts: Starts,
+    /// The state of the data set's partitions as this process knows it.
+    pub(crate) known: KnownPartitions,
     /// `--from`, in milliseconds since the epoch.
     pub(crate) from: Option<i64>,
+    /// Watches the topic and the group.
+    pub(crate) surroundings: Surroundings,
     /// Outages of the data set's store and of the claims'.
     pub(crate) outages: Outages,
     /// Runs the lanes.
@@ -81,25 +86,25 @@ impl Sink {
     }
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// The lane's number.
     pub(crate) lane: u64,
     /// The partition.
     pub(crate) partition: i32,
-    /// What happened.
+    /// The fate of the batch.
     pub(crate) what: What,
 }
 
-/// What happened to a batch.
+/// The fate of a batch.
 #[derive(Debug)]
 pub(crate) enum What {
-    /// Its records are in the data set, whoever published them.
+    /// Its records are in the data set; a peer may have published them.
     Published(Footer),
     /// A peer has published other records from the same position; its file ends at `next`. The lane has ended.
     Superseded {
-        /// Where to go on.
+        /// The position at which to go on.
         next: i64,
     },
     /// It cannot become files, however often that is tried; the lane has ended.
@@ -147,7 +152,7 @@ impl Lane {
         self.number
     }
 
-    /// Gives a batch on its way. A lane that has ended takes none; its outcome says why.
+    /// Queues a batch. A lane that has ended drops it; the lane's outcome carries the reason.
     pub(crate) fn give(&self, batch: Batch) {
         self.batches.send(batch).ok();
     }
@@ -166,7 +171,7 @@ struct Tell {
 }
 
 impl Tell {
-    /// Nobody listens any more only when the worker has ended.
+    /// Sends an outcome. The receiver is gone only if the worker has ended.
     fn tell(&self, what: What) {
         let outcome = Outcome {
             lane: self.lane,
@@ -197,12 +202,14 @@ async fn encode_all(
 
 async fn prepare(sink: &Sink, partition: i32, mut batch: Batch) -> anyhow::Result<Encoded> {
     resolve(sink, &mut batch).await?;
-    let freeze = || sink.freezer.get_or_infer(&batch);
-    let frozen = sink.persist("freezing the schema", freeze).await?;
-    encode_one(sink, partition, batch, frozen).await
+    let frozen = sink.freezer.get().context("records without a schema")?;
+    let encoding = encode_one(sink, partition, batch, frozen);
+    let (encoded, confirmed) = tokio::join!(encoding, sink.surroundings.confirm_topic());
+    confirmed?;
+    encoded
 }
 
-/// Fetches what the batch's claims stand for, trying for as long as their store fails.
+/// Fetches the batch's claimed objects, retrying for as long as their store fails.
 async fn resolve(sink: &Sink, batch: &mut Batch) -> anyhow::Result<()> {
     let mut contents = BTreeMap::new();
     for claim in batch.claims() {

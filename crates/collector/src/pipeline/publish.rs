@@ -52,14 +52,14 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
             delete(sink, &usual.path).await;
         }
         for path in sink
-            .starts
+            .known
             .take_dead(files.footer.partition, files.footer.next)
         {
             if Some(&path) != rejects.as_ref() {
                 delete(sink, &path).await;
             }
         }
-        return Ok(published(files));
+        return Ok(published(sink, files));
     };
     let theirs = in_the_way(&theirs, &files.data)?;
     if let Some(path) = &rejects
@@ -74,7 +74,7 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
 /// another one.
 async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     let footer = &files.footer;
-    if sink.starts.is_begun(footer.partition) {
+    if sink.known.is_begun(footer.partition) {
         return Ok(None);
     }
     let gap = files.gap.as_ref().map_or(0, |(_, offsets)| *offsets);
@@ -93,11 +93,11 @@ async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     if first != begin.first {
         return Ok(Some(first));
     }
-    sink.starts.begun(footer.partition);
+    sink.known.begun(footer.partition);
     Ok(None)
 }
 
-/// What became of a batch's rejects.
+/// The outcome for a batch's rejects.
 enum Rejects {
     /// There are none.
     None,
@@ -135,8 +135,8 @@ async fn publish_rejects(sink: &Sink, files: &Encoded) -> anyhow::Result<Rejects
     Ok(Rejects::At(beside.path))
 }
 
-/// Counts a batch whose records are in the data set.
-fn published(files: Encoded) -> What {
+/// Counts a batch whose records are in the data set, and tells of the first misfits of each field.
+fn published(sink: &Sink, files: Encoded) -> What {
     let bytes = files.data.bytes.len();
     let Footer {
         partition,
@@ -156,8 +156,18 @@ fn published(files: Encoded) -> What {
         "published {}",
         files.data.path
     );
+    for (field, count) in files.footer.misfits.iter() {
+        if sink.freezer.is_first_misfit(field) {
+            tracing::warn!(
+                field,
+                count,
+                "values of this field fit no column and are kept in _extra as JSON; `collector infer` prints a schema \
+                 that takes them: give it as --schema with another --out, and collect again"
+            );
+        }
+    }
     metrics::counter!("tidemill_rows_total").increment(rows);
-    metrics::counter!("tidemill_misfits_total").increment(files.misfits as u64);
+    metrics::counter!("tidemill_misfits_total").increment(files.footer.misfits.total());
     for (reason, count) in files.reasons {
         metrics::counter!("tidemill_rejected_total", "reason" => reason.code()).increment(count);
     }

@@ -1,4 +1,4 @@
-//! Errors after the start: what they mean for the run, decided once, and the waiting for what will pass.
+//! Errors after the start: the one decision on their consequence, and retries while a server is away.
 
 use std::io;
 use std::pin::pin;
@@ -16,7 +16,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 /// A try that takes this long counts as failing, so that an outage shows within 5 s.
 const SILENT: Duration = Duration::from_secs(4);
 
-/// What an error means for the run.
+/// The consequence of an error for the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Brokers, the data set's store or the claims' are away, or refuse for now: the same is tried again.
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     Fault,
 }
 
-/// Decides what an error means.
+/// Decides the consequence of an error.
 pub(crate) fn kind(error: &anyhow::Error) -> Kind {
     if error.chain().any(|cause| cause.is::<Failure>()) {
         return Kind::Usage;
@@ -42,7 +42,7 @@ pub(crate) fn kind(error: &anyhow::Error) -> Kind {
     }
 }
 
-/// Tells the errors of a store that may be gone the next time from those about what was asked.
+/// True for errors of a store that a later attempt may not meet; false for errors in the request itself.
 fn passes(error: &object_store::Error) -> bool {
     use object_store::Error::{InvalidPath, NotImplemented, UnknownConfigurationKey};
     !matches!(
@@ -58,7 +58,7 @@ pub(crate) struct Outages {
     failing: Arc<Mutex<usize>>,
 }
 
-/// A try that fails; dropped when it has succeeded or was given up.
+/// A failing attempt; dropped when it has succeeded or is given up.
 struct Failing<'a>(&'a Outages);
 
 impl Outages {
@@ -75,8 +75,8 @@ impl Outages {
         Failing(self)
     }
 
-    /// Tries until it succeeds, with growing waits, unready meanwhile. Needs no end of its own: whoever waits for it
-    /// drops it.
+    /// Retries until it succeeds, with growing pauses, unready meanwhile. It has no time limit: the caller drops the
+    /// future to give up.
     ///
     /// Errors: those that no other try would heal.
     pub(crate) async fn retry<T, Try>(

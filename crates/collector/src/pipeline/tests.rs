@@ -1,17 +1,19 @@
 //! What lanes leave behind, whoever else is at work and wherever a process was killed.
 
 use super::{Lane, Outcome, Sink, What};
-use crate::dataset::starts::Starts;
+use crate::dataset::known_partitions::KnownPartitions;
 use crate::dataset::store::stub::Faults;
 use crate::dataset::store::tests::stubbed;
 use crate::dataset::store::{Location, Store};
 use crate::dataset::topic::Topic;
 use crate::dataset::{names, reader, resume, verify};
 use crate::encode::frozen::{Freezer, Wanted};
+use crate::encode::schema::{Sample, Schema};
 use crate::encode::{Codec, encode};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::encoders::Encoders;
 use crate::pipeline::retry::Outages;
+use crate::pipeline::surroundings::Surroundings;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -28,9 +30,16 @@ struct Rig {
     sink: Sink,
 }
 
+fn schema() -> Schema {
+    let mut sample = Sample::default();
+    sample.observe(Some(b"{\"n\":1}")).unwrap();
+    sample.schema(false)
+}
+
 fn wanted() -> Wanted {
     Wanted {
         topic: "t".into(),
+        schema: Some(schema()),
         ..Wanted::default()
     }
 }
@@ -48,7 +57,8 @@ pub(crate) async fn sink(store: Store) -> Sink {
         freezer: Arc::new(freezer),
         codec: Codec::Zstd,
         history: None,
-        starts: Starts::default(),
+        known: KnownPartitions::default(),
+        surroundings: Surroundings::default(),
         from: None,
         encoders: Encoders::start(2).unwrap(),
         health,
@@ -350,18 +360,6 @@ async fn a_full_disk_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_overwrites_is_refused() {
-    let faults = Faults {
-        overwrites: true,
-        ..Faults::default()
-    };
-    let (_, store) = stubbed(faults, "p").await;
-    let freezer = Freezer::open(store, wanted()).await.unwrap();
-    let error = freezer.get_or_infer(&batch(0, 5)).await.unwrap_err();
-    assert!(error.to_string().contains("If-None-Match"), "{error:#}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn files_tell_their_log_from_others() {
     let mut rig = Rig::new().await;
     rig.sink.topic.id = "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok();
@@ -377,17 +375,114 @@ async fn files_tell_their_log_from_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schema_that_a_peer_has_frozen_for_other_flags_ends_the_lane() {
+async fn a_store_that_overwrites_is_refused() {
+    let faults = Faults {
+        overwrites: true,
+        ..Faults::default()
+    };
+    let (_, store) = stubbed(faults, "p").await;
+    let refused = Freezer::open(store, wanted()).await.err().unwrap();
+    assert!(refused.to_string().contains("If-None-Match"), "{refused:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_set_is_of_one_topic_one_schema_and_its_own() {
     let rig = Rig::new().await;
-    let wanted = Wanted {
-        headers: true,
-        ..wanted()
+    send(&rig.sink, vec![batch(0, 20)]);
+    let open = |wanted| Freezer::open(rig.sink.store.clone(), wanted);
+    let refused = async |wanted, says: &str| {
+        let error = open(wanted).await.err().unwrap();
+        assert_eq!(Failure::code(&error), Code::Usage);
+        assert!(error.to_string().contains(says), "{error:#}");
     };
-    let peer = Freezer::open(rig.sink.store.clone(), wanted).await.unwrap();
-    peer.get_or_infer(&batch(0, 5)).await.unwrap();
-    let whats = send(&rig.sink, vec![batch(0, 5)]);
-    let [What::Failed(error)] = &whats[..] else {
-        panic!("{whats:?}");
+    let topic = "u".to_owned();
+    refused(Wanted { topic, ..wanted() }, "is a data set of topic t").await;
+    let headers = true;
+    refused(
+        Wanted {
+            headers,
+            ..wanted()
+        },
+        "other --headers",
+    )
+    .await;
+    // Without its schema it goes on with the same one alone, which has to be given.
+    let path = rig.folder.path().join(names::SCHEMA);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let schema = None;
+    refused(Wanted { schema, ..wanted() }, "no _schema.parquet").await;
+    let mut other = self::schema();
+    other.columns[0].kind = crate::encode::schema::Kind::String;
+    let schema = Some(other);
+    refused(Wanted { schema, ..wanted() }, "no _schema.parquet").await;
+    open(wanted()).await.unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+/// Two that begin a partition at two places, as by two --from, would leave an overlap.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_begins_at_one_place() {
+    let rig = Rig::new().await;
+    let known = KnownPartitions::default();
+    let peer = Sink {
+        known,
+        ..rig.sink.clone()
     };
-    assert_eq!(Failure::code(error), Code::Usage, "{error:#}");
+    send(&peer, vec![batch(20, 40)]);
+    let whats = send(&rig.sink, vec![batch(0, 20)]);
+    assert!(
+        matches!(whats[..], [What::Superseded { next: 20 }]),
+        "{whats:?}"
+    );
+    assert_eq!(rig.position().await, Some(40));
+    assert_eq!(rig.faults().await, Vec::<String>::new());
+}
+
+/// A process that was killed left rejects which end elsewhere than ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn leftover_rejects_go_once_nobody_can_publish_their_file() {
+    let rig = Rig::new().await;
+    send(&rig.sink, vec![batch(0, 20)]);
+    for (first, next) in [(20, 30), (60, 70)] {
+        let path = names::rejected("t", 0, first, next);
+        rig.sink.store.create(&path, "{}".into()).await.unwrap();
+    }
+    assert_eq!(rig.position().await, Some(20));
+    send(&rig.sink, vec![batch(20, 40), batch(40, 60)]);
+    let left = rig.sink.store.list(Some(names::REJECTED)).await.unwrap();
+    let left: Vec<&str> = left.iter().map(|file| file.name.as_str()).collect();
+    let expected = [(0, 20), (20, 40), (40, 60), (60, 70)]
+        .map(|(first, next)| names::rejected("t", 0, first, next));
+    let expected = expected
+        .each_ref()
+        .map(|path| path.rsplit('/').next().unwrap());
+    assert_eq!(left, expected, "the last may yet be a peer's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_is_frozen_from_enough_records_or_taken_from_a_peer() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
+    let open = || {
+        let schema = None;
+        Freezer::open(store.clone(), Wanted { schema, ..wanted() })
+    };
+    let (ours, peer) = (open().await.unwrap(), open().await.unwrap());
+    peer.observe(Ok(Some(b"{\"n\":1}")));
+    for n in 0..1_000 {
+        assert!(ours.get().is_none());
+        ours.observe(Ok(Some(b"oops")));
+        ours.observe(Ok(Some(format!("{{\"n\":{n}}}").as_bytes())));
+        if n < 999 {
+            ours.freeze_sample().await.unwrap();
+        }
+    }
+    assert!(ours.is_due());
+    ours.freeze_sample().await.unwrap();
+    let frozen = ours.get().unwrap();
+    assert_eq!(frozen.schema, schema());
+    assert!(peer.is_due() && !peer.is_due(), "not all the time");
+    peer.freeze_sample().await.unwrap();
+    assert_eq!(peer.get().unwrap().fingerprint, frozen.fingerprint);
 }

@@ -1,8 +1,9 @@
-//! What the flags come to: the configuration that a run is given.
+//! The configuration of a run, made of the flags.
 
 use super::Features;
 use crate::dataset::store::Location;
 use crate::encode::Codec;
+use crate::encode::sampling::Enough;
 use crate::encode::schema::Schema;
 use crate::worker::memory::Budget;
 use std::time::Duration;
@@ -11,9 +12,9 @@ use tidemill_core::settings::Shared;
 /// The configuration of a run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What all binaries have in common.
+    /// The settings that all binaries have.
     pub shared: Shared,
-    /// Where the data set lies.
+    /// The place of the data set.
     pub out: Location,
     /// Records of a file, at least 1.
     pub rows: usize,
@@ -21,24 +22,26 @@ pub struct Config {
     pub memory: usize,
     /// The schema that was given.
     pub(crate) schema: Option<Schema>,
+    /// The sample from which a live run infers a schema.
+    pub(crate) enough: Enough,
     /// Headers are kept.
     pub headers: bool,
-    /// How files are compressed.
+    /// The compression of files.
     pub codec: Codec,
-    /// How much is collected.
+    /// The extent of the run.
     pub extent: Extent,
     /// Point-in-time features.
     pub features: Option<Features>,
 }
 
 impl Config {
-    /// How the memory is divided among so many workers, which are no more than there are to be.
+    /// The parts of the memory for so many workers, at most as many as are configured.
     pub(crate) fn budget(&self, workers: usize) -> Budget {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Budget::of(self.memory, workers, largest_claim(&self.shared), cores)
     }
 
-    /// What the members of the group write to, wherever they were started.
+    /// The destination of the group's members, whatever folder they were started in.
     pub(crate) fn writes_to(&self) -> String {
         match &self.out {
             Location::Folder(folder) => {
@@ -58,12 +61,12 @@ pub(super) fn largest_claim(shared: &Shared) -> usize {
     }
 }
 
-/// How much of the topic is collected.
+/// The part of the topic that is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// As a member of the group, for ever.
     Live {
-        /// How long records may wait for their file to fill.
+        /// Longest time that records may wait for their file to fill.
         max_age: Duration,
     },
     /// A stretch, alone, to its end.

@@ -48,7 +48,7 @@ pub struct FeatureFlags {
 /// Point-in-time features.
 #[derive(Clone, Debug)]
 pub struct Features {
-    /// What is computed, as of when.
+    /// The features, and the time as of which they are evaluated.
     pub question: Question,
     /// The topic of the users' events.
     pub events_topic: String,
@@ -69,6 +69,7 @@ impl Features {
         FeatureColumns {
             names: names.collect(),
             definitions: definitions.fingerprint().to_owned(),
+            ttl_ms: definitions.ttl_ms(),
             events_topic: self.events_topic.clone(),
             as_of: as_of.clone(),
             delay_ms: *delay_ms,
@@ -104,5 +105,40 @@ impl FeatureFlags {
             },
             events_topic: events_topic?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::schema::Schema;
+
+    /// The definitions' own fingerprint is the featurizer's owner of its keys, and does not change by `ttl_s`.
+    #[test]
+    fn whatever_changes_a_value_changes_the_schema() {
+        let schema = |ttl_s: i64| {
+            let text = format!(
+                "ttl_s = {ttl_s}\n[[feature]]\nname = \"n\"\naggregate = \"count\"\nwindow = \"1h\"\n"
+            );
+            let features = Features {
+                question: Question {
+                    definitions: Definitions::parse(&text).unwrap(),
+                    as_of: "timestamp".into(),
+                    delay_ms: 0,
+                },
+                events_topic: "user-events".into(),
+            };
+            let columns = features.columns();
+            let definitions = columns.definitions.clone();
+            let schema = Schema {
+                columns: Vec::new(),
+                headers: false,
+                features: Some(columns),
+            };
+            (definitions, schema.fingerprint().unwrap())
+        };
+        let (one, two) = (schema(7_200), schema(14_400));
+        assert_eq!(one.0, two.0);
+        assert_ne!(one.1, two.1);
     }
 }

@@ -1,4 +1,4 @@
-//! What the collector's metrics are called and mean.
+//! The names and meanings of the collector's metrics.
 
 use tidemill_core::metric::Metric;
 

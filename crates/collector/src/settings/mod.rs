@@ -9,6 +9,7 @@ pub use features::{FeatureFlags, Features};
 
 use crate::dataset::store::Location;
 use crate::encode::Codec;
+use crate::encode::sampling::Enough;
 use crate::encode::schema::Schema;
 use crate::worker::memory::Budget;
 use clap::parser::ValueSource;
@@ -119,6 +120,26 @@ pub struct CollectFlags {
     #[arg(long, env = "TIDEMILL_SCHEMA", value_name = "FILE", global = true)]
     pub schema: Option<PathBuf>,
 
+    /// Usable records that a live run infers the schema from; a tenth of them once --schema-wait is over
+    #[arg(
+        long,
+        env = "TIDEMILL_SCHEMA_RECORDS",
+        default_value = "1000",
+        value_name = "N",
+        global = true
+    )]
+    pub schema_records: String,
+
+    /// How long to wait for so many, from the first on
+    #[arg(
+        long,
+        env = "TIDEMILL_SCHEMA_WAIT",
+        default_value = "30s",
+        value_name = "DURATION",
+        global = true
+    )]
+    pub schema_wait: String,
+
     /// Keep record headers, in a column _headers; of their names, U+FFFD stands for bytes that are not UTF-8
     #[arg(long, env = "TIDEMILL_HEADERS", global = true)]
     pub headers: bool,
@@ -145,6 +166,9 @@ pub struct CollectFlags {
     #[arg(long, env = "TIDEMILL_TO", value_name = "TIME", global = true)]
     pub to: Option<String>,
 }
+
+/// More records than this wait in memory for no schema.
+const MAX_SAMPLE: usize = 1_000_000;
 
 /// A file of more rows than this would not fit the memory it is encoded in.
 const MAX_ROWS: usize = 10_000_000;
@@ -185,6 +209,12 @@ impl Flags {
                 false => Ok(age),
             })
         });
+        let records = problems.take("--schema-records", &own.schema_records, |text| {
+            let records = text.parse().ok();
+            let records = records.filter(|records| (1..=MAX_SAMPLE).contains(records));
+            records.ok_or_else(|| format!("use a number from 1 to {MAX_SAMPLE}"))
+        });
+        let wait = problems.take("--schema-wait", &own.schema_wait, parse_duration);
         let codec = problems.take("--compression", &own.compression, Codec::parse);
         let stretch = self.stretch(&mut problems);
         let schema = own.schema.as_ref().and_then(|path| {
@@ -210,6 +240,10 @@ impl Flags {
                 rows: rows?,
                 memory: memory? << 20,
                 schema,
+                enough: Enough {
+                    records: records?,
+                    wait: wait?,
+                },
                 headers: own.headers,
                 codec: codec?,
                 extent,

@@ -1,4 +1,4 @@
-//! What a worker collects, and when it is done: the one thing in which live and bounded runs differ.
+//! The goal of a worker: the records it collects, and its end. Only here do live and bounded runs differ.
 
 use crate::bounded::ends::Ends;
 use crate::bounded::progress::Progress;
@@ -6,18 +6,18 @@ use crate::dataset::footer::Footer;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a worker collects.
+/// The records that a worker collects.
 pub(crate) enum Goal {
     /// All that there is and will be in the partitions that the group gives it.
     Live {
-        /// How long records may wait for their file to fill.
+        /// Longest time that records may wait for their file to fill.
         max_age: Duration,
     },
     /// Ranges of partitions that are no other worker's, to their ends.
     Bounded {
         /// The ranges.
         ends: Ends,
-        /// What all workers of the run have read.
+        /// Offsets that all workers of the run have read.
         progress: Arc<Progress>,
     },
 }
@@ -33,7 +33,7 @@ impl Goal {
         }
     }
 
-    /// Where the data set begins in a partition that it has no file of.
+    /// The position at which the data set begins in a partition without a file.
     pub(crate) fn begin(&self, partition: i32) -> i64 {
         match self {
             Self::Live { .. } => 0,

@@ -2,21 +2,21 @@
 
 use crate::pipeline::batch::FILE_BYTES;
 
-/// What a consumer fetches at a time, in bytes as they come from the broker: enough to be busy.
+/// Bytes that a consumer fetches at a time, as they come from the broker: enough to keep it busy.
 const FETCH: usize = 2 << 20;
 
-/// What the client takes for that: compressed batches grow, and it adds some 400 bytes to each record.
+/// Memory of the client for that: compressed batches grow, and it adds about 400 bytes to each record.
 const CLIENT: usize = 16 << 20;
 
-/// What a worker holds beside the file that it fills: the beginnings of others.
+/// Memory of a worker for the beginnings of other files than the one that it fills.
 const BEGINNINGS: usize = 8 << 20;
 
-/// How `--memory-mb` is divided.
+/// The parts of `--memory-mb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budget {
-    /// What a worker's consumer fetches at a time, in bytes.
+    /// Bytes that a worker's consumer fetches at a time.
     pub(crate) fetch: usize,
-    /// What a worker may hold of records that are taken and not yet in the data set, in bytes.
+    /// Bytes of records that a worker may hold between the broker and the data set.
     pub(crate) buffered: usize,
     /// Files that are encoded at a time, each of which takes as much again as its records.
     pub(crate) encoders: usize,
@@ -45,7 +45,7 @@ impl Budget {
     }
 }
 
-/// What a partition buffers.
+/// The buffer of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Buffer {
     /// Its number.
@@ -68,7 +68,7 @@ pub(crate) struct Throttle {
     dry: Vec<i32>,
 }
 
-/// Which partitions are read.
+/// The partitions that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
     /// All of them.
@@ -90,7 +90,7 @@ impl Throttle {
         }
     }
 
-    /// Which partitions to read, given what each buffers and the bytes on their way into the data set.
+    /// The partitions to read, given the buffer of each and the bytes on their way into the data set.
     ///
     /// `idle`: nothing has been read for a while. The choice is kept until much is free again, because pausing a
     /// partition throws away what was fetched of it.

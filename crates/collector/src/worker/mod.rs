@@ -5,44 +5,40 @@
 //! for longer than a question to broker or store takes.
 
 pub(crate) mod goal;
-mod intake;
+pub(crate) mod intake;
 pub(crate) mod memory;
 mod pauses;
 mod pending;
-pub(crate) mod surroundings;
+mod sampler;
+mod starting;
 
-use crate::dataset::resume;
-use crate::dataset::start::{Start, another_log, start};
 use crate::pipeline::Sink;
 use crate::pipeline::retry::{Kind, kind};
-use crate::settings::Config;
-use anyhow::Context;
 use goal::Goal;
 use intake::{Event, Intake};
-use memory::Budget;
 use pauses::Pauses;
 use pending::Pending;
+use sampler::Sampler;
 use std::time::{Duration, Instant};
-use surroundings::Surroundings;
 use tidemill_core::health::Part;
-use tidemill_core::kafka::{Consumer, Log, Polled, StoredPosition};
+use tidemill_core::kafka::{Consumer, Polled};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How long a poll waits for a record.
+/// Longest time that a poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How often a worker looks after what is not a record.
+/// Pause between two ticks, which see to everything that is not a record.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Records between two looks at the clock. A poll that brings nothing is followed by a look too, so that even at 20
 /// records a second, where none is, there is one every 400 ms.
 const LOOK: u64 = 8;
 
-/// How long the store may take to say where files end: the group waits for a worker that is silent no more than 60 s.
+/// Time limit for looking up where files end: the group expels a worker that is silent for 60 s.
 const LOOKUP: Duration = Duration::from_secs(20);
 
-/// How long files on their way are waited for at a rebalance and at the end; the group waits along.
+/// Longest wait for files on their way, at a rebalance and at the end; the group waits meanwhile.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// One worker of a run.
@@ -52,24 +48,23 @@ pub(crate) struct Worker {
     intake: Intake,
     sink: Sink,
     goal: Goal,
-    surroundings: Surroundings,
     pending: Pending,
     pauses: Pauses,
+    /// Takes the records while there is no schema.
+    sampler: Option<Sampler>,
     /// Records that were polled since the last look at the clock, and those of them that were taken.
     polled: u64,
     taken: u64,
 }
 
 impl Worker {
-    /// Collects towards `goal` with its part of the memory.
+    /// Worker `number` of a run, which collects towards `goal`.
     pub(crate) fn new(
         number: usize,
         consumer: Consumer,
-        config: &Config,
-        sink: &Sink,
         goal: Goal,
-        budget: Budget,
-        surroundings: Surroundings,
+        intake: Intake,
+        sink: &Sink,
     ) -> Self {
         let part = sink.health.part(format!("worker {number}"));
         part.unready("waiting for partitions");
@@ -78,12 +73,12 @@ impl Worker {
         Self {
             part,
             consumer,
-            intake: Intake::new(number, sink.clone(), config.rows, budget.buffered),
+            intake,
             sink: sink.clone(),
             goal,
-            surroundings,
             pending,
             pauses: Pauses::none(),
+            sampler: sink.freezer.get().is_none().then(Sampler::new),
             polled: 0,
             taken: 0,
         }
@@ -97,7 +92,13 @@ impl Worker {
             match self.consumer.poll(POLL)? {
                 Polled::Record(record) => {
                     let (partition, offset) = (record.partition(), record.offset());
-                    let taken = self.goal.holds(partition, offset) && self.intake.take(&record)?;
+                    let taken = match &mut self.sampler {
+                        Some(sampler) => {
+                            sampler.observe(&self.sink, record.value());
+                            false
+                        }
+                        None => self.goal.holds(partition, offset) && self.intake.take(&record)?,
+                    };
                     self.read_to(partition, Some(offset + 1))?;
                     self.taken += u64::from(taken);
                     self.polled += 1;
@@ -127,13 +128,14 @@ impl Worker {
     }
 
     fn tick(&mut self) -> anyhow::Result<()> {
-        self.surroundings.look()?;
+        self.sink.surroundings.look()?;
         let taken = std::mem::take(&mut self.taken);
         metrics::counter!("tidemill_records_total").increment(taken);
         if std::mem::take(&mut self.polled) > 0 {
             self.pauses.records_arrive();
         }
         self.after_files()?;
+        self.end_sampling()?;
         self.start_pending()?;
         if let Goal::Live { max_age } = self.goal {
             self.intake.cut_aged(max_age);
@@ -143,6 +145,44 @@ impl Worker {
         let mut open = self.intake.open_partitions();
         open.retain(|partition| self.goal.is_reading(*partition));
         self.pauses.apply(&self.consumer, &mut self.intake, &open)
+    }
+
+    /// Begins to collect once there is a schema: the records that were looked at so far are read again.
+    fn end_sampling(&mut self) -> anyhow::Result<()> {
+        if self.sampler.is_none() {
+            return Ok(());
+        }
+        self.freeze()?;
+        if self.sink.freezer.get().is_some() {
+            self.sampler = None;
+            let open = self.intake.open_partitions();
+            open.iter()
+                .for_each(|partition| self.intake.close(*partition, true));
+            self.pending.add(open);
+        }
+        Ok(())
+    }
+
+    /// Freezes the schema of the records so far, once they are enough. The store may be away: then it is tried again.
+    fn freeze(&mut self) -> anyhow::Result<()> {
+        let freezer = &self.sink.freezer;
+        if !freezer.is_due() {
+            return Ok(());
+        }
+        let freeze = async { timeout(LOOKUP, freezer.freeze_sample()).await };
+        let frozen = self.sink.runtime.block_on(freeze);
+        match frozen.unwrap_or_else(|silent| Err(std::io::Error::from(silent).into())) {
+            Err(error) if kind(&error) == Kind::Retry => {
+                tracing::warn!("cannot freeze the schema yet: {error:#}");
+                self.part.failed(format!("freezing the schema: {error:#}"));
+                Ok(())
+            }
+            Ok(()) => {
+                self.part.succeeded();
+                Ok(())
+            }
+            fault => fault,
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -159,94 +199,6 @@ impl Worker {
             self.consumer.pause(&[partition])?;
         }
         Ok(())
-    }
-
-    /// Starts waiting partitions where their files end. Broker or store may be away: then it is tried again later.
-    fn start_pending(&mut self) -> anyhow::Result<()> {
-        let due = self.pending.due(Instant::now());
-        if due.is_empty() {
-            return Ok(());
-        }
-        let part = self.part.clone();
-        let busy = part.busy();
-        let started = self.start(&due);
-        drop(busy);
-        match started {
-            Ok(()) => {
-                self.part.succeeded();
-                self.part.ready();
-                Ok(())
-            }
-            Err(error) if kind(&error) == Kind::Retry => {
-                tracing::warn!("cannot start partitions yet: {error:#}");
-                self.part.failed(format!("starting partitions: {error:#}"));
-                self.pending.failed(Instant::now());
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn start(&mut self, due: &[i32]) -> anyhow::Result<()> {
-        let lookup = async { timeout(LOOKUP, resume::positions(&self.sink, due)).await };
-        let found = self.sink.runtime.block_on(lookup);
-        let found = found.map_err(std::io::Error::from);
-        let found = found.with_context(|| format!("no answer from {}", self.sink.store))??;
-        let mut starts = Vec::with_capacity(found.len());
-        for (partition, position) in found {
-            let position = position.unwrap_or_else(|| StoredPosition {
-                topic: None,
-                next: self.goal.begin(partition),
-                last: None,
-            });
-            starts.push((partition, self.fit(partition, position)?));
-        }
-        let (known, new): (Vec<_>, Vec<_>) = starts
-            .iter()
-            .map(|(partition, start)| (*partition, start.read_from()))
-            .partition(|(partition, _)| self.pending.is_assigned(*partition));
-        if !new.is_empty() {
-            self.consumer.start(&new)?;
-        }
-        for (partition, position) in known {
-            self.consumer.seek(partition, position)?;
-            self.consumer.resume(&[partition])?;
-            self.pauses.forget(&[partition]);
-        }
-        let positions = starts.iter().map(|(own, start)| (*own, start.position));
-        let positions: Vec<(i32, i64)> = positions.collect();
-        tracing::info!(?positions, "partitions started");
-        self.hint(&positions);
-        for (partition, start) in starts {
-            self.pending.started(partition);
-            self.intake.open(partition, start);
-            self.goal.reopen(partition);
-            self.read_to(partition, Some(start.position))?;
-        }
-        Ok(())
-    }
-
-    /// Where a partition goes on that has this position.
-    fn fit(&self, partition: i32, position: StoredPosition<u64>) -> anyhow::Result<Start> {
-        let (oldest, end) = self.consumer.log_range(partition)?;
-        let log = Log {
-            topic: self.sink.topic.id,
-            oldest,
-            end,
-            last: None,
-        };
-        let found = start(position, log);
-        let found = found
-            .map_err(|fit| another_log(&self.sink.topic.name, partition, position.next, fit))?;
-        if let Some((from, to)) = found.gap {
-            tracing::warn!(
-                partition,
-                from,
-                to,
-                "retention has deleted records before they were collected"
-            );
-        }
-        Ok(found)
     }
 
     /// Tells the group of a live run how far its partitions are.
@@ -285,36 +237,6 @@ impl Worker {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-
-    /// The position of some partition is outside of its log: retention was faster than we, or the log is another.
-    fn return_to_range(&mut self) -> anyhow::Result<()> {
-        let part = self.part.clone();
-        let busy = part.busy();
-        let sought = self.seek_stopped();
-        drop(busy);
-        match sought {
-            Err(error) if kind(&error) == Kind::Retry => {
-                // The consumer says so again until each partition is sought.
-                tracing::debug!("{error:#}");
-                Ok(())
-            }
-            sought => sought,
-        }
-    }
-
-    fn seek_stopped(&mut self) -> anyhow::Result<()> {
-        for partition in self.intake.open_partitions() {
-            let Some(position) = self.intake.stored_position(partition) else {
-                continue;
-            };
-            let start = self.fit(partition, position)?;
-            // Also where the log covers the position: reading has stopped there.
-            self.consumer.seek(partition, start.read_from())?;
-            self.intake.go_on(partition, start);
-            self.read_to(partition, Some(start.position))?;
-        }
-        Ok(())
     }
 
     fn after_files(&mut self) -> anyhow::Result<()> {

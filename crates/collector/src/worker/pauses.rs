@@ -5,10 +5,10 @@ use crate::worker::memory::Flow;
 use std::time::{Duration, Instant};
 use tidemill_core::kafka::Consumer;
 
-/// How long nothing must have arrived to count as idle.
+/// After this time without a record the consumer counts as idle.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Which of a consumer's partitions are paused.
+/// The paused partitions of a consumer.
 pub(crate) struct Pauses {
     paused: Vec<i32>,
     last_record: Instant,
@@ -49,7 +49,7 @@ impl Pauses {
         if now == self.paused {
             return Ok(());
         }
-        // Whoever is read from now on is given the time to bring something.
+        // The partitions that are read from now on get their time to bring a record.
         self.last_record = Instant::now();
         let missing = |these: &[i32], those: &[i32]| -> Vec<i32> {
             let differ = |own: &&i32| !those.contains(own) && open.contains(own);

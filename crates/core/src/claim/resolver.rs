@@ -75,6 +75,14 @@ impl Resolver {
         }
     }
 
+    /// Like [`Resolver::resolve`], for a value that will be resolved again: it is not counted.
+    pub fn peek(&self, value: Option<&[u8]>) -> Result<Content, Unavailable> {
+        match value {
+            Some(bytes) if is_claim(value) => self.runtime.block_on(self.outcome(bytes)),
+            _ => Ok(Content::Own),
+        }
+    }
+
     /// Starts fetching the object that a value refers to; the outcome arrives at the receiver.
     pub(super) fn begin(&self, value: Vec<u8>) -> Receiver<Result<Content, Unavailable>> {
         let (sender, outcome) = channel();
@@ -96,21 +104,33 @@ impl Resolver {
 
     async fn object(&self, value: &[u8]) -> Result<Content, Unavailable> {
         let started = Instant::now();
+        let found = self.outcome(value).await;
+        let result = match &found {
+            Ok(Content::Unusable(_)) => "unusable",
+            Ok(_) => "resolved",
+            Err(_) => "unavailable",
+        };
+        metrics::counter!("tidemill_claims_total", "result" => result).increment(1);
+        stage("claim", started.elapsed());
+        found
+    }
+
+    async fn outcome(&self, value: &[u8]) -> Result<Content, Unavailable> {
+        let started = Instant::now();
         let outcome = tokio::select! {
             outcome = tokio::time::timeout(LIMIT, self.bytes(value)) => {
                 outcome.unwrap_or_else(|_| Err(Miss::Later(format!("no object within {LIMIT:?}"))))
             }
             () = self.shutdown.cancelled() => Err(Miss::Later("stopping".into())),
         };
-        let took = started.elapsed();
-        let (result, found) = match outcome {
-            Ok(bytes) => ("resolved", Ok(Content::Object(bytes))),
-            Err(Miss::Reject(reject)) => ("unusable", Ok(Content::Unusable(reject))),
-            Err(Miss::Later(error)) => ("unavailable", Err(Unavailable { error, took })),
-        };
-        metrics::counter!("tidemill_claims_total", "result" => result).increment(1);
-        stage("claim", took);
-        found
+        match outcome {
+            Ok(bytes) => Ok(Content::Object(bytes)),
+            Err(Miss::Reject(reject)) => Ok(Content::Unusable(reject)),
+            Err(Miss::Later(error)) => Err(Unavailable {
+                error,
+                took: started.elapsed(),
+            }),
+        }
     }
 
     async fn bytes(&self, value: &[u8]) -> Result<Vec<u8>, Miss> {

@@ -1,4 +1,4 @@
-//! librdkafka properties: our defaults, the user's file over them, and over both what the guarantees rest on.
+//! librdkafka properties: our defaults, then the user's file, then the properties that the guarantees need.
 
 use super::assigned::Assigned;
 use super::properties::Properties;
@@ -8,8 +8,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What every consumer starts from. `fetch.queue.backoff.ms`: with its default of 1 s a full queue is refilled
-/// once a second. Classic group protocol with a short session: a killed process's partitions move within 6 s.
+/// Defaults of every consumer. `fetch.queue.backoff.ms`: at its default of 1 s a full queue is refilled once a second.
+/// Classic group protocol with a short session: partitions of a killed process move within 6 s.
 const CONSUMER: [(&str, &str); 9] = [
     ("partition.assignment.strategy", "cooperative-sticky"),
     ("session.timeout.ms", "6000"),
@@ -22,8 +22,8 @@ const CONSUMER: [(&str, &str); 9] = [
     ("topic.metadata.refresh.interval.ms", "10000"),
 ];
 
-/// What every producer starts from: no wait for company, since batches form while the previous one is under way, and
-/// no more memory than a batch of large dead letters should take.
+/// Defaults of every producer: no linger, since batches form while the previous one is under way, and no more memory
+/// than a batch of large dead letters takes.
 const PRODUCER: [(&str, &str); 6] = [
     ("linger.ms", "0"),
     ("compression.type", "lz4"),
@@ -33,20 +33,20 @@ const PRODUCER: [(&str, &str); 6] = [
     ("retry.backoff.ms", "10"),
 ];
 
-/// Bytes of headers that a record may have without more memory being taken ahead than is asked for.
+/// Bytes of headers per record up to which prefetching stays within the memory asked for.
 const LARGE_HEADERS: usize = 64 << 10;
 
 /// The brokers abort a transaction that is open for longer. Readers of committed records wait that long for a process
-/// that died in one and does not come back under its name.
+/// that died in a transaction and does not come back under its name.
 const TRANSACTION_TIMEOUT_MS: &str = "10000";
 
-/// How to reach the brokers: their addresses and the user's own librdkafka properties, which may be secret and are
-/// never shown.
+/// Access to the brokers: their addresses and the user's librdkafka properties, which may be secret and are never
+/// shown.
 #[derive(Clone, Default)]
 pub struct KafkaConfig {
     brokers: String,
     pub(super) properties: Properties,
-    /// What the members that are opened with this read.
+    /// The partitions that members opened with this configuration read.
     pub(super) assigned: Arc<Assigned>,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for KafkaConfig {
 }
 
 impl KafkaConfig {
-    /// Brokers as `host:port,host:port`, and properties as read by [`super::read_properties`].
+    /// Brokers as `host:port,host:port`, and properties from [`super::read_properties`].
     pub fn new(brokers: impl Into<String>, properties: BTreeMap<String, String>) -> Self {
         let brokers = brokers.into();
         Self {
@@ -76,19 +76,20 @@ impl KafkaConfig {
         &self.brokers
     }
 
-    /// The file of authorities whose certificates brokers may show, where one is named.
+    /// The file of certificate authorities for the brokers' certificates, if one is named.
     pub(super) fn authorities(&self) -> Option<&Path> {
         self.properties.get("ssl.ca.location").map(Path::new)
     }
 
-    /// The same, with consumers that fetch about this many bytes at a time, and again once most of that is handed out; what
-    /// the user has set himself stays.
+    /// The same, with consumers that fetch about this many bytes at a time, and again once most of them are consumed.
+    /// Properties that the user has set stay.
     pub fn with_prefetch(&self, bytes: usize) -> Self {
         let mut config = self.clone();
         for (name, value) in [
-            // The client takes it for the size of an answer too.
+            // The client takes this property for the size of an answer too.
             ("queued.max.messages.kbytes", bytes >> 10),
-            // It counts values and records but no headers: even with large ones not many more bytes are to be ahead.
+            // This property counts values and records but no headers: even with large headers prefetching must stay
+            // bounded.
             ("queued.min.messages", bytes / LARGE_HEADERS),
         ] {
             let property = config.properties.entry(name.into());
@@ -97,7 +98,7 @@ impl KafkaConfig {
         config
     }
 
-    /// What our clients call themselves to the brokers.
+    /// The client id that our clients send to the brokers.
     pub fn client_id(&self) -> String {
         self.client()
             .get("client.id")
@@ -105,13 +106,13 @@ impl KafkaConfig {
             .to_owned()
     }
 
-    /// The largest record that our producers send, in bytes, where the user has set it.
+    /// The largest record that our producers send, in bytes, if the user has set it.
     pub fn largest_sent(&self) -> Option<i64> {
         self.producer().get("message.max.bytes")?.parse().ok()
     }
 
-    /// A client that neither consumes nor produces. It starts from what consumers do, since the user's properties must
-    /// fit into it as they fit into those.
+    /// A client that neither consumes nor produces. It has the defaults of consumers, since the user's properties must
+    /// fit both.
     pub fn client(&self) -> ClientConfig {
         self.build(&CONSUMER, &[])
     }
@@ -130,7 +131,7 @@ impl KafkaConfig {
         self.build(&CONSUMER, &guarantees)
     }
 
-    /// An idempotent producer whose keyed records go where a Java client would put them.
+    /// An idempotent producer that partitions keyed records as a Java client does.
     pub fn producer(&self) -> ClientConfig {
         let guarantees = [
             ("enable.idempotence", "true"),
@@ -145,7 +146,7 @@ impl KafkaConfig {
         let mut config = self.producer();
         config.set("transactional.id", id);
         config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
-        // A record that is not delivered by then is not in time for its transaction.
+        // A record that is delivered later is too late for its transaction.
         config.set("message.timeout.ms", TRANSACTION_TIMEOUT_MS);
         config
     }

@@ -32,10 +32,10 @@ impl DeadLetters {
     /// too large for the topic is replaced by headers with its length and SHA-256; if key and headers alone are too
     /// large, the key is replaced likewise and the record's headers are left out.
     ///
-    /// The further headers begin with those that name the record: `source.topic`, `source.partition`,
-    /// `source.offset` and, where it has one, `source.timestamp`. The letter of a copy names the original instead, by the copy's own headers. `source.group`,
-    /// `error`, `reason`, `binary` and `version` follow. So in every letter the last header of a name counts, and the
-    /// record's own headers end before the last `source.topic`.
+    /// The further headers begin with those that name the record: `source.topic`, `source.partition`, `source.offset`
+    /// and, where it has one, `source.timestamp`. The letter of a copy names the original instead, by the copy's own
+    /// headers. `source.group`, `error`, `reason`, `binary` and `version` follow. So in every letter the last header
+    /// of a name counts, and the record's own headers end before the last `source.topic`.
     ///
     /// It does not count the letter, see [`DeadLetters::count`]: a queued letter is not yet written.
     ///

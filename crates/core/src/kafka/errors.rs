@@ -8,6 +8,12 @@ pub fn is_client_error(error: &anyhow::Error) -> bool {
     causes.any(|cause| cause.is::<KafkaError>() || cause.is::<RDKafkaErrorCode>())
 }
 
+/// True if a broker answered that there is no such topic.
+pub(super) fn is_unknown_topic(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<RDKafkaErrorCode>();
+    code == Some(&RDKafkaErrorCode::UnknownTopicOrPartition)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -20,7 +26,10 @@ mod tests {
         for error in [consuming, code.into()] {
             let told = Err::<(), _>(error).context("reading").unwrap_err();
             assert!(is_client_error(&told), "{told:#}");
+            assert!(!is_unknown_topic(&told), "{told:#}");
         }
+        let unknown = Err::<(), _>(RDKafkaErrorCode::UnknownTopicOrPartition);
+        assert!(is_unknown_topic(&unknown.context("asking").unwrap_err()));
         assert!(!is_client_error(&anyhow::anyhow!("a fault of ours")));
     }
 }

@@ -1,15 +1,15 @@
-//! How far a worker is, as far as its group has not been told.
+//! Positions that the group has not been told yet.
 
 use super::StoredPosition;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often, at most, the group is told. The brokers take milliseconds for each commit, and heartbeats queue behind
-/// them, so that one for each of many small batches would cost the membership.
+/// Shortest pause between two commits. The brokers take milliseconds for each, and heartbeats queue behind them: a
+/// commit for each of many small batches would cost the membership.
 const BETWEEN: Duration = Duration::from_millis(200);
 
-/// Positions that the group is to be told of.
+/// Positions to commit.
 #[derive(Default)]
 pub(super) struct Hints(Mutex<State>);
 
@@ -27,8 +27,8 @@ impl Hints {
         self.state().untold.extend(positions);
     }
 
-    /// What is untold, once it is time to tell. By time and not by the previous answer, since the client reports only
-    /// answers that are errors.
+    /// The positions to commit, once the pause is over. The clock decides, not the previous answer: the client reports
+    /// only answers that are errors.
     pub(super) fn due(&self) -> Vec<(i32, StoredPosition<u64>)> {
         let mut state = self.state();
         if state.told.is_some_and(|told| told.elapsed() < BETWEEN) {
@@ -37,7 +37,7 @@ impl Hints {
         state.take()
     }
 
-    /// What is untold.
+    /// The positions to commit, whatever the pause.
     pub(super) fn all(&self) -> Vec<(i32, StoredPosition<u64>)> {
         self.state().take()
     }

@@ -1,24 +1,24 @@
-//! The rule by which a stored position is told to be one of the log that is there now.
+//! Decides if a stored position belongs to the present log.
 //!
-//! A topic may be deleted and created again, and a log may be cut by an unclean election of a leader, or by a restored
-//! disk, and be filled with other records. Offsets alone tell none of this once the log has outgrown the position.
+//! A topic may be deleted and created again. A log may be cut, by an unclean leader election or a restored disk, and
+//! filled with other records. Offsets alone do not show that once the log has outgrown the position.
 
 use super::TopicId;
 use std::fmt;
 
-/// A position as it was stored, with what tells its log from others.
+/// A stored position with the identity of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredPosition<F> {
-    /// The topic's id at that time; `None` where it was not known.
+    /// The topic's id at that time; `None` if it was unknown.
     pub topic: Option<TopicId>,
-    /// The next offset to be read.
+    /// The next offset to read.
     pub next: i64,
-    /// A fingerprint of the record before it; `None` where there was none, or it was not kept.
+    /// The fingerprint of the record before it; `None` if there was none, or if it was not stored.
     pub last: Option<F>,
 }
 
 impl<F> From<i64> for StoredPosition<F> {
-    /// A position of which nothing else is known.
+    /// A position without the identity of its log.
     fn from(next: i64) -> Self {
         StoredPosition {
             topic: None,
@@ -28,28 +28,28 @@ impl<F> From<i64> for StoredPosition<F> {
     }
 }
 
-/// A log as it is now.
+/// A present log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log<F> {
-    /// The topic's id; `None` where the brokers have none.
+    /// The topic's id; `None` if the brokers report none.
     pub topic: Option<TopicId>,
     /// The offset of its oldest record.
     pub oldest: i64,
-    /// The position after its newest.
+    /// The offset after its newest record.
     pub end: i64,
-    /// The fingerprint of the record before the stored position; `None` where it was not read, or is gone.
+    /// The fingerprint of the record before the stored position; `None` if it was not read, or is gone.
     pub last: Option<F>,
 }
 
-/// What a stored position is to a log.
+/// The relation of a stored position to a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFit {
     /// The log goes on there.
     Same,
-    /// Retention has deleted the offsets from the position up to the oldest record, so many; some of them may have been
+    /// Retention has deleted this many offsets, from the position up to the oldest record; some of them may have been
     /// transaction markers.
     Behind(i64),
-    /// The log ends before the position: it was cut, or the topic is another one whose id is not known.
+    /// The log ends before the position: it was cut, or the topic is another one with an unknown id.
     Ahead,
     /// The record before the position is another one: the log was cut and has grown again.
     OtherRecords,
@@ -58,8 +58,8 @@ pub enum LogFit {
 }
 
 impl<F: PartialEq> StoredPosition<F> {
-    /// What this position is to `log`. Id, range and fingerprint are asked in this order; what is not known on either
-    /// side is no evidence.
+    /// Compares this position with `log`: by id, then range, then fingerprint. A fact that is unknown on either side
+    /// is no evidence.
     pub fn fit(&self, log: &Log<F>) -> LogFit {
         if differ(&self.topic, &log.topic) {
             LogFit::OtherTopic
@@ -111,7 +111,7 @@ mod tests {
             ((old, 10, Some('a')), (old, 0, 10, Some('a')), Same),
             ((old, 10, Some('a')), (old, 10, 10, None), Same),
             ((old, 0, None), (old, 0, 0, None), Same),
-            // Brokers without ids, or a position from before ids were kept.
+            // Brokers without ids, or a position stored before ids were.
             ((None, 10, Some('a')), (new, 0, 20, Some('a')), Same),
             ((old, 10, Some('a')), (None, 0, 20, Some('a')), Same),
             ((None, 10, None), (None, 0, 20, None), Same),

@@ -13,8 +13,8 @@ const TAIL: usize = 17;
 const TOPIC: &str = "; topic ";
 const LAST: &str = "; last ";
 
-/// What a member writes to, in a form that fits into the metadata: a long text keeps its beginning, and a checksum of all
-/// of it tells it from others.
+/// What a member writes to, in a form that fits into the metadata: a long text keeps its beginning, and a checksum of
+/// all of it tells it from others.
 pub(super) fn bounded(writes_to: &str) -> String {
     if writes_to.len() <= LONGEST {
         return writes_to.to_owned();

@@ -11,9 +11,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use std::sync::Arc;
 
 impl Consumer {
-    /// Joins `group` on `topic`. Every commit carries `writes_to`, which says what the member writes to: members that
-    /// differ in it share the partitions, so that each of their outputs gets only a part. See
-    /// [`Consumer::others_write_to`].
+    /// Joins `group` on `topic`. Every commit carries `writes_to`, the member's destination: members with different
+    /// destinations share the partitions, so that each output gets only a part. See [`Consumer::others_write_to`].
     pub fn open(
         kafka: &KafkaConfig,
         group: &str,
@@ -23,9 +22,9 @@ impl Consumer {
         Self::join(kafka, &kafka.consumer(group), topic, writes_to)
     }
 
-    /// Joins `group` on `topic` under a name that no other member has. Whoever comes back under it has its
-    /// predecessor's partitions at once, whether that one was killed or has ended well. The price: one that ends and does
-    /// not come back is missed only when its session has run out.
+    /// Joins `group` on `topic` under a name that no other member has. A process that comes back under the name gets
+    /// its predecessor's partitions at once. The price: the group misses a process that does not come back only when
+    /// its session has expired.
     pub fn open_named(
         kafka: &KafkaConfig,
         group: &str,
@@ -53,9 +52,9 @@ impl Consumer {
         Ok(Self::on(base, topic, writes_to, assigned))
     }
 
-    /// Opens a reader that is no member of `group` and sees no rebalance: it reads what [`Consumer::start`] is given,
-    /// [`Polled::End`] tells when there is no more, and [`Consumer::commit`] works while the group has no members.
-    /// `writes_to` goes with its commits, as with those of members.
+    /// Opens a reader that is no member of `group` and sees no rebalance. It reads the partitions given to
+    /// [`Consumer::start`]; [`Polled::End`] reports their ends; [`Consumer::commit`] works while the group has no
+    /// members. Its commits carry `writes_to`, as those of members do.
     pub fn outside_for(
         kafka: &KafkaConfig,
         group: &str,
@@ -67,12 +66,12 @@ impl Consumer {
         Ok(consumer)
     }
 
-    /// Like [`Consumer::outside_for`], for one whose commits say nothing, or who makes none.
+    /// Like [`Consumer::outside_for`], for a reader that commits nothing, or without a destination.
     pub fn outside(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
         Self::alone(kafka.consumer(group), topic)
     }
 
-    /// Like [`Consumer::outside`], for one who wants no more than the next record of each partition.
+    /// Like [`Consumer::outside`], for a reader that takes only the next record of each partition.
     pub(super) fn glancing(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
         let mut config = kafka.consumer(group);
         config.set("queued.min.messages", "1");

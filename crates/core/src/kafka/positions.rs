@@ -1,6 +1,7 @@
-//! Positions: what a consumer tells its group, and what it asks of group, log and time.
+//! Positions: commits to the group, and questions to group, log and brokers.
 
 use super::consumer::ANSWER;
+use super::errors::is_unknown_topic;
 use super::{Consumer, StoredPosition, TopicId, note, raw, topic_id};
 use anyhow::{Context as _, anyhow};
 use rdkafka::consumer::{CommitMode, Consumer as _};
@@ -9,15 +10,15 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Time that the brokers have to tell what members write to.
+/// Time limit for the brokers to report what members write to.
 const ELSEWHERE: Duration = Duration::from_secs(2);
 
-/// The pause before a group's coordinator is asked again.
+/// Pause before the consumer asks for a group's coordinator again.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Consumer {
-    /// Has the group told how far the worker is, without waiting: with a later poll, before partitions are let go and
-    /// at the end. A position may be a plain offset, or say what tells its log from others.
+    /// Commits positions without waiting: the request leaves with a later poll, before partitions are revoked and at
+    /// the end. A position is a plain offset, or an offset with the identity of its log.
     pub fn commit_hint<P: Into<StoredPosition<u64>> + Copy>(&self, positions: &[(i32, P)]) {
         self.hints.add(positions);
     }
@@ -44,8 +45,8 @@ impl Consumer {
         committed.with_context(|| format!("committing {list:?}"))
     }
 
-    /// Positions as they are committed, also in a transaction: each with what the member writes to, and with what tells
-    /// its log from others.
+    /// The positions in the form of a commit, in a transaction too: each has the member's destination and the identity
+    /// of its log.
     pub fn offsets<P: Into<StoredPosition<u64>> + Copy>(
         &self,
         positions: &[(i32, P)],
@@ -63,8 +64,8 @@ impl Consumer {
         Ok(list)
     }
 
-    /// What a commit to the group for one of these partitions says its member writes to, where that is something else
-    /// than `own`. Commits without such a text, as other programs make them, say nothing.
+    /// The destination that the group's commit of one of these partitions names, if it differs from `own`. Commits of
+    /// other programs name none.
     ///
     /// Errors and `wait`: those of [`Consumer::committed`].
     pub fn others_write_to(
@@ -85,7 +86,7 @@ impl Consumer {
         self.others_write_to(&partitions, own, ELSEWHERE)
     }
 
-    /// Tells if some commit of the group says that its member writes to this place.
+    /// True if a commit of the group names this destination.
     pub fn writes_to(&self, place: &str) -> anyhow::Result<bool> {
         let partitions: Vec<i32> = (0..self.partition_count()?).collect();
         let list = self.committed_list(&partitions, ELSEWHERE)?;
@@ -94,9 +95,9 @@ impl Consumer {
         Ok(texts.any(|metadata| note::read(metadata, 0).0 == place))
     }
 
-    /// The positions that the group has committed, `None` where there is none.
+    /// The committed positions of the group; `None` for a partition without one.
     ///
-    /// While some are part of an open transaction the brokers do not tell: that is an error after `wait`.
+    /// Brokers withhold positions that are part of an open transaction: that is an error after `wait`.
     pub fn committed(
         &self,
         partitions: &[i32],
@@ -110,7 +111,7 @@ impl Consumer {
         Ok(positions.collect())
     }
 
-    /// The same, each with what its commit says of the log.
+    /// The same, each with the identity of its log as committed.
     pub fn committed_positions(
         &self,
         partitions: &[i32],
@@ -148,13 +149,13 @@ impl Consumer {
         list.with_context(|| format!("reading the committed positions of {}", self.topic))
     }
 
-    /// The offset of the oldest record of a partition, and the position after its newest.
+    /// The offset of a partition's oldest record, and the offset after its newest.
     pub fn log_range(&self, partition: i32) -> anyhow::Result<(i64, i64)> {
         let range = self.base.fetch_watermarks(&self.topic, partition, ANSWER);
         range.with_context(|| format!("reading the log range of {} {partition}", self.topic))
     }
 
-    /// The same of many partitions, by partition, with two requests to each leader.
+    /// The same for many partitions, by partition, with two requests to each leader.
     pub fn log_ranges(&self, partitions: &[i32]) -> anyhow::Result<BTreeMap<i32, (i64, i64)>> {
         let oldest = self.log_ends(partitions, Offset::Beginning)?;
         let ends = self.log_ends(partitions, Offset::End)?;
@@ -167,7 +168,7 @@ impl Consumer {
         for partition in partitions {
             list.add_partition_offset(&self.topic, *partition, which)?;
         }
-        // Given the beginning or the end for a time, Kafka answers with the offset of that end of the log.
+        // Kafka takes these two for a time, and answers with the offset of that end of the log.
         let found = self.base.offsets_for_times(list, ANSWER);
         let found = found.and_then(|found| {
             let elements = found.elements().into_iter().map(|element| {
@@ -184,7 +185,7 @@ impl Consumer {
         found.into_iter().map(offset).collect()
     }
 
-    /// The number of the topic's partitions; 0 while there is no such topic.
+    /// The number of the topic's partitions; 0 if the topic does not exist.
     pub fn partition_count(&self) -> anyhow::Result<i32> {
         let metadata = self.base.fetch_metadata(Some(&self.topic), ANSWER);
         let metadata = metadata.with_context(|| format!("asking for topic {}", self.topic))?;
@@ -193,14 +194,25 @@ impl Consumer {
         Ok(i32::try_from(count)?)
     }
 
-    /// The id of the topic; `None` where the brokers are too old to have any.
+    /// The id of the topic; `None` if the brokers are too old for topic ids.
     ///
-    /// Errors: there is no such topic, or no answer within 10 s.
+    /// Errors: the topic does not exist, or no answer within 10 s.
     pub fn topic_id(&self) -> anyhow::Result<Option<TopicId>> {
         topic_id::ask(self.base.client(), &self.topic, ANSWER)
     }
 
-    /// The position of the first record with this Kafka timestamp or a later one; the log's end where there is none.
+    /// The id of the topic if it was created again since its id was `known`; `None` if it was not, or does not exist now.
+    ///
+    /// Errors: no answer within 10 s.
+    pub fn created_again(&self, known: TopicId) -> anyhow::Result<Option<TopicId>> {
+        match self.topic_id() {
+            Ok(id) => Ok(id.filter(|id| *id != known)),
+            Err(error) if is_unknown_topic(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The offset of the first record with this Kafka timestamp or a later one; the log's end if there is none.
     pub fn positions_at(
         &self,
         partitions: &[i32],
@@ -223,7 +235,7 @@ impl Consumer {
     }
 }
 
-/// Tells if the group's coordinator is just being chosen or loaded, as after the start of a broker.
+/// True if the brokers are just choosing or loading the group's coordinator, as after the start of a broker.
 fn is_moving(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),

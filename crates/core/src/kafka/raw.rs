@@ -1,7 +1,8 @@
-//! What rdkafka hides: bytes that others have written, which it takes for text, and panics; and the ids of topics.
+//! The parts of librdkafka that rdkafka hides: bytes of other clients, which it takes for text and panics on; topic
+//! ids.
 //!
-//! The only file with unsafe code: it calls librdkafka itself, and reads memory that the library owns, for no longer
-//! than its owner is borrowed.
+//! The only file with unsafe code: it calls librdkafka, and reads memory that the library owns while the owner is
+//! borrowed.
 #![expect(
     unsafe_code,
     reason = "rdkafka has no safe way to header names, committed metadata and topic ids"
@@ -27,34 +28,34 @@ pub fn headers<'a>(message: &'a BorrowedMessage<'_>) -> impl Iterator<Item = Hea
     // SAFETY: the message is borrowed, and the library keeps the headers with it.
     let found = unsafe { rd_kafka_message_headers(message.ptr(), &mut headers) } == DONE;
     let headers = found.then_some(headers.cast_const()).into_iter();
-    // SAFETY: see above; `header` gives no longer a life than that of the message.
+    // SAFETY: as above; `header` returns the lifetime of the message.
     headers.flat_map(|headers| (0..).map_while(move |index| unsafe { header(headers, index) }))
 }
 
-/// One of the headers; `None` behind the last.
+/// One header by its index; `None` after the last.
 ///
 /// # Safety
 ///
-/// The headers are there for as long as `'a`.
+/// The headers live for `'a`.
 unsafe fn header<'a>(headers: *const rd_kafka_headers_t, index: usize) -> Option<Header<'a>> {
     let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-    // SAFETY: the caller's.
+    // SAFETY: the caller's contract.
     let found =
         unsafe { rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) };
-    // SAFETY: the library ends each name with a zero byte, and keeps `size` bytes of each value that is not null.
+    // SAFETY: the library ends each name with a zero byte, and keeps `size` bytes of each non-null value.
     (found == DONE).then(|| unsafe {
         let value = (!value.is_null()).then(|| slice::from_raw_parts(value.cast(), size));
         (CStr::from_ptr(name).to_bytes(), value)
     })
 }
 
-/// Another header behind those that are there. The name is any bytes, also zero.
+/// Appends a header. The name may be any bytes, zeros included.
 pub fn add_header(headers: OwnedHeaders, name: &[u8], value: Option<&[u8]>) -> OwnedHeaders {
     let native = ptr::from_ref(headers.as_borrowed())
         .cast_mut()
         .cast::<rd_kafka_headers_t>();
     let (start, size) = value.map_or((ptr::null(), 0), |value| (value.as_ptr(), value.len()));
-    // SAFETY: headers that are owned may be changed; the library copies both name and value.
+    // SAFETY: owned headers may be changed; the library copies name and value.
     unsafe {
         rd_kafka_header_add(
             native,
@@ -67,7 +68,7 @@ pub fn add_header(headers: OwnedHeaders, name: &[u8], value: Option<&[u8]>) -> O
     headers
 }
 
-/// The metadata of each entry: what a client has committed with its position, any bytes; empty where there are none.
+/// The metadata of each entry: the bytes that a client committed with its position, or nothing.
 pub(super) fn metadata(list: &TopicPartitionList) -> Vec<&[u8]> {
     // SAFETY: the pointer is valid while the list is borrowed, and so are its elements.
     let elements = unsafe {
@@ -82,7 +83,7 @@ pub(super) fn metadata(list: &TopicPartitionList) -> Vec<&[u8]> {
     elements.iter().map(bytes).collect()
 }
 
-/// A member of a group: its client id and host, which are what the client says, and the bytes of its subscription and
+/// A member of a group: its client id and host, as the client reports them, and the bytes of its subscription and
 /// assignment.
 pub(super) struct RawMember {
     pub(super) group: String,
@@ -92,7 +93,7 @@ pub(super) struct RawMember {
     pub(super) assignment: Vec<u8>,
 }
 
-/// The members of a group, or of all groups; none where there is no such group.
+/// The members of a group, or of all groups; empty if the group does not exist.
 pub(super) fn members<C: ClientContext>(
     client: &Client<C>,
     group: Option<&CStr>,
@@ -100,7 +101,7 @@ pub(super) fn members<C: ClientContext>(
 ) -> Result<Vec<RawMember>, RDKafkaErrorCode> {
     let wait = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
     let mut list = ptr::null();
-    // SAFETY: the client is borrowed. The list is copied from and then destroyed.
+    // SAFETY: the client is borrowed. The list is copied and then destroyed.
     unsafe {
         let group = group.map_or(ptr::null(), CStr::as_ptr);
         let error = rd_kafka_list_groups(client.native_ptr(), group, &raw mut list, wait);
@@ -130,10 +131,10 @@ pub(super) fn members<C: ClientContext>(
 
 /// # Safety
 ///
-/// The library keeps `count` elements there for as long as `'a`, or the pointer is null.
+/// The library keeps `count` elements there for `'a`, or the pointer is null.
 unsafe fn elements<'a, T>(start: *const T, count: c_int) -> &'a [T] {
     match usize::try_from(count) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller's contract.
         Ok(count) if !start.is_null() => unsafe { slice::from_raw_parts(start, count) },
         _ => &[],
     }
@@ -141,20 +142,20 @@ unsafe fn elements<'a, T>(start: *const T, count: c_int) -> &'a [T] {
 
 /// # Safety
 ///
-/// The pointer is null, or that of a text which ends with a zero byte.
+/// The pointer is null, or points to a text that ends with a zero byte.
 unsafe fn text(start: *const c_char) -> String {
     if start.is_null() {
         return String::new();
     }
-    // SAFETY: the caller's.
+    // SAFETY: the caller's contract.
     unsafe { CStr::from_ptr(start) }
         .to_string_lossy()
         .into_owned()
 }
 
-/// The id of a topic as a broker tells it; 0 from brokers that are too old to have any. Creates no topic.
+/// The id of a topic from a broker; 0 from brokers that are too old for topic ids. Does not create the topic.
 ///
-/// Errors: there is no such topic, or no answer within `wait`.
+/// Errors: the topic does not exist, or no answer within `wait`.
 pub(super) fn topic_id<C: ClientContext>(
     client: &Client<C>,
     topic: &CStr,
@@ -163,8 +164,8 @@ pub(super) fn topic_id<C: ClientContext>(
     let client = client.native_ptr();
     let wait = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
     let mut names = [topic.as_ptr()];
-    // SAFETY: the client is borrowed. What is made here is destroyed here, each once and after its last use; the
-    // answer's parts live in its event. The library answers in any case, with an error when the time is over.
+    // SAFETY: the client is borrowed. Everything made here is destroyed here, once, after its last use; the parts of
+    // the answer live in its event. The library always answers, with an error after the time limit.
     unsafe {
         let queue = rd_kafka_queue_new(client);
         let kind = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
@@ -182,13 +183,13 @@ pub(super) fn topic_id<C: ClientContext>(
     }
 }
 
-/// The id of the one topic that an answer describes.
+/// The id of the only topic in an answer.
 ///
 /// # Safety
 ///
 /// The event is an answer of `rd_kafka_DescribeTopics`.
 unsafe fn described(event: *mut rd_kafka_event_t) -> Result<u128, RDKafkaErrorCode> {
-    // SAFETY: the event lives as long as this call, and its parts as long as it.
+    // SAFETY: the event lives as long as this call, and so do its parts.
     unsafe {
         let error = rd_kafka_event_error(event);
         if error != DONE {
@@ -229,7 +230,7 @@ mod tests {
                 unsafe { (0..).map_while(|index| header(native, index)).collect() };
             let expected: [Header<'_>; 2] = [(b"\xff\xfe", Some(b"")), (b"", None)];
             assert_eq!(all, expected[..count]);
-            // SAFETY: the name that was given has four bytes.
+            // SAFETY: the name has four bytes.
             let whole = unsafe { slice::from_raw_parts(all[0].0.as_ptr(), 4) };
             assert_eq!(whole, b"\xff\xfe\0z");
         }
@@ -242,7 +243,7 @@ mod tests {
         list.add_partition("t", 0);
         list.add_partition("t", 1).set_metadata("one");
         list.add_partition("t", 2).set_metadata("???");
-        // SAFETY: the list has three elements, and these three bytes are the last one's own.
+        // SAFETY: the list has three elements, and these three bytes belong to the last one.
         unsafe {
             let last = (*list.ptr()).elems.add(2);
             (*last).metadata.cast::<[u8; 3]>().write(*b"\xff\xfe\0");

@@ -1,4 +1,4 @@
-//! A record as it lies in the consumer's memory.
+//! A record in the consumer's memory.
 
 use super::raw;
 use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
@@ -11,12 +11,12 @@ impl<'a> Record<'a> {
         Self(message)
     }
 
-    /// The partition it lies in.
+    /// The partition.
     pub fn partition(&self) -> i32 {
         self.0.partition()
     }
 
-    /// Where in the partition it lies.
+    /// The offset in the partition.
     pub fn offset(&self) -> i64 {
         self.0.offset()
     }
@@ -26,28 +26,28 @@ impl<'a> Record<'a> {
         self.0.timestamp().to_millis().filter(|millis| *millis >= 0)
     }
 
-    /// The key; `None` when it is null.
+    /// The key; `None` if it is null.
     pub fn key(&self) -> Option<&[u8]> {
         self.0.key()
     }
 
-    /// The value; `None` when it is null.
+    /// The value; `None` if it is null.
     pub fn value(&self) -> Option<&[u8]> {
         self.0.payload()
     }
 
-    /// The headers in their order: a name, which need not be UTF-8, and a value, which may be null. A name with a zero
-    /// byte ends before that here; [`Record::owned_headers`] has all of it.
+    /// The headers in their order: a name, which need not be UTF-8, and a value, which may be null. A name ends before
+    /// its first zero byte here; [`Record::owned_headers`] has all of it.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         raw::headers(&self.0)
     }
 
-    /// A fingerprint of time, key and value, by which the log is known again.
+    /// A fingerprint of time, key and value, which identifies the log.
     pub fn fingerprint(&self) -> u64 {
         super::fingerprint(self.timestamp(), self.key(), self.value())
     }
 
-    /// A copy of the headers, byte for byte, to be carried on.
+    /// A copy of the headers, byte for byte.
     pub(super) fn owned_headers(&self) -> OwnedHeaders {
         self.0.headers().map(|all| all.detach()).unwrap_or_default()
     }

@@ -1,4 +1,5 @@
-//! A stretch of a topic that a command reads outside of a group: what lies in it, and where reading goes on.
+//! A stretch of a topic that a command reads outside of a group: its records, and the offset at which reading
+//! continues.
 
 use super::{Consumer, Log, LogFit, Polled, Record, StoredPosition};
 use crate::exit::Failure;
@@ -6,14 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// What is left to be read, by partition.
+/// The offsets left to read, by partition.
 #[derive(Debug, Default)]
 pub struct Stretch {
     left: BTreeMap<i32, Span>,
     lost: i64,
 }
 
-/// The offsets from `next` up to, and without, `end`.
+/// The offsets from `next` up to, but excluding, `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     next: i64,
@@ -21,7 +22,7 @@ struct Span {
 }
 
 impl Stretch {
-    /// Has each partition read from its first offset up to, and without, the second.
+    /// A stretch from each partition's first offset up to, but excluding, the second.
     pub fn new(spans: impl IntoIterator<Item = (i32, i64, i64)>) -> Self {
         let spans = spans.into_iter();
         let some = spans.filter(|(_, next, end)| next < end);
@@ -33,12 +34,12 @@ impl Stretch {
         }
     }
 
-    /// Hands `each` every record of the stretch, in the order of each partition's log, until all are read or `shutdown`
-    /// is cancelled.
+    /// Passes every record of the stretch to `each`, in the order of each partition's log, until all are read or
+    /// `shutdown` is cancelled.
     ///
     /// # Errors
     ///
-    /// `each` fails, a log turns out to be another one than at the start, or the client cannot go on.
+    /// `each` fails, a log is another one than at the start, or the client cannot go on.
     pub fn read(
         &mut self,
         consumer: &Consumer,
@@ -59,12 +60,12 @@ impl Stretch {
         Ok(())
     }
 
-    /// Offsets that retention deleted before they were read.
+    /// The number of offsets that retention deleted before they were read.
     pub fn lost(&self) -> i64 {
         self.lost
     }
 
-    /// The partitions with the offsets to read first.
+    /// The partitions with the first offset to read.
     fn starts(&self) -> Vec<(i32, i64)> {
         let spans = self.left.iter();
         spans
@@ -72,7 +73,7 @@ impl Stretch {
             .collect()
     }
 
-    /// There is nothing left.
+    /// True if nothing is left to read.
     pub fn is_read(&self) -> bool {
         self.left.is_empty()
     }
@@ -90,19 +91,19 @@ impl Stretch {
         belongs
     }
 
-    /// The log of a partition has been read to its end. The ends of transactions take offsets there, where no record
-    /// comes.
+    /// Notes that the log of a partition has been read to its end. Transaction markers take offsets there without a
+    /// record.
     fn ended(&mut self, partition: i32) {
         self.left.remove(&partition);
     }
 
-    /// Goes on after a position was outside of its log.
+    /// Continues after a position outside of its log.
     fn go_on(&mut self, consumer: &Consumer) -> anyhow::Result<()> {
         for (partition, _) in self.starts() {
             let range = match consumer.log_range(partition) {
                 Ok(range) => range,
                 Err(error) => {
-                    // The client says it again, once the brokers answer.
+                    // The client reports it again, once the brokers answer.
                     tracing::warn!("{error:#}");
                     return Ok(());
                 }
@@ -114,7 +115,7 @@ impl Stretch {
         Ok(())
     }
 
-    /// The next offset to be read of a partition whose log reaches from `oldest` to `end`; `None` if nothing is left.
+    /// The next offset to read of a partition whose log reaches from `oldest` to `end`; `None` if nothing is left.
     fn fit(
         &mut self,
         topic: &str,

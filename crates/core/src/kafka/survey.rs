@@ -1,4 +1,4 @@
-//! What brokers tell of themselves, their topics and groups, for those who look for what is wrong.
+//! The brokers' reports on themselves, their topics and groups, for doctor.
 
 use super::broker::ANSWER;
 use super::{Broker, Cluster, raw};
@@ -8,29 +8,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use tokio::task::block_in_place;
 
-/// A partition and its copies.
+/// A partition and its replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The partition.
     pub partition: i32,
-    /// It has a leader, and so can be read and written.
+    /// True if it has a leader, so that clients can read and write it.
     pub led: bool,
-    /// How many brokers are to hold it.
+    /// The number of its replicas.
     pub replicas: usize,
-    /// How many of them are up to date.
+    /// The number of replicas in sync.
     pub in_sync: usize,
 }
 
 /// A member of a consumer group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// What kind of client it says it is.
+    /// Its client id.
     pub client: String,
-    /// Where it runs.
+    /// Its host.
     pub host: String,
-    /// The partitions assigned to it, by topic; nothing while the group rebalances.
+    /// The partitions assigned to it, by topic; none while the group rebalances.
     pub assigned: BTreeMap<String, Vec<i32>>,
-    /// The topics that it subscribes to.
+    /// The topics it subscribes to.
     pub topics: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ impl Cluster {
         Ok(brokers.collect())
     }
 
-    /// The partitions of a topic; none where there is no such topic.
+    /// The partitions of a topic; none if the topic does not exist.
     pub fn layout(&self, topic: &str) -> anyhow::Result<Vec<Layout>> {
         // All topics, since asking for one by name makes brokers with auto.create.topics.enable create it.
         let metadata = block_in_place(|| self.client().fetch_metadata(None, ANSWER))
@@ -90,7 +90,7 @@ impl Cluster {
         Ok(groups.into_iter().collect())
     }
 
-    /// The members of a consumer group; none where there is no such group.
+    /// The members of a consumer group; none if the group does not exist.
     pub fn members(&self, group: &str) -> anyhow::Result<Vec<Member>> {
         let name = CString::new(group)?;
         let members = block_in_place(|| raw::members(self.client(), Some(&name), ANSWER))
@@ -124,7 +124,7 @@ fn assignment(bytes: &[u8]) -> Option<BTreeMap<String, Vec<i32>>> {
     (0..input.count()?).map(|_| topic(&mut input)).collect()
 }
 
-/// Big-endian numbers and texts; `None` where there are not enough bytes.
+/// Big-endian numbers and texts; `None` if the bytes do not suffice.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
@@ -139,7 +139,7 @@ impl Input<'_> {
     }
 
     fn count(&mut self) -> Option<usize> {
-        // Each element takes a byte at least: more than there are bytes is nonsense, not a reason to reserve memory.
+        // Each element takes at least one byte: a larger count is nonsense, and must not reserve memory.
         let left = self.0.len();
         usize::try_from(self.number()?)
             .ok()

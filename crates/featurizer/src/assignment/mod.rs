@@ -17,7 +17,7 @@ pub(crate) use rebuild::{MARGIN_MS, Stretch, first_position};
 pub(crate) use rejects::Rejects;
 pub(crate) use resume::{Cause, Known, Present, Resume, all_are_built, resume};
 
-use crate::batch::Progress;
+use crate::batch::{Progress, Span};
 use crate::setback::Setback;
 use crate::store::{Position, StoreTransaction, Token};
 use std::collections::{BTreeMap, BTreeSet};
@@ -198,11 +198,11 @@ impl Assignment {
 
     /// Partitions whose windows are built, and have to be built once more; none while others wait, or within a second
     /// of the last call.
-    pub(crate) fn to_build_again(&mut self, now: Instant) -> Vec<i32> {
+    pub(crate) fn due_again(&mut self, now: Instant) -> Vec<i32> {
         if !self.waiting.is_empty() || self.retry_at.is_some_and(|time| now < time) {
             return Vec::new();
         }
-        let again = self.owned().filter(|(_, own)| own.is_to_build_again());
+        let again = self.owned().filter(|(_, own)| own.is_due_again());
         let again: Vec<i32> = again.map(|(id, _)| id).collect();
         if !again.is_empty() {
             self.retry_at = Some(now + PUT_OFF);
@@ -258,6 +258,16 @@ impl Assignment {
     pub(crate) fn nobody_is_ahead(&self) -> bool {
         let mut owned = self.owned.values();
         owned.all(|own| own.position().ahead.is_none())
+    }
+
+    /// The span of the next batch.
+    pub(crate) fn span(&self) -> Span {
+        let warming = self.owned.values().all(OwnedPartition::is_warming);
+        match (self.nobody_is_ahead(), warming) {
+            (false, _) => Span::One,
+            (true, true) => Span::WarmUp,
+            (true, false) => Span::Many,
+        }
     }
 
     /// Has a transaction write the positions that its users reach.

@@ -172,7 +172,7 @@ impl OwnedPartition {
     }
 
     /// True if the windows are built, and have to be built once more.
-    pub(crate) fn is_to_build_again(&self) -> bool {
+    pub(crate) fn is_due_again(&self) -> bool {
         !self.is_warming() && self.position.again == Again::Due
     }
 

@@ -127,7 +127,8 @@ pub(crate) fn resume(known: &BTreeMap<i32, Known>, present: Present<'_>) -> BTre
     let all = causes
         .iter()
         .any(|(_, cause)| *cause == Cause::UnreadableHome);
-    // A partition without a position may share users with any other.
+    // A partition without a position may have shared users with any other. It has no users any more: its own worker
+    // builds it anew.
     let shares = |own: &Known| own.stored.as_ref().is_none_or(|stored| stored.mixed);
     let any = causes.iter().any(|(id, _)| shares(&known[id]));
     let again = |(_, cause): &(i32, Cause)| *cause == Cause::EarlyEvents;
@@ -138,7 +139,7 @@ pub(crate) fn resume(known: &BTreeMap<i32, Known>, present: Present<'_>) -> BTre
     if (all || any) && !relapsed(Relapse::RebuiltAlone) {
         for (id, own) in known {
             let rebuilt = matches!(decided.get(id), Some(Resume::Rebuild(_)));
-            if !rebuilt && (all || shares(own)) {
+            if !rebuilt && own.stored.is_some() && (all || shares(own)) {
                 decided.insert(*id, Resume::Rebuild(along));
             }
         }
@@ -331,9 +332,9 @@ mod tests {
                 Some(Cause::Unreadable),
                 vec![0, 1, 3],
             ),
-            (vec![yes, no, None], Some(Cause::OtherRecord), vec![0, 2]),
+            (vec![yes, no, None], Some(Cause::OtherRecord), vec![0]),
             // A lost position may have been one that shared users.
-            (vec![None, no, yes, None], None, vec![0, 2, 3]),
+            (vec![None, no, yes, None], None, vec![0, 2]),
             (vec![None, no, no], None, vec![0]),
             // A window that may belong to any partition.
             (vec![no, no, no], Some(Cause::UnreadableHome), vec![0, 1, 2]),
@@ -352,12 +353,13 @@ mod tests {
         let expected = BTreeMap::from([(0, again), (1, again)]);
         assert_eq!(resume(&known, present()), expected);
         known.get_mut(&1).unwrap().cause = Some(Cause::Torn);
-        known.get_mut(&2).unwrap().stored = None;
+        let third = known.get_mut(&2).unwrap().stored.as_mut();
+        third.unwrap().mixed = true;
         let decided = resume(&known, present());
         assert_eq!(
             decided[&2],
             rebuild(Cause::Shares),
-            "nothing is known of it"
+            "not for erasures alone"
         );
     }
 

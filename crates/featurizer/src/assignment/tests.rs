@@ -183,17 +183,17 @@ fn windows_are_built_once_more_after_an_early_erasure_and_never_a_third_time() {
         assignment.advance(step, &mut transaction());
     };
     advance(&mut assignment, 15);
-    assert_eq!(assignment.to_build_again(now), [0; 0], "warming up to 20");
+    assert_eq!(assignment.due_again(now), [0; 0], "warming up to 20");
     advance(&mut assignment, 20);
-    assert_eq!(assignment.to_build_again(now), [1]);
-    assert_eq!(assignment.to_build_again(now), [0; 0], "once a second");
+    assert_eq!(assignment.due_again(now), [1]);
+    assert_eq!(assignment.due_again(now), [0; 0], "once a second");
     let later = now + PUT_OFF;
-    assert_eq!(assignment.to_build_again(later), [1]);
+    assert_eq!(assignment.due_again(later), [1]);
     let mut second = partition(None).position().clone();
     second.again = Again::Done;
     let rejects = Rejects::restore(&second, []);
     let second = OwnedPartition::new(second, None, false, rejects);
     assignment.attached(BTreeMap::from([(1, second)]));
     advance(&mut assignment, 20);
-    assert_eq!(assignment.to_build_again(later), [0; 0]);
+    assert_eq!(assignment.due_again(later), [0; 0]);
 }

@@ -14,7 +14,7 @@ pub(crate) fn build_again<D: Door>(
     (assignment, engine): (&mut Assignment, &mut Engine<D>),
     log: &impl Log,
 ) -> Result<(), Setback> {
-    let again = assignment.to_build_again(now);
+    let again = assignment.due_again(now);
     if again.is_empty() {
         return Ok(());
     }

@@ -57,8 +57,6 @@ pub(crate) fn attach<D: Door>(
     let topic = log.topic_id().map_err(brokers)?;
     let (lease, transaction) = engine.connect()?;
     let known = look(count, &here, assignment, (lease, transaction), log)?;
-    let gone = gone::find(count, topic, lease)?;
-    gone.iter().for_each(|id| transaction.end_partition(*id));
     let present = Present {
         definitions: &definitions,
         topic,
@@ -70,6 +68,9 @@ pub(crate) fn attach<D: Door>(
         now,
     };
     let decided = decide_all(&known, &moment, log)?;
+    confirm(&known, &here, &decided, lease)?;
+    let gone = gone::find(count, topic, lease)?;
+    gone.iter().for_each(|id| transaction.end_partition(*id));
     if !relapsed(Relapse::RebuiltForever) {
         // The rebuild reads its events again, or they are gone from the log.
         let rebuilt = |(_, id): &(&str, i32)| decided.contains_key(id);
@@ -156,6 +157,36 @@ fn look<D: Door>(
         known.insert(id, own);
     }
     Ok(known)
+}
+
+/// Reads the positions to write once more, and WATCHes these alone: other workers write all the time, and asking Kafka
+/// has taken a while. What counts of another worker's partition is what it shares, not how far it is.
+fn confirm<D: Door>(
+    known: &BTreeMap<i32, Known>,
+    waiting: &[i32],
+    decided: &BTreeMap<i32, Decided>,
+    lease: &mut Lease<D>,
+) -> Result<(), Setback> {
+    let ids: Vec<i32> = decided.keys().copied().collect();
+    let seen = lease.look(&ids)?;
+    let mut owner = seen.owner.into_iter();
+    let mut same = owner.all(|owner| owner == lease.owner());
+    for (id, text) in ids.iter().zip(seen.positions) {
+        let found: Option<Position> = text.and_then(|text| text.parse().ok());
+        let stored = &known[id].stored;
+        let shares = |position: &Option<Position>| {
+            let position = position.as_ref();
+            position.map(|position| (position.mixed, position.building.clone()))
+        };
+        same &= match decided[id].rebuilt && !waiting.contains(id) {
+            true => shares(stored) == shares(&found),
+            false => *stored == found,
+        };
+    }
+    match same {
+        true => Ok(()),
+        false => Err(Setback::Superseded),
+    }
 }
 
 /// Decides about all partitions at once.

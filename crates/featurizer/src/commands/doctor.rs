@@ -75,7 +75,11 @@ fn ask(config: &Config, partitions: &[i32], report: &mut Report) -> Result<(), L
     let text = |answer: Vec<Vec<u8>>| String::from_utf8_lossy(&answer.concat()).into_owned();
     store.connect()?;
     match store.command(&["INFO"]) {
-        Ok(info) => redis::judge(&address, &text(info), report),
+        Ok(info) => {
+            redis::judge(&address, &text(info), report);
+            // Memory may be full, or the disk: then Redis reads and does not write.
+            opening::try_out(&mut store, config)?;
+        }
         Err(Lost(error)) if error.starts_with("NOPERM") => {
             store.connect()?;
             untold(&mut store, config, report)?;

@@ -113,7 +113,7 @@ impl<D: Door> Engine<D> {
             return Ok(());
         }
         // While users are ahead, one transaction has to take the whole batch: a position has room for one `Ahead`.
-        if batch.span() == Span::Many && assignment.nobody_is_ahead() {
+        if batch.span() != Span::One && assignment.nobody_is_ahead() {
             let users = &mut self.users;
             batch.sort(|slot| share(users.slot(slot).id()));
         }

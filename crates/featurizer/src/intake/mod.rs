@@ -7,7 +7,7 @@ mod take;
 pub(crate) use take::{Incoming, Taken, take, turn};
 
 use crate::assignment::{Assignment, OwnedPartition, Turn};
-use crate::batch::{Batch, LONGEST_TAKE};
+use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::rejections::Rejections;
 use crate::setback::Setback;
@@ -107,7 +107,7 @@ impl Intake {
     fn look(&mut self, batch: &Batch, claim: bool) {
         if self.begun.is_none() || claim || batch.records().is_multiple_of(LOOK) {
             let begun = *self.begun.get_or_insert_with(Instant::now);
-            self.late = begun.elapsed() >= LONGEST_TAKE;
+            self.late = begun.elapsed() >= batch.longest_take();
         }
     }
 

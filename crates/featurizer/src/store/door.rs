@@ -44,7 +44,7 @@ pub trait Door {
 }
 
 /// The name and the first argument (as a rule the key) of a packed command.
-fn command(pack: &Pack, index: usize) -> String {
+pub(super) fn command(pack: &Pack, index: usize) -> String {
     let (mut rest, mut words) = (pack.bytes(), Vec::new());
     for _ in 0..=index {
         match read(rest) {

@@ -18,6 +18,16 @@ impl Keys {
         }
     }
 
+    /// The names of another topic under the same prefix.
+    pub fn of_topic(&self, topic: &str) -> Self {
+        Self::new(&self.prefix, topic)
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// The name of a user's hash (hash), without the id at its end.
     pub fn features(&self) -> String {
         format!("{}features:", self.prefix)

@@ -5,7 +5,7 @@
 //! zombie, or the loss of Redis's last second.
 
 use super::connection::Lost;
-use super::door::{Door, texts};
+use super::door::{Door, command, texts};
 use super::keys::Keys;
 use super::resp::{self, Pack};
 use super::transaction::StoreTransaction;
@@ -260,9 +260,13 @@ impl<D: Door> Lease<D> {
         else {
             return Ok(Outcome::Applied(0, None));
         };
-        for _ in 0..=commands {
-            // OK and QUEUED; if a command cannot be queued, the EXEC fails.
-            self.door.receive()?;
+        let mut unqueued = None;
+        for index in 0..=commands {
+            // OK and QUEUED; if a command cannot be queued, the EXEC fails without the reason.
+            if let Value::ServerError(error) = self.door.receive()? {
+                let name = || Lost::from(RedisError::from(error)).to(&command(&self.pack, index));
+                unqueued.get_or_insert_with(name);
+            }
         }
         let executed = self.door.receive()?;
         self.door.receive()?;
@@ -284,7 +288,7 @@ impl<D: Door> Lease<D> {
             }
             Value::ServerError(error) => {
                 self.door.disconnect();
-                Err(Lost::from(RedisError::from(error)))
+                Err(unqueued.unwrap_or_else(|| RedisError::from(error).into()))
             }
             other => Err(Lost(format!("unexpected answer {other:?}"))),
         }
@@ -325,9 +329,10 @@ impl<D: Door> Lease<D> {
                 continue;
             };
             let word = |index: usize| words.get(index).copied().unwrap_or_default();
+            let [name, key] = [word(0), word(1)].map(String::from_utf8_lossy);
+            let error = format!("{name} {key}: {error}");
             if !word(1).starts_with(hashes.as_bytes()) {
-                let [name, key] = [word(0), word(1)].map(String::from_utf8_lossy);
-                return Err(format!("{name} {key}: {error}"));
+                return Err(error);
             }
             refused += 1;
             first.get_or_insert(error);

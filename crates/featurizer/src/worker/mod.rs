@@ -6,7 +6,7 @@ mod consume;
 
 use crate::assignment::Assignment;
 use crate::attach::build_again;
-use crate::batch::{Batch, Span};
+use crate::batch::Batch;
 use crate::engine::{Engine, Occasion};
 use crate::expiry::Expiry;
 use crate::intake::Intake;
@@ -77,9 +77,7 @@ impl Worker {
         } else {
             self.flush()?;
         }
-        if self.assignment.nobody_is_ahead() {
-            self.batch.begin(Span::Many);
-        }
+        self.batch.begin(self.assignment.span());
         let member = (&mut self.assignment, &mut self.engine);
         build_again(Instant::now(), member, &self.consumer)?;
         let member = (&mut self.batch, &mut self.assignment, &mut self.engine);

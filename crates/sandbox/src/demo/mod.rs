@@ -159,11 +159,12 @@ fn start(flags: &Flags, scene: &Scene) -> Result<Programs> {
         None => scene.model()?,
     };
     let model = model.to_str().context("the model's path is not UTF-8")?;
+    let schema = scene.labels_schema()?;
     let spinner = progress::spinner("starting featurizer, scorer and collector");
     let mut programs = Programs {
         featurizer: scene.featurizer("featurizer", &[])?,
         scorer: scene.scorer("scorer", &["--model", model])?,
-        collector: scene.collector("collector", &["--max-age", "5s"])?,
+        collector: scene.collector("collector", &["--max-age", "5s", "--schema", &schema])?,
     };
     programs
         .featurizer

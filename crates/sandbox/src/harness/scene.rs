@@ -32,7 +32,15 @@ impl Scene {
     /// A scene on the stack that all tests share, with its three input topics created, `partitions` each.
     pub fn new(purpose: &str, partitions: i32) -> Result<Scene> {
         let stack = Stack::shared()?;
-        Scene::on(stack, Names::unique(purpose), partitions)
+        let mut scene = Scene::on(stack, Names::unique(purpose), partitions)?;
+        // Tests send few records, and look for their files at once.
+        let few = [
+            ("TIDEMILL_SCHEMA_RECORDS", "10"),
+            ("TIDEMILL_SCHEMA_WAIT", "1s"),
+        ];
+        let few = few.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        scene.environment.extend(few);
+        Ok(scene)
     }
 
     /// A scene on a given stack under given names.
@@ -77,6 +85,12 @@ impl Scene {
     /// The model that comes with the checkout.
     pub fn model(&self) -> Result<PathBuf> {
         Ok(binaries::checkout()?.join("models/fraud.onnx"))
+    }
+
+    /// The schema of labeled events that comes with the checkout.
+    pub fn labels_schema(&self) -> Result<String> {
+        let path = binaries::checkout()?.join("models/labeled-events.json");
+        Ok(path.display().to_string())
     }
 
     /// Starts a featurizer with the scene's names, followed by more arguments.

@@ -105,6 +105,11 @@ pub fn reader(brokers: &str, isolation: Isolation) -> Result<BaseConsumer> {
 
 /// Number of partitions of a topic.
 pub fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<i32> {
+    find_partitions(consumer, topic)?.with_context(|| format!("there is no topic {topic}"))
+}
+
+/// The number of a topic's partitions; `None` if it does not exist.
+pub fn find_partitions(consumer: &BaseConsumer, topic: &str) -> Result<Option<i32>> {
     let metadata = consumer
         .fetch_metadata(Some(topic), ANSWER)
         .with_context(|| format!("asking for topic {topic}"))?;
@@ -112,8 +117,8 @@ pub fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<i32> {
         .topics()
         .first()
         .map_or(0, |topic| topic.partitions().len());
-    ensure!(count > 0, "there is no topic {topic}");
-    Ok(i32::try_from(count)?)
+    let count = i32::try_from(count)?;
+    Ok(Some(count).filter(|count| *count > 0))
 }
 
 /// The names of all topics.

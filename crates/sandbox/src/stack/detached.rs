@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tidemill_core::tell_line;
 
-use super::{Kafka, Redis, kafka, redis, state_folder};
+use super::{Kafka, PARTITIONS, Redis, TOPICS, kafka, redis, state_folder};
 use crate::process::{Signal, is_alive};
 use crate::progress;
 
@@ -83,6 +83,7 @@ pub fn up() -> Result<()> {
             return Err(error);
         }
     };
+    let topics = crate::kafka::create_topics(&kafka.brokers(), &TOPICS, PARTITIONS);
     let state = State {
         brokers: kafka.brokers(),
         redis_url: redis.url(),
@@ -92,6 +93,7 @@ pub fn up() -> Result<()> {
     let text = serde_json::to_vec_pretty(&state)?;
     fs::write(state_file(), text)
         .with_context(|| format!("cannot write {}", state_file().display()))?;
+    topics?;
     spinner.done("started Redis and Kafka");
     state.print("the stack is up; `sandbox stack down` ends it and removes its data")
 }

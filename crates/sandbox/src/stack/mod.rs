@@ -33,6 +33,10 @@ pub use self::scratch::state_folder;
 pub use self::secure::{PASSWORD, SecureKafka, USER, secure_redis};
 pub use self::server::Server;
 
+/// The topics that the three programs read by default.
+pub(crate) const TOPICS: [&str; 3] = ["user-events", "transactions", "labeled-events"];
+/// Partitions of each of them.
+pub(crate) const PARTITIONS: i32 = 4;
 /// Time limit for a server to answer.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
 

@@ -39,7 +39,7 @@ fn rows(scene: &Scene) -> usize {
 #[test]
 fn a_topic_that_is_made_anew_under_a_running_collector_ends_it() -> Result<()> {
     let scene = Scene::new("co-anew", 1)?;
-    let collector = scene.collector("collector", &["--max-age", "1s"])?;
+    let collector = scene.collector("collector", &["--max-age", "100ms"])?;
     send(&scene, 0..100)?;
     until("the first records", SOON, || {
         Ok((rows(&scene) == 100).then_some(()))
@@ -222,4 +222,36 @@ fn records_that_trickle_are_no_older_than_asked_for_and_waiting_costs_next_to_no
         assert!(age < 2_000, "{age} ms in one file");
     }
     Ok(())
+}
+
+/// More unusable records than the memory holds come before the first usable one: they hold nothing up, nothing is
+/// written of them before there is a schema, and all of them are collected then.
+#[test]
+fn unusable_records_before_there_is_a_schema_hold_nothing_up() -> Result<()> {
+    let scene = Scene::new("co-useless", 1)?;
+    let topic = &scene.names.labeled_events;
+    let useless = "oops".repeat(200_000);
+    let useless: Vec<_> = (0..200).map(|_| (None, Some(useless.as_str()))).collect();
+    scene.send(topic, &useless)?;
+    let flags = ["--max-age", "1s", "--workers", "1", "--memory-mb", "152"];
+    let mut collector = scene.collector("collector", &flags)?;
+    let told = until("the warning", SOON, || {
+        let output = collector.output();
+        let told = output
+            .lines()
+            .find(|line| line.contains("too few usable records"));
+        Ok(told.map(str::to_owned))
+    })?;
+    assert!(
+        told.contains("no JSON object") && told.contains("--schema"),
+        "{told}"
+    );
+    assert_eq!(fs::read_dir(scene.data_set())?.count(), 0);
+    send(&scene, 0..100)?;
+    until("the usable records", SOON, || {
+        Ok((rows(&scene) == 100).then_some(()))
+    })?;
+    assert!(collector.terminate()?.success(), "{}", collector.output());
+    assert_complete(&scene.data_set(), &scene.read(topic)?)?;
+    assert_whole(&scene.data_set())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use sandbox::harness::{Program, Scene, until};
-use sandbox::kafka::{delete_before, make_anew};
+use sandbox::kafka::{create_topics, delete_before, make_anew};
 use sandbox::simulate::now_ms;
 use serde_json::json;
 
@@ -242,6 +242,43 @@ fn fields_of_other_definitions_go_with_a_takeover() -> Result<()> {
         Ok(hash.contains_key("events_1h").then_some(hash))
     })?;
     assert!(!hash.contains_key("purchase_count_24h"), "{hash:?}");
+    assert!(featurizer.terminate()?.success());
+    Ok(())
+}
+
+/// Windows are by user, and positions by topic: those of the first topic mean nothing once the second has been kept.
+#[test]
+fn a_topic_that_is_taken_over_and_back_is_built_anew() -> Result<()> {
+    let mut scene = Scene::new("fz-back", 2)?;
+    let first = scene.names.user_events.clone();
+    let second = format!("{first}-second");
+    create_topics(&scene.brokers, &[&second], 2)?;
+    let kept = |scene: &Scene, user: &str, count: Option<&str>| {
+        until(&format!("{user} to have {count:?}"), SOON, || {
+            let hash = hash(scene, user)?;
+            let found = hash.get("purchase_count_24h").map(String::as_str);
+            Ok((found == count).then_some(()))
+        })
+    };
+    let mut featurizer = scene.featurizer("first", &[])?;
+    send(&scene, "both", &["both"; 2])?;
+    send(&scene, "one", &["one"])?;
+    kept(&scene, "both", Some("2"))?;
+    kept(&scene, "one", Some("1"))?;
+    assert!(featurizer.terminate()?.success());
+    scene.names.user_events = second;
+    send(&scene, "both", &["both"])?;
+    send(&scene, "other", &["other"])?;
+    let mut featurizer = scene.featurizer("second", &["--takeover"])?;
+    kept(&scene, "both", Some("1"))?;
+    kept(&scene, "other", Some("1"))?;
+    kept(&scene, "one", None)?;
+    assert!(featurizer.terminate()?.success());
+    scene.names.user_events = first;
+    let mut featurizer = scene.featurizer("back", &["--takeover"])?;
+    kept(&scene, "both", Some("2"))?;
+    kept(&scene, "one", Some("1"))?;
+    kept(&scene, "other", None)?;
     assert!(featurizer.terminate()?.success());
     Ok(())
 }

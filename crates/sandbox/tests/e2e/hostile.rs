@@ -327,7 +327,9 @@ fn the_collector_survives_hostile_records() -> Result<()> {
     large_topic(&scene, topic)?;
     let records = all();
     send(&scene, topic, &records)?;
+    let few = ["--schema-records", "10"];
     let flags = ["--workers", "1", "--memory-mb", "256", "--max-age", "1s"];
+    let flags = [&flags[..], &few].concat();
     let mut collector = scene.collector("collector", &flags)?;
     let expected = expected(&records, 2);
     let count = 2 * records.len() + 1;

@@ -1,7 +1,8 @@
 //! The sandbox's own program, as the quick start uses it.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::Result;
 use sandbox::harness::Scene;
@@ -62,6 +63,39 @@ fn what_is_produced_can_be_consumed() -> Result<()> {
     let all = lines(&sandbox(&scene, &["consume", &topic, "--until-end"])?);
     assert_eq!(all, [expected, erased]);
     Ok(())
+}
+
+#[test]
+fn a_reader_waits_for_its_topic() -> Result<()> {
+    let scene = Scene::new("waits", 1)?;
+    let topic = format!("later{}", scene.names.suffix);
+    let reader = Command::new(env!("CARGO_BIN_EXE_sandbox"))
+        .args(["consume", &topic, "--max", "1"])
+        .env("KAFKA_BROKERS", &scene.brokers)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut reader = Guard(reader);
+    let errors = reader.0.stderr.take().map(BufReader::new);
+    let mut said = String::new();
+    errors.unwrap().read_line(&mut said)?;
+    assert_eq!(said, format!("there is no topic {topic} yet; waiting\n"));
+    sandbox(&scene, &["produce", &topic, "--key", "k", "{}"])?;
+    let mut found = String::new();
+    let output = reader.0.stdout.take().map(BufReader::new);
+    output.unwrap().read_line(&mut found)?;
+    assert_eq!(found, "partition 0 offset 0 key k {}\n");
+    assert!(reader.0.wait()?.success());
+    Ok(())
+}
+
+/// A process that a failed test must not leave behind.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+    }
 }
 
 #[test]

@@ -271,3 +271,26 @@ fn labeled_events_become_rows_once_over_a_restart() -> Result<()> {
     );
     Ok(())
 }
+
+/// One event decides no column: those are given.
+#[test]
+fn labeled_events_by_hand_have_typed_columns() -> Result<()> {
+    let scene = Scene::new("by-hand", 2)?;
+    let schema = scene.labels_schema()?;
+    let mut collector = scene.collector("collector", &["--max-age", "1s", "--schema", &schema])?;
+    collector.wait_ready()?;
+    let event =
+        r#"{"transaction_id":"t_1","amount":899,"label":1,"timestamp":"2026-02-15T10:30:00Z"}"#;
+    let records = [(Some("t_1"), Some(event))];
+    scene.send(&scene.names.labeled_events, &records)?;
+    let data_set = until("the event", SOON, || {
+        let found = read_data_set(&scene.data_set())?;
+        Ok((found.rows.len() == 1).then_some(found))
+    })?;
+    let row = data_set.rows.values().next().unwrap();
+    assert_eq!((&row["amount"], &row["label"]), (&json!(899.0), &json!(1)));
+    assert_eq!(row["timestamp"], 1_771_151_400_000_i64);
+    assert!(!row.contains_key("_extra"), "{row:?}");
+    assert!(collector.terminate()?.success());
+    Ok(())
+}

@@ -212,7 +212,7 @@ fn the_collector_sets_aside_what_cannot_be_a_row() -> Result<()> {
     );
     assert_eq!(
         (&rows[&(0, 0)]["label"], &rows[&(0, 6)]["label"]),
-        (&json!(1), &json!(1))
+        (&json!(1.0), &json!(1.0))
     );
     let odd = &rows[&(0, 5)];
     assert_eq!(

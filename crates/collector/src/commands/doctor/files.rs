@@ -1,5 +1,7 @@
-//! Where the files end, against the log that they are written from.
+//! Compares the ends of the files with the log that they are written from.
 
+use crate::dataset::Footer;
+use crate::encode::columns::Misfits;
 use tidemill_core::doctor::Report;
 use tidemill_core::kafka::lag::Lag;
 
@@ -48,6 +50,26 @@ pub(super) fn judge(topic: &str, ends: &[(i32, i64)], log: &[Lag], report: &mut 
             format!("those of {count} partitions end {behind} offsets before the end of {topic}"),
         );
     }
+}
+
+/// Tells which fields of the newest files' records fitted no column.
+pub(super) fn misfits(newest: &[Footer], report: &mut Report) {
+    let mut all = Misfits::default();
+    newest.iter().for_each(|footer| all.extend(&footer.misfits));
+    if all.is_empty() {
+        return;
+    }
+    let rows: u64 = newest.iter().map(|footer| footer.rows).sum();
+    let fields = all.iter().map(|(field, count)| format!("{field} {count}"));
+    let fields: Vec<String> = fields.collect();
+    report.warning(
+        "schema",
+        format!(
+            "in the {rows} rows of the newest files some values fit no column and are kept in _extra: {}",
+            fields.join(", ")
+        ),
+        "`collector infer` prints a schema that takes them: give it as --schema with another --out, and collect again",
+    );
 }
 
 fn other_log(report: &mut Report, found: String) {

@@ -3,7 +3,7 @@
 mod files;
 
 use crate::dataset::store::{Location, Store};
-use crate::dataset::{names, resume};
+use crate::dataset::{Footer, names, resume};
 use crate::encode::frozen::{Freezer, Wanted};
 use crate::settings::{Config, Extent, Features};
 use anyhow::Context;
@@ -78,7 +78,7 @@ fn see(record: &Record<'_>) -> Seen {
     }
 }
 
-/// What there is at the place of the data set, and that it can be written to.
+/// Checks the place of the data set: what lies there, and that it can be written to.
 async fn place(out: &Location) -> anyhow::Result<String> {
     if let Location::Folder(folder) = out {
         return folder_is_writable(folder);
@@ -103,15 +103,18 @@ fn folder_is_writable(folder: &Path) -> anyhow::Result<String> {
     })
 }
 
-/// Where the files end in the log, as far as that was seen.
+/// Checks the ends of the files in the log, as far as both are known.
 async fn files(config: &Config, log: &[Lag], report: &mut Report) -> anyhow::Result<()> {
     let topic = &config.shared.topic;
-    let ends = match &config.out {
+    let newest = match &config.out {
         _ if log.is_empty() => return Ok(()),
         Location::Folder(folder) if !folder.is_dir() => Vec::new(),
-        out => resume::ends(&Store::open(out, false)?, topic).await?,
+        out => resume::newest(&Store::open(out, false)?, topic).await?,
     };
+    let end = |footer: &Footer| (footer.partition, footer.next);
+    let ends: Vec<(i32, i64)> = newest.iter().map(end).collect();
     files::judge(topic, &ends, log, report);
+    files::misfits(&newest, report);
     Ok(())
 }
 
@@ -129,6 +132,7 @@ async fn schema(config: &Config) -> anyhow::Result<()> {
             schema: config.schema.clone(),
             headers: config.headers,
             features: config.features.as_ref().map(Features::columns),
+            enough: config.enough,
         };
         Freezer::open(store, wanted).await?;
     }

@@ -1,4 +1,4 @@
-//! Where a data set can lie, and how such a place is opened.
+//! The places where a data set can lie, and how they are opened.
 
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;

@@ -1,4 +1,4 @@
-//! Where the data set lies: a local folder or a bucket, files listed, read, and created only where none is.
+//! The store of a data set, a local folder or a bucket: lists and reads files, and creates them only where none is.
 
 mod folder;
 mod location;
@@ -25,7 +25,7 @@ pub(crate) struct Store {
     location: Arc<str>,
 }
 
-/// What came of creating a file.
+/// The outcome of creating a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Creation {
     /// It is there now, durably.

@@ -15,7 +15,7 @@ const PAGE: usize = 1_000;
 /// The partitions that are asked for at a time.
 const AT_ONCE: usize = 16;
 
-/// How much further each step goes in which no end was seen.
+/// Growth of the stride while no end is seen.
 const STRIDE: i64 = 4;
 
 /// Some names of a bucket, in their order.

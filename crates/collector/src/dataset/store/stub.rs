@@ -12,7 +12,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What the stub does wrong.
+/// The faults of the stub.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     /// Every request but each n-th is answered 503.

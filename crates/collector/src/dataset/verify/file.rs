@@ -91,7 +91,7 @@ impl Check<'_> {
         Ok(footer)
     }
 
-    /// Where the rejects of a data file should be.
+    /// The path at which the rejects of a data file should be.
     pub(super) fn path_of_rejects(&self, footer: &Footer) -> Option<String> {
         let [usual, beside] = footer.reject_paths()?;
         let taken = self.rejects.contains_key(&beside);

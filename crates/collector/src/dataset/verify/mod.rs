@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use tidemill_core::settings::Shared;
 
-/// What a data set holds, and what is wrong with it.
+/// The contents of a data set, and its faults.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Data files that were read.
@@ -25,7 +25,7 @@ pub struct Report {
     pub rejected: u64,
     /// Offsets that retention had deleted before they could be read, as the data set says itself.
     pub gaps: u64,
-    /// What is wrong, each naming its file.
+    /// The faults, each naming its file.
     pub faults: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ struct Verification<'a> {
     store: &'a Store,
     schema: Option<Kept>,
     report: Report,
-    /// Where the files of each partition end.
+    /// The end of the files of each partition.
     ends: BTreeMap<Source, i64>,
 }
 
@@ -140,7 +140,7 @@ impl Verification<'_> {
         let (none, no_file) = (BTreeMap::new(), Vec::new());
         let rejects = catalog.rejects.get(source).unwrap_or(&none);
         let files = catalog.chains.get(source).unwrap_or(&no_file);
-        // Where an unreadable file ends is not known: the next one is taken to follow it.
+        // The end of an unreadable file is not known: the next file is taken to follow it.
         let mut expected = begin.as_ref().map(|begin| begin.first);
         let mut counted = BTreeSet::new();
         for file in files {
@@ -204,7 +204,7 @@ impl Verification<'_> {
         self.ends.insert(source.clone(), end);
     }
 
-    /// Where a partition begins, if that can be read.
+    /// The beginning of a partition, if it can be read.
     async fn begin(&mut self, source: &Source) -> Option<Begin> {
         let (topic, partition) = source;
         let path = names::begin(topic, *partition);

@@ -16,7 +16,7 @@ use tidemill_core::exit::{Code, Failure};
 
 fn frozen(sample: &[u8]) -> Frozen {
     let mut seen = Sample::default();
-    assert!(seen.observe(sample));
+    seen.observe(Some(sample)).unwrap();
     let schema: Schema = seen.schema(false);
     let fingerprint = schema.fingerprint().unwrap();
     Frozen {

@@ -1,7 +1,7 @@
 //! One column under construction: takes JSON values as they are written, or says that one does not fit.
 
 use super::list::List;
-use super::object::append_object;
+use super::object::{Fields, append_object};
 use super::scalar::{is_integer, parse_double, parse_int64, parse_timestamp, unescape};
 use super::texts::{Texts, nulls};
 use crate::encode::schema::Kind;
@@ -10,7 +10,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::datatypes::{self, DataType, Field};
 use arrow::error::ArrowError;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Column {
     values: Values,
-    /// Whether each row has a value.
+    /// True for each row that has a value.
     valid: Vec<bool>,
 }
 
@@ -31,10 +31,10 @@ enum Values {
     Double(Vec<f64>),
     Text(Form, Texts),
     List(List),
-    Struct(Vec<(String, Column)>),
+    Struct(Fields),
 }
 
-/// What a column of texts takes.
+/// The values that a column of texts takes.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     String,
@@ -53,12 +53,7 @@ impl Column {
             Kind::Integer => Values::Text(Form::Integer, Texts::default()),
             Kind::Json => Values::Text(Form::Json, Texts::default()),
             Kind::List(item) => Values::List(List::new(item)),
-            Kind::Struct(columns) => {
-                let fields = columns
-                    .iter()
-                    .map(|column| (column.name.clone(), Self::new(&column.kind)));
-                Values::Struct(fields.collect())
-            }
+            Kind::Struct(columns) => Values::Struct(Fields::new(columns)),
         };
         let valid = Vec::new();
         Self { values, valid }
@@ -112,7 +107,7 @@ impl Column {
             Values::Double(values) => values.push(0.0),
             Values::Text(_, texts) => texts.push(b""),
             Values::List(list) => list.append_null(),
-            Values::Struct(fields) => fields.iter_mut().for_each(|(_, field)| field.append_null()),
+            Values::Struct(fields) => fields.columns().iter_mut().for_each(Self::append_null),
         }
         self.valid.push(false);
     }
@@ -126,9 +121,10 @@ impl Column {
             Values::Double(values) => values.truncate(rows),
             Values::Text(_, texts) => texts.truncate(rows),
             Values::List(list) => list.truncate(rows),
-            Values::Struct(fields) => fields
-                .iter_mut()
-                .for_each(|(_, field)| field.truncate(rows)),
+            Values::Struct(fields) => {
+                let columns = fields.columns().iter_mut();
+                columns.for_each(|column| column.truncate(rows));
+            }
         }
     }
 
@@ -152,7 +148,7 @@ impl Column {
             }
             (Values::List(list), DataType::List(field)) => Arc::new(list.finish(field, nulls)?),
             (Values::Struct(columns), DataType::Struct(fields)) => {
-                let arrays = finish_all(columns.into_iter().map(|(_, column)| column), fields)?;
+                let arrays = finish_all(columns.into_columns().into_iter(), fields)?;
                 Arc::new(StructArray::try_new_with_length(
                     fields.clone(),
                     arrays,
@@ -171,7 +167,7 @@ impl Column {
 
 fn finish_all(
     columns: impl Iterator<Item = Column>,
-    fields: &Fields,
+    fields: &datatypes::Fields,
 ) -> Result<Vec<ArrayRef>, ArrowError> {
     let finish = |(column, field): (Column, &Arc<Field>)| column.finish(field.data_type());
     columns.zip(fields).map(finish).collect()
@@ -192,7 +188,7 @@ fn parse_bool(value: &str) -> Option<bool> {
 }
 
 impl Form {
-    /// What is stored for a value, if it has this form.
+    /// The text to store for a value, if it has this form.
     fn text(self, value: &str) -> Option<Cow<'_, str>> {
         match self {
             Self::String => {

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
-/// Where a record lies, and what it carries beside its value.
+/// A record's place in its topic, and all that it carries beside its value.
 #[derive(Clone, Debug)]
 pub(crate) struct Coordinates<'a, Headers> {
     /// Its offset.
@@ -61,7 +61,7 @@ impl CoordinateColumns {
         }
     }
 
-    /// How many records there are.
+    /// The number of records.
     pub(super) fn len(&self) -> usize {
         self.offsets.len()
     }

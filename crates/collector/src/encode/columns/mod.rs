@@ -3,12 +3,14 @@
 mod column;
 mod coordinates;
 mod list;
+mod misfits;
 mod object;
 mod rows;
 mod scalar;
 mod texts;
 
 pub(crate) use coordinates::Coordinates;
+pub(crate) use misfits::Misfits;
 pub(crate) use rows::Rows;
 pub(crate) use scalar::{parse_timestamp, unescape};
 

@@ -3,13 +3,53 @@
 use super::column::Column;
 use super::scalar::unescape;
 use crate::encode::json::{self, Member};
-use hashbrown::HashSet;
+use crate::encode::schema;
+use hashbrown::{HashMap, HashSet};
 use std::borrow::Cow;
+
+/// The columns of a struct, by the names of its fields.
+#[derive(Debug)]
+pub(super) struct Fields {
+    names: Vec<String>,
+    columns: Vec<Column>,
+    places: HashMap<String, usize>,
+}
+
+impl Fields {
+    pub(super) fn new(schema: &[schema::Column]) -> Self {
+        let names: Vec<String> = schema.iter().map(|column| column.name.clone()).collect();
+        Self {
+            columns: schema
+                .iter()
+                .map(|column| Column::new(&column.kind))
+                .collect(),
+            places: names.iter().cloned().zip(0..).collect(),
+            names,
+        }
+    }
+
+    pub(super) fn columns(&mut self) -> &mut [Column] {
+        &mut self.columns
+    }
+
+    pub(super) fn into_columns(self) -> Vec<Column> {
+        self.columns
+    }
+
+    /// The place of a member's column, which most likely is `next`.
+    fn place(&self, member: &Member<'_>, next: usize) -> Option<usize> {
+        if !member.escaped && self.names.get(next).is_some_and(|name| name == member.key) {
+            return Some(next);
+        }
+        let name = unescape(member.key, member.escaped)?;
+        self.places.get(name.as_ref()).copied()
+    }
+}
 
 /// Appends an object's members to the columns of its struct, which have `rows` rows. Of a key that stands there
 /// twice the last counts.
 pub(super) fn append_object(
-    fields: &mut [(String, Column)],
+    fields: &mut Fields,
     rows: usize,
     value: &str,
     extra: Option<&mut Vec<u8>>,
@@ -21,20 +61,16 @@ pub(super) fn append_object(
     }
     let mut left: Vec<(&str, Cow<'_, [u8]>)> = Vec::new();
     let mut left_keys = HashSet::new();
-    for Member {
-        key,
-        escaped,
-        value,
-    } in members.iter().rev()
-    {
-        let name = unescape(key, *escaped);
-        let field = fields
-            .iter_mut()
-            .find(|(own, _)| Some(own.as_str()) == name.as_deref());
+    let mut next = members.len();
+    for member in members.iter().rev() {
+        next = next.wrapping_sub(1);
+        let Member { key, value, .. } = member;
+        let place = fields.place(member, next);
+        next = place.unwrap_or(next);
         let mut inner = Vec::new();
-        match field {
-            Some((_, column)) if column.len() > rows => {}
-            Some((_, column)) => {
+        match place.map(|place| &mut fields.columns[place]) {
+            Some(column) if column.len() > rows => {}
+            Some(column) => {
                 if !column.append(value, extra.is_some().then_some(&mut inner), room) {
                     column.append_null();
                     left_keys.insert(*key);
@@ -50,9 +86,8 @@ pub(super) fn append_object(
     }
     match extra {
         None if !left.is_empty() => {
-            fields
-                .iter_mut()
-                .for_each(|(_, column)| column.truncate(rows));
+            let columns = fields.columns.iter_mut();
+            columns.for_each(|column| column.truncate(rows));
             return false;
         }
         Some(extra) => {
@@ -62,7 +97,7 @@ pub(super) fn append_object(
         }
         None => {}
     }
-    for (_, column) in fields {
+    for column in &mut fields.columns {
         if column.len() == rows {
             column.append_null();
         }

@@ -2,17 +2,19 @@
 
 use super::column::Column;
 use super::coordinates::{CoordinateColumns, Coordinates, TextColumn};
+use super::misfits::Misfits;
 use super::object::{braced, push_member};
 use super::scalar::unescape;
-use crate::encode::json::{self, Malformed, Member};
+use crate::encode::json::Member;
 use crate::encode::schema::Schema;
+use crate::encode::usable;
 use anyhow::Context;
 use arrow::array::{ArrayRef, RecordBatch};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hashbrown::HashMap;
 use std::sync::Arc;
-use tidemill_core::record::{Reason, Reject, no_object};
+use tidemill_core::record::Reject;
 
 /// Among so few members equal keys are found by comparing all.
 const FEW: usize = 64;
@@ -45,7 +47,7 @@ pub(crate) struct Rows {
     extra: TextColumn,
     coordinates: CoordinateColumns,
     /// Values that fitted no column, counted by member of the record.
-    misfits: usize,
+    misfits: Misfits,
     /// Cells of a row, without those of lists.
     width: usize,
     /// Cells of all rows.
@@ -55,7 +57,7 @@ pub(crate) struct Rows {
     scratch: Vec<u8>,
 }
 
-/// Where one member of a record goes.
+/// The place of one member of a record.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Column(usize),
@@ -84,7 +86,7 @@ impl Rows {
             names,
             extra: TextColumn::default(),
             coordinates: CoordinateColumns::new(partition, schema.headers),
-            misfits: 0,
+            misfits: Misfits::default(),
             width: schema.columns.iter().map(|own| own.kind.width()).sum(),
             cells: 0,
             bytes: 0,
@@ -92,7 +94,7 @@ impl Rows {
         }
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub(crate) fn len(&self) -> usize {
         self.coordinates.len()
     }
@@ -102,9 +104,9 @@ impl Rows {
         self.cells >= CHUNK || self.bytes >= CHUNK_BYTES
     }
 
-    /// How many fields of all rows fitted no column.
-    pub(crate) fn misfits(&self) -> usize {
-        self.misfits
+    /// The fields of all rows that fitted no column.
+    pub(crate) fn misfits(&self) -> &Misfits {
+        &self.misfits
     }
 
     /// Adds a record as a row, or says why it cannot become one; then nothing was added. A list that would take far
@@ -114,15 +116,8 @@ impl Rows {
         at: Coordinates<'a, impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>>,
         value: Option<&[u8]>,
     ) -> Result<(), Reject> {
-        let text = decode(value)?;
         let mut members = Vec::with_capacity(self.columns.len());
-        json::members(text, &mut members).map_err(|malformed| {
-            let reason = match malformed {
-                Malformed::OtherType => Reason::NotAnObject,
-                Malformed::Syntax { .. } => Reason::InvalidJson,
-            };
-            no_object(text.as_bytes(), reason, &malformed.to_string())
-        })?;
+        let text = usable::object(value, &mut members)?;
         self.scratch.clear();
         self.push_members(&members, list_cells(text.len()));
         self.bytes += text.len();
@@ -183,13 +178,13 @@ impl Rows {
         if !self.columns[column].append(member.value, Some(&mut inner), room) {
             self.push_extra(member);
         } else if !inner.is_empty() {
-            self.misfits += 1;
+            self.misfits.add(member.key, 1);
             push_member(&mut self.scratch, member.key, &braced(&inner));
         }
     }
 
     fn push_extra(&mut self, member: &Member<'_>) {
-        self.misfits += 1;
+        self.misfits.add(member.key, 1);
         push_member(&mut self.scratch, member.key, member.value.as_bytes());
     }
 
@@ -201,7 +196,7 @@ impl Rows {
             && std::str::from_utf8(key).is_err()
         {
             let encoded = format!("{{\"base64\":\"{}\"}}", STANDARD.encode(key));
-            self.misfits += 1;
+            self.misfits.add("_key", 1);
             push_member(&mut self.scratch, "_key", encoded.as_bytes());
         }
         let extra = (!self.scratch.is_empty()).then(|| braced(&self.scratch));
@@ -219,17 +214,6 @@ impl Rows {
         arrays.extend(self.coordinates.finish()?);
         RecordBatch::try_new(self.schema, arrays).context("columns that do not make up the schema")
     }
-}
-
-fn decode(value: Option<&[u8]>) -> Result<&str, Reject> {
-    let bytes = value.unwrap_or_default();
-    if bytes.is_empty() {
-        return Err(Reject::new(Reason::EmptyValue, "the value is empty"));
-    }
-    std::str::from_utf8(bytes).map_err(|error| {
-        let at = format!("at byte {}", error.valid_up_to());
-        no_object(bytes, Reason::NotUtf8, &at)
-    })
 }
 
 /// Cells that the lists of a record of `bytes` may have.

@@ -15,10 +15,11 @@ pub(super) fn parse_int64(text: &str) -> Option<i64> {
         return Some(number);
     }
     let number: f64 = text.parse().ok()?;
-    (number.fract() == 0.0 && number.abs() <= EXACT as f64).then_some(number as i64)
+    let whole = number.fract() == 0.0 && number.abs() <= EXACT as f64;
+    (whole && is_exact(text, number)).then_some(number as i64)
 }
 
-/// A finite number; whole ones only as far as a double holds them exactly.
+/// A finite number. One beyond 2^53, where doubles are whole and have gaps, only as long as no digit of it is lost.
 pub(super) fn parse_double(text: &str) -> Option<f64> {
     match text.as_bytes().first()? {
         b'-' | b'0'..=b'9' => {}
@@ -28,7 +29,31 @@ pub(super) fn parse_double(text: &str) -> Option<f64> {
         return (whole.unsigned_abs() <= EXACT.unsigned_abs()).then_some(whole as f64);
     }
     let number: f64 = text.parse().ok()?;
-    (number.is_finite() && text.contains(['.', 'e', 'E'])).then_some(number)
+    let written = number.is_finite() && text.contains(['.', 'e', 'E']);
+    let kept = number.abs() < EXACT as f64 || is_exact(text, number);
+    (written && kept).then_some(number)
+}
+
+/// A JSON number is written with the digits that the double is told apart by, or fewer: `1.50`, `15e-1`.
+fn is_exact(text: &str, number: f64) -> bool {
+    match (decimal(text), decimal(&format!("{number:e}"))) {
+        (Some((own, own_scale)), Some((exact, scale))) => {
+            own == exact && (own_scale == scale || own.is_empty())
+        }
+        _ => false,
+    }
+}
+
+/// The digits of a number without zeros at either end, and the power of ten that the last one stands for.
+fn decimal(text: &str) -> Option<(String, i64)> {
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole, fraction].concat();
+    let kept = digits.trim_end_matches('0');
+    let exponent: i64 = exponent.parse().ok()?;
+    let scale = exponent - fraction.len() as i64 + (digits.len() - kept.len()) as i64;
+    Some((kept.trim_start_matches('0').to_owned(), scale))
 }
 
 /// A whole number of any size.
@@ -143,7 +168,39 @@ mod tests {
         }
         assert_eq!(parse_double("0.1"), Some(0.1));
         assert_eq!(parse_double("9007199254740992"), Some(EXACT as f64));
-        for text in ["9007199254740993", "1e999", "\"1\"", "null"] {
+        assert_eq!(parse_double("9007199254740992.0"), Some(EXACT as f64));
+        assert_eq!(
+            parse_double("0.1000000000000000055511151231257827"),
+            Some(0.1)
+        );
+        for large in [
+            "1e300",
+            "-1.50E+20",
+            "9.007199254740994e15",
+            "12345678901234567000.0",
+        ] {
+            assert_eq!(parse_double(large), large.parse().ok(), "{large}");
+        }
+        for (text, whole) in [("2.0", 2), ("-20e-1", -2), ("0.0e5", 0), ("-0.0", 0)] {
+            assert_eq!(parse_int64(text), Some(whole), "{text}");
+        }
+        for text in [
+            "9007199254740993.0",
+            "9007199254740993e0",
+            "900719925474099.3e1",
+            "4503599627370496.1",
+        ] {
+            assert_eq!(parse_int64(text), None, "{text}");
+        }
+        for text in [
+            "9007199254740993",
+            "9007199254740993.0",
+            "-9.007199254740993e15",
+            "9007199254740993.5",
+            "1e999",
+            "\"1\"",
+            "null",
+        ] {
             assert_eq!(parse_double(text), None, "{text}");
         }
         assert!(is_integer("-123456789012345678901234567890") && !is_integer("1.0"));

@@ -6,7 +6,7 @@ use super::Malformed;
 pub(super) struct Scan<'a> {
     bytes: &'a [u8],
     pub(super) at: usize,
-    /// Where the last key ended, before its closing quote.
+    /// The end of the last key, before its closing quote.
     pub(super) key_end: usize,
 }
 

@@ -19,7 +19,7 @@ const TOPIC: &str = "tidemill.topic";
 /// The footer's key of the schema.
 const KEY: &str = "tidemill.schema.json";
 
-/// How every Parquet file begins.
+/// The first bytes of every Parquet file.
 const PARQUET: &[u8] = b"PAR1";
 
 impl Schema {

@@ -1,9 +1,11 @@
 //! Inferring a schema from a sample of records: the narrowest kind that takes all of a field's values.
 
-use super::{Column, Kind, MAX_DEPTH, RESERVED, Schema};
+use super::{Column, Kind, MAX_DEPTH, Schema, is_reserved};
 use crate::encode::columns::{parse_timestamp, unescape};
 use crate::encode::json::{self, Member};
-use hashbrown::HashMap;
+use crate::encode::usable;
+use hashbrown::{HashMap, HashSet};
+use tidemill_core::record::Reject;
 
 /// More fields in one object than this are data, not names: such an object becomes JSON text, and at the top
 /// level the later ones are left to `_extra`.
@@ -12,16 +14,19 @@ const MAX_FIELDS: usize = 1_000;
 /// More fields than this in all objects together become no columns either: each takes 16 kB while a file is written.
 const MAX_COLUMNS: usize = 2_000;
 
+/// From so many records on a field that only had whole numbers is taken to have no others.
+const MANY: usize = 1_000;
+
 /// The fields seen so far in the records of a sample.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
     fields: Object,
-    /// How many there are, in all objects.
+    /// The number of fields in all objects.
     columns: usize,
     records: usize,
 }
 
-/// What a field's values have been; each variant takes the values of one kind.
+/// The kind of a field's values so far.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Nothing,
@@ -45,29 +50,41 @@ struct Object {
 }
 
 impl Sample {
-    /// Takes one record's value into account; `false` when it is no JSON object.
-    pub(crate) fn observe(&mut self, value: &[u8]) -> bool {
-        let Ok(text) = std::str::from_utf8(value) else {
-            return false;
-        };
+    /// Takes one record's value into account, or says why it cannot become a row.
+    pub(crate) fn observe(&mut self, value: Option<&[u8]>) -> Result<(), Reject> {
         let mut members = Vec::new();
-        if json::members(text, &mut members).is_err() {
-            return false;
-        }
+        usable::object(value, &mut members)?;
         self.fields.observe(&members, 0, &mut self.columns);
         self.records += 1;
-        true
+        Ok(())
     }
 
-    /// How many JSON objects were seen.
+    /// The number of JSON objects seen.
     pub(crate) fn records(&self) -> usize {
         self.records
+    }
+
+    /// The schema for records that go on: from fewer than [`MANY`] nobody knows that whole numbers stay whole, so that they
+    /// are taken as doubles.
+    pub(crate) fn lasting_schema(&self, headers: bool) -> Schema {
+        let mut schema = self.schema(headers);
+        if self.records < MANY {
+            schema
+                .columns
+                .iter_mut()
+                .for_each(|column| column.kind.widen());
+        }
+        schema
     }
 
     /// The schema that takes every value seen. Fields that were always null get no column.
     pub(crate) fn schema(&self, headers: bool) -> Schema {
         let mut columns = self.fields.columns();
-        columns.retain(|column| !RESERVED.contains(&column.name.as_str()));
+        let mut taken = HashSet::new();
+        // DuckDB and Spark take names that differ in case alone for one; the later field is left to `_extra`.
+        columns.retain(|Column { name, .. }| {
+            !is_reserved(name) && taken.insert(name.to_ascii_lowercase())
+        });
         Schema {
             columns,
             headers,
@@ -152,7 +169,7 @@ impl Seen {
         *self = Seen::Mixed;
     }
 
-    /// How many fields there are in its objects.
+    /// The number of fields in its objects.
     fn fields(&self) -> usize {
         match self {
             Seen::List(item) => item.fields(),
@@ -225,10 +242,8 @@ mod tests {
     fn kind(values: &[&str]) -> Option<Kind> {
         let mut sample = Sample::default();
         for value in values {
-            assert!(
-                sample.observe(format!("{{\"f\":{value}}}").as_bytes()),
-                "{value}"
-            );
+            let record = format!("{{\"f\":{value}}}");
+            sample.observe(Some(record.as_bytes())).unwrap();
         }
         sample.schema(false).columns.pop().map(|column| column.kind)
     }
@@ -278,11 +293,26 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_of_few_records_may_yet_be_others() {
+        let mut sample = Sample::default();
+        for n in 1..=MANY {
+            let record = br#"{"n":1,"in":{"n":[2]},"big":9223372036854775808}"#;
+            sample.observe(Some(record)).unwrap();
+            let kinds = |schema: Schema| format!("{:?}", schema.columns);
+            let few = sample.lasting_schema(false);
+            let (doubles, whole) = (kinds(few.clone()).matches("Double").count(), n == MANY);
+            assert_eq!(doubles, if whole { 0 } else { 2 }, "{n}");
+            assert_eq!(kinds(few) == kinds(sample.schema(false)), whole, "{n}");
+        }
+    }
+
+    #[test]
     fn fields_keep_their_order_and_ours_are_left_out() {
         let mut sample = Sample::default();
-        assert!(sample.observe(br#"{"b":1,"_key":"x"}"#));
-        assert!(sample.observe(br#"{"a":1,"b":2}"#));
-        assert!(!sample.observe(b"[]") && !sample.observe(b"{\"a\":\"\xff\"}"));
+        let mut observe = |value: &[u8]| sample.observe(Some(value)).is_ok();
+        assert!(observe(br#"{"b":1,"_key":"x","_Offset":7,"B":2}"#));
+        assert!(observe(br#"{"a":1,"b":2}"#));
+        assert!(!observe(b"[]") && !observe(b"{\"a\":\"\xff\"}"));
         let schema = sample.schema(true);
         let names: Vec<&str> = schema
             .columns
@@ -301,7 +331,8 @@ mod tests {
         assert!(
             Schema::from_json(&{
                 let mut sample = Sample::default();
-                assert!(sample.observe(format!("{{\"f\":{deep}}}").as_bytes()));
+                let record = format!("{{\"f\":{deep}}}");
+                sample.observe(Some(record.as_bytes())).unwrap();
                 sample.schema(false).to_json().unwrap()
             })
             .is_ok()
@@ -319,9 +350,11 @@ mod tests {
         };
         let mut sample = Sample::default();
         // A map of a thousand and one users is no struct: what was counted of it is free again.
-        assert!(sample.observe(object(1, &object(MAX_FIELDS + 1, &object(5, "1"))).as_bytes()));
+        let map = object(1, &object(MAX_FIELDS + 1, &object(5, "1")));
+        sample.observe(Some(map.as_bytes())).unwrap();
         assert_eq!(sample.columns, 1);
-        assert!(sample.observe(object(40, &object(MAX_FIELDS, "1")).as_bytes()));
+        let wide = object(40, &object(MAX_FIELDS, "1"));
+        sample.observe(Some(wide.as_bytes())).unwrap();
         assert!((1_000..=MAX_COLUMNS).contains(&sample.columns));
         let width = |sample: &Sample| -> usize {
             let columns = sample.schema(false).columns;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 
-/// Where the values that fit no column are kept, as the text of one JSON object.
+/// The column of values that fit no other, as the text of one JSON object.
 pub(crate) const EXTRA: &str = "_extra";
 
 /// Columns of our own; an event's field of such a name is kept in [`EXTRA`].
@@ -25,6 +25,11 @@ pub(crate) const RESERVED: [&str; 6] = [
     "_headers",
     EXTRA,
 ];
+
+/// A field of this name is not to be a column: to DuckDB and Spark `_Offset` is `_offset`.
+fn is_reserved(name: &str) -> bool {
+    RESERVED.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
 
 /// Objects within objects become columns down to this depth; what lies deeper is kept as JSON text.
 pub(crate) const MAX_DEPTH: usize = 8;
@@ -51,11 +56,13 @@ pub(crate) struct FeatureColumns {
     pub(crate) names: Vec<String>,
     /// The fingerprint of the definitions.
     pub(crate) definitions: String,
+    /// Lifetime of a user without events, in milliseconds: after that values without a window are gone.
+    pub(crate) ttl_ms: i64,
     /// The topic of the users' events.
     pub(crate) events_topic: String,
     /// The field that says as of when.
     pub(crate) as_of: String,
-    /// How much earlier than that they are evaluated, in milliseconds.
+    /// They are evaluated this much earlier, in milliseconds.
     pub(crate) delay_ms: i64,
 }
 
@@ -65,12 +72,12 @@ pub(crate) struct FeatureColumns {
 pub(crate) struct Column {
     /// The field's name.
     pub(crate) name: String,
-    /// What its values are.
+    /// The kind of its values.
     #[serde(rename = "type")]
     pub(crate) kind: Kind,
 }
 
-/// What a column takes. Every column takes null, which is the same as an absent field.
+/// The values that a column takes. Every column takes null, which is the same as an absent field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
@@ -104,7 +111,7 @@ impl Schema {
         check(&schema.columns, features, 0)?;
         for column in &schema.columns {
             ensure!(
-                !RESERVED.contains(&column.name.as_str()),
+                !is_reserved(&column.name),
                 "{} is the name of one of tidemill's own columns: leave it out",
                 column.name
             );
@@ -118,6 +125,16 @@ impl Schema {
         features.map_or(&[], |features| features.names.as_slice())
     }
 
+    /// The columns that hold JSON text, as `column`, `column.field` or `column[]`: nothing else tells them from texts.
+    pub(crate) fn json_places(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for column in &self.columns {
+            column.kind.json_places(&column.name, &mut found);
+        }
+        found.push(EXTRA.to_owned());
+        found
+    }
+
     /// The schema as a file for people: one column a line is what its diffs should show.
     pub(crate) fn to_json(&self) -> anyhow::Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self)?;
@@ -125,7 +142,7 @@ impl Schema {
         Ok(text)
     }
 
-    /// What tells two schemas apart: the SHA-256 of their compact JSON, in hexadecimal.
+    /// The identity of the schema: the SHA-256 of its compact JSON, in hexadecimal.
     pub(crate) fn fingerprint(&self) -> anyhow::Result<String> {
         let digest = Sha256::digest(serde_json::to_vec(self)?);
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -133,7 +150,31 @@ impl Schema {
 }
 
 impl Kind {
-    /// How many cells a value takes, without the elements of lists.
+    /// Takes all numbers where only whole ones of 64 bits were taken.
+    fn widen(&mut self) {
+        match self {
+            Self::Int64 => *self = Self::Double,
+            Self::List(item) => item.widen(),
+            Self::Struct(columns) => columns.iter_mut().for_each(|column| column.kind.widen()),
+            _ => {}
+        }
+    }
+
+    /// The places below `name` that hold JSON text.
+    fn json_places(&self, name: &str, found: &mut Vec<String>) {
+        match self {
+            Self::Json => found.push(name.to_owned()),
+            Self::List(item) => item.json_places(&format!("{name}[]"), found),
+            Self::Struct(columns) => columns.iter().for_each(|column| {
+                column
+                    .kind
+                    .json_places(&format!("{name}.{}", column.name), found)
+            }),
+            _ => {}
+        }
+    }
+
+    /// The number of cells that a value takes, without the elements of lists.
     pub(crate) fn width(&self) -> usize {
         match self {
             Self::Struct(columns) => columns.iter().map(|column| column.kind.width()).sum(),
@@ -193,11 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn columns_of_json_text_are_told_from_texts() {
+        let text = r#"{"columns":[{"name":"a","type":"json"},{"name":"b","type":"string"},
+            {"name":"c","type":{"list":{"struct":[{"name":"d","type":"json"}]}}}]}"#;
+        let schema = Schema::from_json(text.as_bytes()).unwrap();
+        assert_eq!(schema.json_places(), ["a", "c[].d", "_extra"]);
+    }
+
+    #[test]
     fn what_cannot_be_a_schema_is_named() {
         for (text, part) in [
             ("[]", "schema"),
             (r#"{"columns":[{"name":"a","type":"int32"}]}"#, "int32"),
             (r#"{"columns":[{"name":"_key","type":"string"}]}"#, "_key"),
+            (
+                r#"{"columns":[{"name":"_Offset","type":"string"}]}"#,
+                "_Offset",
+            ),
             (
                 r#"{"columns":[{"name":"a","type":"bool"},{"name":"a","type":"bool"}]}"#,
                 "twice",

@@ -1,4 +1,4 @@
-//! What one worker holds of its partitions: records since the last file, and lanes into the data set.
+//! The partitions of one worker: their records since the last file, and their lanes into the data set.
 
 mod partition;
 
@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use tidemill_core::kafka::{Record, StoredPosition, fingerprint};
 
-/// How long polling may rest for files on their way; heartbeats go on meanwhile, and no file becomes too old.
+/// Longest time that polling may rest for files on their way; heartbeats go on meanwhile, and no file becomes too old.
 const ROOM: Duration = Duration::from_millis(500);
 
 /// The partitions of one worker.
@@ -21,7 +21,7 @@ pub(crate) struct Intake {
     /// By partition number.
     partitions: Vec<Option<Partition>>,
     outcomes: (Sender<Outcome>, Receiver<Outcome>),
-    /// What was settled since it was last asked for.
+    /// Events since the worker last asked.
     events: Vec<Event>,
     /// Bound of what is held, in bytes.
     memory: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Intake {
     buffered: metrics::Gauge,
 }
 
-/// What the worker has to see to after batches ended their way.
+/// The fate of a batch that the worker has to act on.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event {
     /// The position of a partition moved.
@@ -41,7 +41,7 @@ pub(crate) enum Event {
     Superseded {
         /// The partition.
         partition: i32,
-        /// Where to go on.
+        /// The position at which to go on.
         next: i64,
     },
 }
@@ -157,11 +157,7 @@ impl Intake {
 
     /// Ends the file of a partition here, if there is anything in it.
     pub(crate) fn cut(&mut self, partition: i32) {
-        // Without a schema, and without a record to infer one from, a file would freeze one without columns.
-        let known = self.sink.freezer.get().is_some();
-        if let Some(held) = self.get(partition)
-            && (known || held.batch.has_object())
-        {
+        if let Some(held) = self.get(partition) {
             held.send();
         }
     }
@@ -200,7 +196,7 @@ impl Intake {
         Some(held.batch.next)
     }
 
-    /// What became of batches since the last call.
+    /// The fates of batches since the last call.
     ///
     /// Errors: a file cannot be made, or the data set holds one that cannot be read.
     pub(crate) fn events(&mut self) -> anyhow::Result<Vec<Event>> {
@@ -243,7 +239,7 @@ impl Intake {
         self.events.is_empty() && own.all(|(_, held)| held.under_way.is_empty())
     }
 
-    /// Which partitions to read; `idle`: nothing has been read for a while.
+    /// The partitions to read; `idle`: nothing has been read for a while.
     pub(crate) fn flow(&mut self, idle: bool) -> Flow {
         self.grown = 0;
         let rows = self.rows;

@@ -4,7 +4,7 @@ use super::log::Shared;
 use super::{Random, START, now, trace};
 use crate::assignment::{Assignment, Turn};
 use crate::attach::{attach, build_again};
-use crate::batch::{Batch, Span};
+use crate::batch::Batch;
 use crate::engine::{Engine, Occasion, Rules};
 use crate::expiry::Expiry;
 use crate::intake::{Incoming, Taken, ended, take, turn};
@@ -117,10 +117,7 @@ impl Member {
         let settled = self.assignment.owned().all(|(_, own)| own.is_settled());
         let read = self.fetch.keys().all(|id| self.is_at_end(*id));
         let busy = self.engine.is_under_way() || self.expiry.is_pressing();
-        let again = self
-            .assignment
-            .owned()
-            .any(|(_, own)| own.is_to_build_again());
+        let again = self.assignment.owned().any(|(_, own)| own.is_due_again());
         settled
             && read
             && !busy
@@ -193,8 +190,8 @@ impl Member {
             if idle || random.chance(4) {
                 self.engine.settle(&mut self.assignment)?;
             }
-            if random.chance(2) && self.assignment.nobody_is_ahead() {
-                self.batch.begin(Span::Many);
+            if random.chance(2) {
+                self.batch.begin(self.assignment.span());
             }
             if self.batch.is_empty() {
                 let member = (&mut self.assignment, &mut self.engine);

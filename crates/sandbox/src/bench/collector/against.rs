@@ -1,4 +1,4 @@
-//! Two builds of the collector by turns over one topic: records a second, processor time, memory.
+//! Two builds of the collector in alternation over one topic: records a second, processor time, memory.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::{Flags, ours};
 use crate::bench::against::{Figures, alternate};
 use crate::stack::Stack;
 
-/// Has both builds collect all of a topic.
+/// Collects all of a topic with both builds.
 pub(super) fn measure(stack: &Stack, topic: &str, flags: &Flags, folder: &Path) -> Result<String> {
     let memory = flags.memory_mb.to_string();
     let more = ["--memory-mb", memory.as_str()];

@@ -1,4 +1,4 @@
-//! Point-in-time features: what a history of many user events costs in memory and time.
+//! Point-in-time features: the memory and time that a history of many user events takes.
 
 use anyhow::Result;
 use tidemill_core::tell_line;
@@ -9,16 +9,16 @@ use crate::harness::{Binaries, Names};
 use crate::progress;
 use crate::stack::Stack;
 
-/// Labeled events that ask.
+/// Labeled events that ask for features.
 const LABELS: u64 = 200_000;
 
-/// Users that the events are of; those of the labels are among them.
+/// Users of the events; those of the labels are among them.
 const USERS: u64 = 100_000;
 
-/// When the events begin: a day before the labels do.
+/// Start of the events: a day before the labels.
 const BEGIN_MS: i64 = 1_771_065_000_000;
 
-/// How long they go on: until the last label.
+/// Duration of the events: until the last label.
 const SPAN_MS: u64 = 90_000_000;
 
 /// The featurizer's default features.

@@ -1,4 +1,4 @@
-//! The collector's peak memory with records of every awkward kind, against what `--memory-mb` says.
+//! The collector's peak memory with records of every awkward kind, against `--memory-mb`.
 
 use std::thread;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::kafka::create_topics;
 use crate::progress;
 use crate::stack::Stack;
 
-/// How long the last records may take to arrive.
+/// Time limit until the last records arrive.
 const ARRIVAL: Duration = Duration::from_secs(120);
 
 /// Records of one kind.
@@ -34,7 +34,7 @@ struct Load {
     flags: &'static [&'static str],
 }
 
-/// What most loads have.
+/// The shape of most loads.
 const USUAL: Load = Load {
     name: "",
     partitions: 8,

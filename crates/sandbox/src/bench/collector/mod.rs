@@ -1,4 +1,4 @@
-//! `sandbox bench collector`: a topic of labeled events into Parquet, and what memory and codecs have to do with it.
+//! `sandbox bench collector`: a topic of labeled events into Parquet; the effect of memory and codecs on it.
 
 mod against;
 mod history;
@@ -18,7 +18,7 @@ use crate::progress;
 use crate::simulate::{Event, Settings, Traffic};
 use crate::stack::{Options, Stack};
 
-/// What to collect.
+/// Flags.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Labeled events
@@ -108,7 +108,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Fills a topic with labels as the simulated world has them.
+/// Fills a topic with the labels of the simulated world.
 fn write_labels(stack: &Stack, topic: &str, records: u64) -> Result<Measured> {
     let traffic = Traffic::new(Settings {
         seed: 7,

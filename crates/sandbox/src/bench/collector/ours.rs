@@ -13,28 +13,28 @@ use crate::harness::Binaries;
 use crate::process::{Launch, Process};
 use crate::stack::Stack;
 
-/// What it logs right before its first record: connecting is no part of any other rate either.
+/// Its log line right before its first record: other rates do not include connecting either.
 const STARTED: &str = "bounded run";
 
-/// What a run took.
+/// The result of a run.
 #[derive(Debug)]
 pub(super) struct Run {
     /// From its start to its end.
     pub(super) whole: Duration,
-    /// Of it, what came after it had connected, learnt the schema and taken in a history.
+    /// The time after it had connected, learnt the schema and taken in a history.
     pub(super) elapsed: Duration,
-    /// The most memory it had at a time.
+    /// Peak memory.
     pub(super) peak_bytes: u64,
-    /// Time of all its threads.
+    /// Processor time of all its threads.
     pub(super) cpu: Duration,
     /// Size of all data files.
     pub(super) file_bytes: u64,
-    /// What it logged.
+    /// Its log.
     pub(super) log: String,
 }
 
 impl Run {
-    /// Its rate over so many records.
+    /// Its rate over this many records.
     pub(super) fn measured(&self, records: u64) -> Measured {
         Measured {
             records,
@@ -43,7 +43,7 @@ impl Run {
     }
 }
 
-/// Collects all that a topic holds into a new folder, with default flags and `more`.
+/// Collects everything in a topic into a new folder, with default flags and `more`.
 pub(super) fn collect(
     binaries: &Binaries,
     stack: &Stack,
@@ -77,7 +77,7 @@ pub(super) fn collect(
     let mut start = None;
     let (mut peak_bytes, mut cpu) = (0, Duration::ZERO);
     let status = loop {
-        // Both only grow, so that what was seen last is nearly what it ended with.
+        // Both only grow, so that the last observation is nearly the final value.
         peak_bytes = peak(process.pid()).unwrap_or(peak_bytes);
         cpu = used(process.pid()).unwrap_or(cpu);
         if start.is_none() && process.output().contains(STARTED) {

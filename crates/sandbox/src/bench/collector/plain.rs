@@ -1,6 +1,7 @@
-//! The plain loop: a record at a time, parsed into a tree, its fields picked into columns, a file every 10,000 rows.
+//! The plain loop: it parses one record at a time into a tree, picks the fields into columns, and writes a file every
+//! 10,000 rows.
 //!
-//! It commits after each file and knows of nothing that can go wrong: no order of partitions, no exactness, no sync.
+//! It commits after each file and handles no fault: no order of partitions, no exactness, no sync.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -23,7 +24,7 @@ use super::ours::Run;
 /// Rows of a file.
 const ROWS: usize = 10_000;
 
-/// How long the next record may take.
+/// Time limit of the next record.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Collects the first `records` of a topic, alone in its group.
@@ -37,13 +38,13 @@ pub(super) fn collect(brokers: &str, topic: &str, records: u64, out: &Path) -> R
         .create()?;
     consumer.subscribe(&[topic])?;
     let mut columns = Columns::default();
-    // Joining a group is no part of collecting: the clock starts with the first record.
+    // Joining a group is not part of collecting: the clock starts with the first record.
     let mut start = None;
     let mut files = 0;
     let mut file_bytes = 0;
     for number in 1..=records {
         let deadline = Instant::now() + PATIENCE;
-        // Joining and what else is no record ends a poll early.
+        // Joining, and other events than records, end a poll early.
         let record = loop {
             if let Some(record) = consumer.poll(PATIENCE) {
                 break record?;
@@ -119,7 +120,7 @@ impl Columns {
         self.rows += 1;
     }
 
-    /// Writes a file and begins anew; its size in bytes.
+    /// Writes a file and begins a new one; returns its size in bytes.
     fn write(&mut self, path: &Path) -> Result<u64> {
         self.rows = 0;
         let mut arrays: Vec<(&str, ArrayRef)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Two builds of the scorer by turns: predictions a second on a full topic, and time to a visible prediction.
+//! Two builds of the scorer in alternation: predictions a second on a full topic, and time to a visible prediction.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::harness::{Names, Scene};
 use crate::kafka::delete_topic;
 use crate::stack::Stack;
 
-/// Payments a second while latency is measured, and what the figures of each are called.
+/// Payments a second while latency is measured, with the names of the figures.
 const PACED: [(u64, [&str; 4]); 2] = [
     (
         1_000,
@@ -36,7 +36,7 @@ const PACED: [(u64, [&str; 4]); 2] = [
     ),
 ];
 
-/// Has both builds score one full topic, and paced payments of topics of their own.
+/// Measures both builds on one full topic, and on paced payments of topics of their own.
 pub(super) fn measure(stack: &Stack, flags: &Flags, folder: &Path) -> Result<String> {
     let mut full = Scene::on(stack, Names::unique("against"), PARTITIONS)?;
     payments::fill(&full, PARTITIONS, flags.payments)?;

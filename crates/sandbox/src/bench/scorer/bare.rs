@@ -1,4 +1,4 @@
-//! The limit: a loop that copies records exactly once and does nothing else, writing what the scorer would write.
+//! The limit: a loop that copies records exactly once, does nothing else, and writes the bytes that the scorer writes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,11 +19,11 @@ use crate::bench::{Measured, workers};
 use crate::harness::Scene;
 use crate::kafka::Stored;
 
-/// How long one step may take.
+/// Time limit of one step.
 const STEP: Duration = Duration::from_secs(30);
 
-/// Copies the scene's `count` payments, of so many partitions, to the topic `target` in transactions of `size` records, with
-/// as many threads as the scorer has workers and the same client settings. Every copy has the value and the header of
+/// Copies the scene's `count` payments from this many partitions to the topic `target` in transactions of `size`
+/// records, with the scorer's number of threads and client settings. Every copy has the value and the header of
 /// `sample`.
 pub(super) fn copy(
     scene: &Scene,
@@ -70,8 +70,8 @@ impl Copies {
     }
 }
 
-/// Copies the scene's payments to its predictions' topic as they come until told to stop: one producer, and in each
-/// transaction what has arrived. Every copy has the value and the header of `sample`.
+/// Copies the scene's payments to its predictions' topic as they come, until told to stop: one producer; each
+/// transaction takes all that has arrived. Every copy has the value and the header of `sample`.
 pub(super) fn follow(
     scene: &Scene,
     sample: &Stored,
@@ -127,7 +127,7 @@ impl<'s> Copier<'s> {
         })
     }
 
-    /// Copies to the end of all its partitions; returns how many records.
+    /// Copies to the end of all its partitions; returns the number of records.
     fn run(&self, size: u64, sample: &Stored) -> Result<u64> {
         let (mut copied, mut ended) = (0, 0);
         while ended < self.partitions {
@@ -152,7 +152,7 @@ impl<'s> Copier<'s> {
         Ok(copied)
     }
 
-    /// Copies what has arrived, or waits for something for a moment; returns how many records.
+    /// Copies all that has arrived, or waits for a moment; returns the number of records.
     fn transaction(&self, sample: &Stored) -> Result<u64> {
         let (mut positions, mut records) = (BTreeMap::new(), 0);
         let mut wait = Duration::from_millis(100);

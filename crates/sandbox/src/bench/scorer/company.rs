@@ -12,7 +12,7 @@ use crate::stack::Stack;
 /// Payments a second of the load.
 pub(super) const RATE: u64 = 5_000;
 
-/// Does `work` beside it.
+/// Runs `work` beside that load.
 pub(super) fn beside<T>(stack: &Stack, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let scene = live::scene(stack)?;
     let stop = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! How long a prediction takes whose scorer was killed with `kill -9` and started again at once.
+//! Time to a prediction whose scorer was killed with `kill -9` and started again at once.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::harness::until;
 use crate::simulate::now_ms;
 use crate::stack::Stack;
 
-/// How often each is killed.
+/// Number of kills.
 const KILLS: usize = 4;
 
 /// Payments a second meanwhile.
 const RATE: u64 = 1_000;
 
-/// Between two kills at least, in milliseconds.
+/// Shortest time between two kills (ms).
 const LEAST_MS: u64 = 4_000;
 
-/// How long it may take until predictions come again: a session, and a transaction that nobody ends.
+/// Time limit until predictions come again: a session, and a transaction that nobody ends.
 const LIMIT: Duration = Duration::from_secs(40);
 
 /// Measures with and without a lasting name, and returns the table.

@@ -1,4 +1,5 @@
-//! From producing a payment until a read_committed reader sees its prediction, at a steady rate, beside a bare copy.
+//! Time from producing a payment until a read_committed reader sees its prediction, at a steady rate, beside a bare
+//! copy.
 
 use std::thread;
 use std::time::Duration;
@@ -13,13 +14,13 @@ use crate::bench::table;
 use crate::kafka::first_record;
 use crate::stack::Stack;
 
-/// Until times to answer no longer fall.
+/// Time after which answers no longer become faster.
 const COMPILED: Duration = Duration::from_secs(25);
 
-/// Transactions one after the other.
+/// Transactions in sequence.
 const UNPACED: &[&str] = &["--commit-share", "1"];
 
-/// Measures a bare copy and both guarantees at two rates, for so long each, and returns the table.
+/// Measures a bare copy and both guarantees at two rates, for this long each, and returns the table.
 pub(super) fn measure(stack: &Stack, each: Duration) -> Result<String> {
     // A broker that has run for a while has compiled its code; a fresh one takes several times as long.
     let warm_up = live::scene(stack)?;

@@ -12,10 +12,10 @@ use crate::kafka::Stored;
 use crate::oracle::{Latency, Watch};
 use crate::stack::Stack;
 
-/// Before anything is measured: the broker compiles its code while it runs.
+/// Time before anything is measured: the broker compiles its code while it runs.
 const WARM_UP: Duration = Duration::from_secs(5);
 
-/// What a run left behind.
+/// The result of a run.
 pub(super) struct Live {
     payments: Vec<Stored>,
     watch: Watch,
@@ -42,8 +42,8 @@ impl Live {
         Ok(found)
     }
 
-    /// Streams payments for as long as `during` takes after the warm-up, and until each has an answer in the predictions'
-    /// topic, whoever writes it.
+    /// Streams payments for as long as `during` takes after the warm-up, and until each has an answer in the
+    /// predictions' topic, whoever writes it.
     pub(super) fn watched<T>(
         scene: &Scene,
         rate: u64,
@@ -69,7 +69,7 @@ impl Live {
         Ok((Live { payments, watch }, found))
     }
 
-    /// The latency of the payments that were produced between two times, epoch milliseconds.
+    /// The latency of the payments that were produced between two times (epoch ms).
     pub(super) fn latency(&self, from_ms: i64, to_ms: i64) -> Result<Latency> {
         let between = |payment: &&Stored| {
             let at = payment.timestamp_ms;

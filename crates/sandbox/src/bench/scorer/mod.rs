@@ -22,13 +22,14 @@ use tidemill_core::tell_line;
 use crate::harness::{Binaries, checkout};
 use crate::stack::{Options, Stack};
 
-/// Of each topic.
+/// Partitions of each topic.
 const PARTITIONS: i32 = 4;
 
-/// Most payments of the topics with many partitions, which take their time. Fewer are scored before all workers are at work.
+/// Most payments of the topics with many partitions, whose transactions take long. Fewer than a million are scored before
+/// all workers are at work.
 const SHAPED: u64 = 2_000_000;
 
-/// What to measure, and how much of it.
+/// Flags.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// One part only

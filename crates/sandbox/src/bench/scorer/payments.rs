@@ -1,4 +1,4 @@
-//! The payments that are scored: a full topic, or a steady stream.
+//! The payments to score: a full topic, or a steady stream.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,7 +11,7 @@ use crate::harness::Scene;
 use crate::kafka::Producer;
 use crate::simulate::{Event, Settings, Traffic, now_ms};
 
-/// Simulated payments, without what else customers do.
+/// Simulated payments, without other events.
 fn made_up(rate: f64, count: u64) -> impl Iterator<Item = Event> {
     let settings = Settings {
         seed: 7,
@@ -27,7 +27,7 @@ fn made_up(rate: f64, count: u64) -> impl Iterator<Item = Event> {
     events.filter(|event| matches!(event, Event::Transaction(_)))
 }
 
-/// Fills the scene's topic of so many partitions with `count` payments.
+/// Fills the scene's topic, with this many partitions, with `count` payments.
 pub(super) fn fill(scene: &Scene, partitions: i32, count: u64) -> Result<()> {
     let mut payments = made_up(10_000.0, count);
     let topic = &scene.names.transactions;
@@ -39,7 +39,7 @@ pub(super) fn fill(scene: &Scene, partitions: i32, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Sends payments as they happen, `rate` a second, until told to stop; returns how many.
+/// Sends payments at `rate` a second until told to stop; returns their number.
 pub(super) fn stream(scene: &Scene, rate: u64, stop: &AtomicBool) -> Result<u64> {
     let producer = Producer::open(&scene.brokers)?;
     let topic = &scene.names.transactions;

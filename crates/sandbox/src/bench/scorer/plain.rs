@@ -1,4 +1,4 @@
-//! The loop that one writes first: one record at a time is read, parsed, scored and sent; positions commit themselves.
+//! The plain loop: it reads, parses, scores and sends one record at a time; positions commit themselves.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,15 @@ use super::PARTITIONS;
 use crate::bench::Measured;
 use crate::harness::Scene;
 
-/// Its rate is known well enough after this long.
+/// Time after which its rate is known well enough.
 const LONG_ENOUGH: Duration = Duration::from_secs(6);
 
-/// When the loop waits for what it has sent.
+/// The moments at which the loop waits for the records it has sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wait {
     /// After each record, so that none is lost.
     EachRecord,
-    /// Never: what is under way when it is killed is lost.
+    /// Never: a kill loses the records under way.
     Never,
 }
 
@@ -31,7 +31,7 @@ pub(super) fn score(scene: &Scene, target: &str, count: u64, wait: Wait) -> Resu
     let model = load(&scene.model()?)?;
     let mut session = Session::new(&model)?;
     let consumer = consumer(scene, target)?;
-    // Short of what the client itself takes, 100,000.
+    // Below the client's own limit of 100,000.
     let (linger, most_under_way) = match wait {
         Wait::EachRecord => ("0", 0),
         Wait::Never => ("5", 50_000),
@@ -45,7 +45,7 @@ pub(super) fn score(scene: &Scene, target: &str, count: u64, wait: Wait) -> Resu
     let mut start: Option<Instant> = None;
     let opened = Instant::now();
     while records < count && start.is_none_or(|start| start.elapsed() < LONG_ENOUGH) {
-        // Nothing comes, too, when positions have been committed.
+        // A poll also returns nothing when positions have been committed.
         let Some(message) = consumer.poll(Duration::from_millis(100)) else {
             ensure!(opened.elapsed() < 5 * LONG_ENOUGH, "nothing to read");
             continue;

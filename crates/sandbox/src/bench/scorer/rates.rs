@@ -13,17 +13,17 @@ use crate::harness::{Names, Program, Scene, until};
 use crate::kafka::{create_topics, first_record};
 use crate::stack::Stack;
 
-/// How long a full topic may take.
+/// Time limit of a full topic.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The scorer's own limit of records in a transaction.
 pub(super) const LIKE_OURS: u64 = 10_000;
 
-/// Fills a topic with `count` payments, has it scored in all ways, and returns the table.
+/// Fills a topic with `count` payments, measures all ways of scoring it, and returns the table.
 pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
     let scene = Scene::on(stack, Names::unique("rates"), PARTITIONS)?;
     payments::fill(&scene, PARTITIONS, count)?;
-    // Not measured: the broker compiles its code meanwhile. What it wrote is what the bare loop writes.
+    // Not measured: the broker compiles its code meanwhile. The bare loop writes the records of this run.
     score(&scene, count, "exactly-once", "warm-up")?;
     let sample = first_record(&scene.brokers, &topic(&scene, "warm-up"))?;
     let copied = |size: u64| -> Result<Measured> {
@@ -41,7 +41,7 @@ pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
             found,
         ))
     };
-    // Measured in this order: the limit next to what is compared with it.
+    // In this order, so that the limit is measured next to its counterpart.
     let limit = copied(LIKE_OURS)?;
     let exactly = score(&scene, count, "exactly-once", "exactly")?;
     let at_least = score(&scene, count, "at-least-once", "at-least")?;
@@ -69,7 +69,7 @@ pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
     Ok(rates.markdown() + "\n" + &batches)
 }
 
-/// Says what was found while the rest is still being measured.
+/// Prints a result while the rest is still being measured.
 fn told(what: &str, found: Measured) -> Measured {
     remark_line!("{what}: {:.0}/s", found.per_second());
     found
@@ -79,7 +79,7 @@ pub(super) fn topic(scene: &Scene, purpose: &str) -> String {
     format!("{}-{purpose}", scene.names.predictions)
 }
 
-/// What the scorer did with a full topic.
+/// The scorer's result on a full topic.
 pub(super) struct Scored {
     pub(super) found: Measured,
     /// Records of a batch, on average.
@@ -88,7 +88,7 @@ pub(super) struct Scored {
     pub(super) cpu: Duration,
 }
 
-/// Has the real executable score everything with its default flags.
+/// Scores everything with the real executable and its default flags.
 pub(super) fn score(scene: &Scene, count: u64, delivery: &str, purpose: &str) -> Result<Scored> {
     let target = topic(scene, purpose);
     let group = format!("{}-{purpose}", scene.names.scorer_group);
@@ -122,7 +122,7 @@ pub(super) fn score(scene: &Scene, count: u64, delivery: &str, purpose: &str) ->
     Ok(Scored { found, batch, cpu })
 }
 
-/// A number on the scorer's metrics page, 0 while it is not there.
+/// A number on the scorer's metrics page; 0 if it is not there yet.
 pub(super) fn number(scorer: &Program, name: &str) -> Result<f64> {
     let page = scorer.page("/metrics")?.1;
     let mut lines = page.lines();

@@ -1,4 +1,4 @@
-//! What partitions cost: one full topic in as many partitions as it may have, scored, and copied by a bare loop.
+//! The cost of partitions: one full topic in several numbers of partitions, scored, and copied by a bare loop.
 
 use anyhow::Result;
 use tidemill_core::remark_line;
@@ -19,7 +19,7 @@ pub(super) fn measure(stack: &Stack, count: u64) -> Result<String> {
     for partitions in SHAPES {
         let scene = Scene::on(stack, Names::unique("shapes"), partitions)?;
         payments::fill(&scene, partitions, count)?;
-        // Not measured: the broker compiles its code meanwhile. What it wrote is what the bare loop writes.
+        // Not measured: the broker compiles its code meanwhile. The bare loop writes the records of this run.
         score(&scene, count, "exactly-once", "warm-up")?;
         let sample = first_record(&scene.brokers, &topic(&scene, "warm-up"))?;
         let target = topic(&scene, "copies");

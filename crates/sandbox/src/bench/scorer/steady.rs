@@ -1,5 +1,5 @@
-//! A steady stream of payments, scored or merely copied: time to the visible answer, transactions, and what they cost the
-//! broker.
+//! A steady stream of payments, scored or merely copied: time to the visible answer, transactions, and their cost to
+//! the broker.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -19,10 +19,10 @@ use crate::stack::Stack;
 
 use super::PARTITIONS;
 
-/// What a run at a steady rate came to.
+/// The result of a run at a steady rate.
 pub(super) struct Steady {
     pub(super) latency: Latency,
-    /// Transactions, or batches where there are none.
+    /// Transactions, or batches if there are none.
     pub(super) transactions_per_second: f64,
     pub(super) records_each: f64,
     /// Processor time of the broker, in seconds; of a broker of our own.
@@ -68,7 +68,7 @@ pub(super) fn scored(
     Steady::between(&live, &from, &to)
 }
 
-/// A loop that copies what has arrived exactly once, and does nothing else; each copy is `sample`.
+/// A loop that copies all that has arrived exactly once, and does nothing else; each copy is `sample`.
 pub(super) fn copied(
     stack: &Stack,
     scene: &Scene,
@@ -108,7 +108,7 @@ impl Steady {
         })
     }
 
-    /// The cells of a table, as [`HEADER`] names them.
+    /// The cells of a table, in the order of [`HEADER`].
     pub(super) fn cells(&self) -> Vec<String> {
         let Latency {
             p50_ms,
@@ -128,7 +128,7 @@ impl Steady {
     }
 }
 
-/// What the cells of a run are.
+/// The names of the cells.
 pub(super) const HEADER: [&str; 6] = [
     "transactions/s",
     "records each",

@@ -1,4 +1,4 @@
-//! What a model that is swapped under load costs the payments of that moment.
+//! The cost of a model swap under load for the payments of that moment.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::harness::until;
 use crate::simulate::now_ms;
 use crate::stack::{Stack, scratch, state_folder};
 
-/// How often the model is swapped.
+/// Number of swaps.
 const SWAPS: usize = 5;
 
 /// Payments a second meanwhile.
@@ -56,7 +56,7 @@ pub(super) fn measure(stack: &Stack, model: &Path) -> Result<String> {
     )?;
     let _left = fs::remove_dir_all(&folder);
     let before = live.latency(quiet, quiet + 5_000)?;
-    // Loading comes before, taking it up after.
+    // The loading comes before, the first use after.
     let around = swaps.iter().map(|at| live.latency(at - 500, at + 500));
     let around = around.collect::<Result<Vec<_>>>()?;
     let p50 = around.iter().map(|found| found.p50_ms).max();

@@ -1,12 +1,12 @@
-//! What a process remembers of its partitions from when they were started.
+//! A process's knowledge of its partitions in the data set, from the time that it started them.
 
 use crate::dataset::names;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What was seen of each partition. Clones are the same.
+/// The knowledge of each partition. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Starts(Arc<Mutex<BTreeMap<i32, Seen>>>);
+pub(crate) struct KnownPartitions(Arc<Mutex<BTreeMap<i32, Seen>>>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -15,7 +15,7 @@ struct Seen {
     leftovers: Vec<String>,
 }
 
-impl Starts {
+impl KnownPartitions {
     /// A partition is started: the data set says where it begins, or does not yet, and has these leftover rejects.
     pub(crate) fn started(&self, partition: i32, begun: bool, leftovers: Vec<String>) {
         self.lock().insert(partition, Seen { begun, leftovers });
