@@ -1,5 +1,8 @@
 # The verbs of everyday work; `just` alone lists them.
 
+# Arguments reach a recipe as they were typed, whatever quotes they hold.
+set positional-arguments
+
 sandbox := "cargo run --release --quiet --package sandbox --"
 
 _list:
@@ -7,7 +10,7 @@ _list:
 
 # Everything at once on simulated live traffic, checked at the end
 demo *FLAGS:
-    cargo demo {{FLAGS}}
+    cargo demo "$@"
 
 # All tests, on a Kafka and a Redis that they start themselves
 test:
@@ -17,23 +20,22 @@ test:
 schedules *FLAGS:
     #!/usr/bin/env bash
     set -euo pipefail
-    set -- {{FLAGS}}
     case "${1:-}" in
         --seeds) export TIDEMILL_SEEDS=$2 ;;
         --seed) export TIDEMILL_SEED=$2 ;;
         "") ;;
         *) echo "use --seeds N or --seed N" >&2; exit 64 ;;
     esac
-    cargo test --release --package featurizer --lib no_schedule_leaves_a_user_wrong -- --nocapture
+    cargo test --release --workspace --lib engine::schedules -- --nocapture
 
 # Damaged models: each is refused or answers, within 4 GB and its budget of time: just fuzz-models 60
 fuzz-models SECONDS="60":
     #!/usr/bin/env bash
     set -euo pipefail
-    cargo test --release --package scorer --lib --no-run
+    cargo test --release --workspace --lib --no-run
     ulimit -v 4194304
     export TIDEMILL_FUZZ_SECONDS={{SECONDS}}
-    cargo test --release --package scorer --lib models_are_fuzzed -- --ignored --nocapture
+    cargo test --release --workspace --lib models_are_fuzzed -- --ignored --nocapture
 
 # What runs before a change lands: formatting, lints, tests
 ci:
@@ -49,31 +51,31 @@ stack-down:
 
 # user-events -> features in Redis
 featurizer *FLAGS:
-    cargo run --release --quiet --bin featurizer -- {{FLAGS}}
+    cargo run --release --quiet --bin featurizer -- "$@"
 
 # transactions -> fraud-predictions
 scorer *FLAGS:
-    cargo run --release --quiet --bin scorer -- {{FLAGS}}
+    cargo run --release --quiet --bin scorer -- "$@"
 
 # labeled-events -> Parquet files in training_data/
 collector *FLAGS:
-    cargo run --release --quiet --bin collector -- {{FLAGS}}
+    cargo run --release --quiet --bin collector -- "$@"
 
 # Put one JSON record on a topic: just produce user-events u_1 '{"user_id":"u_1","amount":5}'
 produce TOPIC KEY JSON:
-    {{sandbox}} produce {{TOPIC}} --key {{KEY}} '{{JSON}}'
+    {{sandbox}} produce "$1" --key "$2" "$3"
 
 # Print what arrives on a topic
 consume TOPIC *FLAGS:
-    {{sandbox}} consume {{TOPIC}} {{FLAGS}}
+    {{sandbox}} consume "$@"
 
 # Simulated customers, merchants and fraudsters, live
 simulate *FLAGS:
-    {{sandbox}} simulate {{FLAGS}}
+    {{sandbox}} simulate "$@"
 
 # What was set aside of a topic, by reason; --resend sends it back: just dead-letters transactions
 dead-letters TOPIC *FLAGS:
-    {{sandbox}} dead-letters {{TOPIC}} {{FLAGS}}
+    {{sandbox}} dead-letters "$@"
 
 # Check the alert rules, and what fires when; needs promtool (Debian: apt install prometheus)
 check-alerts:

@@ -10,6 +10,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, type_proto};
 
 use super::anatomy::classes;
+use super::axes;
 use super::graph_inputs::{GraphInput, element_type, take_inputs};
 use super::half;
 
@@ -46,6 +47,7 @@ pub(super) fn prepare(model: &mut ModelProto, wanted: Option<&str>) -> anyhow::R
         "nothing in the graph computes the output {output:?}"
     );
     refuse_foreign_domains(graph)?;
+    axes::check(graph)?;
     let inputs = take_inputs(graph, &needed)?;
     half::widen(graph, &output)?;
     graph.output = vec![ValueInfoProto {

@@ -1,6 +1,7 @@
 //! The model: a bundle of an ONNX file, its weights and its manifest, run by tract. No other folder names tract.
 
 mod anatomy;
+mod axes;
 mod bundle;
 mod golden;
 mod graph;

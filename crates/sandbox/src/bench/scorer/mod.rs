@@ -25,8 +25,9 @@ use crate::stack::{Options, Stack};
 /// Partitions of each topic.
 const PARTITIONS: i32 = 4;
 
-/// Most payments of the topics with many partitions: they take long.
-const SHAPED: u64 = 400_000;
+/// Most payments of the topics with many partitions, whose transactions take long. Fewer than a million are scored before
+/// all workers are at work.
+const SHAPED: u64 = 2_000_000;
 
 /// Flags.
 #[derive(clap::Args, Debug)]

@@ -96,7 +96,12 @@ fn classes(parts: &mut Parts<'_>, count: usize) -> TractResult<(Vec<Class>, usiz
             count: (some && !always).then(&mut next),
         });
     }
-    for at in 0..parts.leaf_ids.len() {
+    let count = parts.leaf_ids.len();
+    ensure!(
+        parts.leaf_tree_ids.len() == count && parts.leaf_node_ids.len() == count,
+        "its lists of leaves differ in length"
+    );
+    for at in 0..count {
         let class = usize::try_from(parts.leaf_ids[at])
             .ok()
             .and_then(|class| classes.get(class));
