@@ -230,7 +230,9 @@ fn labeled_events_become_rows_once_over_a_restart() -> Result<()> {
     };
     // All under one key: one partition holds everything, files are cut at 1,000 records.
     send(&values[..2_500])?;
-    let mut collector = scene.collector("collector", &["--rows", "1000"])?;
+    // As many as by default: whole numbers of fewer are taken as doubles.
+    let arguments = ["--rows", "1000", "--schema-records", "1000"];
+    let mut collector = scene.collector("collector", &arguments)?;
     collector.wait_ready()?;
     until("two full files", SOON, || {
         Ok((read_data_set(&scene.data_set())?.files.len() >= 2).then_some(()))
