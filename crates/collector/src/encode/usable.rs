@@ -1,7 +1,7 @@
 //! Decides whether a record can become a row: its value has to be a JSON object in UTF-8.
 
 use crate::encode::json::{self, Malformed, Member};
-use tidemill_core::record::{Reason, Reject, no_object};
+use tidemill_core::record::{Reason, Reject, no_object, text};
 
 /// Splits a record's value into the members of its object; returns the text they lie in. What `members` held before is
 /// dropped.
@@ -11,20 +11,13 @@ pub(crate) fn object<'a>(
     value: Option<&'a [u8]>,
     members: &mut Vec<Member<'a>>,
 ) -> Result<&'a str, Reject> {
-    let bytes = value.unwrap_or_default();
-    if bytes.is_empty() {
-        return Err(Reject::new(Reason::EmptyValue, "the value is empty"));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let at = format!("at byte {}", error.valid_up_to());
-        no_object(bytes, Reason::NotUtf8, &at)
-    })?;
+    let text = text(value)?;
     json::members(text, members).map_err(|malformed| {
         let reason = match malformed {
             Malformed::OtherType => Reason::NotAnObject,
             Malformed::Syntax { .. } => Reason::InvalidJson,
         };
-        no_object(bytes, reason, &malformed.to_string())
+        no_object(text.as_bytes(), reason, &malformed.to_string())
     })?;
     Ok(text)
 }

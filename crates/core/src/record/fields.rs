@@ -1,7 +1,7 @@
 //! One pass over a JSON object that picks named top-level fields, borrowing their texts.
 
 use super::reject::{Reason, Reject};
-use super::shape::no_object;
+use super::shape::{no_object, text};
 use serde::Deserializer;
 use serde::de::{Deserialize, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -52,14 +52,7 @@ impl Fields {
     /// Picks the fields from a record's value, and skips others. Of a repeated name the last value counts, as in most
     /// JSON readers.
     pub fn decode<'a>(&self, value: Option<&'a [u8]>) -> Result<Vec<Value<'a>>, Reject> {
-        let bytes = value.unwrap_or_default();
-        if bytes.is_empty() {
-            return Err(Reject::new(Reason::EmptyValue, "the value is empty"));
-        }
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            let at = format!("at byte {}", error.valid_up_to());
-            no_object(bytes, Reason::NotUtf8, &at)
-        })?;
+        let text = text(value)?;
         let mut json = serde_json::Deserializer::from_str(text);
         let read = json.deserialize_map(Picking(self));
         let read = read.and_then(|values| json.end().map(|()| values));
@@ -68,7 +61,7 @@ impl Fields {
                 serde_json::error::Category::Data => Reason::NotAnObject,
                 _ => Reason::InvalidJson,
             };
-            no_object(bytes, reason, &error.to_string())
+            no_object(text.as_bytes(), reason, &error.to_string())
         })
     }
 }

@@ -9,4 +9,4 @@ pub mod user_event;
 
 pub use fields::{Fields, Value};
 pub use reject::{Reason, Reject};
-pub use shape::{missing, no_object};
+pub use shape::{missing, no_object, text};

@@ -46,6 +46,18 @@ const SIGNS: &[(&[u8], &str)] = &[
     (b"<", "begins like XML or HTML: send JSON"),
 ];
 
+/// The text of a record's value. Errors: the value is null or empty, or not UTF-8.
+pub fn text(value: Option<&[u8]>) -> Result<&str, Reject> {
+    let bytes = value.unwrap_or_default();
+    if bytes.is_empty() {
+        return Err(Reject::new(Reason::EmptyValue, "the value is empty"));
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let at = format!("at byte {}", error.valid_up_to());
+        no_object(bytes, Reason::NotUtf8, &at)
+    })
+}
+
 /// The reject for a value that is not a JSON object; `error` is the parser's.
 pub fn no_object(value: &[u8], reason: Reason, error: &str) -> Reject {
     let said = match cause(value) {

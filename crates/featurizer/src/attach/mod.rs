@@ -160,7 +160,7 @@ fn look<D: Door>(
 }
 
 /// Reads the positions to write once more, and WATCHes these alone: other workers write all the time, and asking Kafka
-/// has taken a while. What counts of another worker's partition is what it shares, not how far it is.
+/// has taken a while. Another worker's partition may have moved on meanwhile; it must share users as before.
 fn confirm<D: Door>(
     known: &BTreeMap<i32, Known>,
     waiting: &[i32],
