@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use tidemill_core::entry;
 use tidemill_core::exit::Failure;
 use tidemill_core::printing::tell;
+use tidemill_core::tell_line;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -25,6 +26,10 @@ async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<Ex
             if !flags.shared.print_config {
                 run::run(config, shutdown).await?;
             }
+        }
+        Some(Command::Validate) => {
+            flags.validate()?;
+            tell_line!("ok  flags, schema and feature definitions can be used")?;
         }
         Some(Command::Doctor { json }) => {
             return doctor::run(&flags.validate()?, *json, shutdown).await;
