@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 /// restart has to heal. After the start, brokers and store may go away and come back.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let shared = &config.shared;
-    let store = open_store(&config.out)?;
+    let store = open_store(&config.out).await?;
     for doubt in config
         .features
         .iter()
@@ -86,14 +86,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 /// Opens the place of the data set, before anything is waited for.
 ///
 /// Errors: files cannot be written there.
-fn open_store(out: &Location) -> anyhow::Result<Store> {
-    let open = || {
+async fn open_store(out: &Location) -> anyhow::Result<Store> {
+    let open = async {
         let store = Store::open(out, true)?;
-        store.prove_writable()?;
+        store.prove_writable().await?;
         store.sweep_staging()?;
         Ok(store)
     };
-    open().map_err(|error| unusable(out, error))
+    open.await.map_err(|error| unusable(out, error))
 }
 
 /// A folder that cannot be used at the start is none that will be later.
