@@ -269,6 +269,26 @@ async fn a_put_whose_answer_was_lost_meets_its_own_bytes() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_files_is_known_before_the_first_one() {
+    let (_folder, stores) = stores().await;
+    for store in &stores[..2] {
+        store.prove_writable().await.unwrap();
+        store.create(names::SCHEMA, Bytes::from("s")).await.unwrap();
+        store.prove_writable().await.unwrap();
+        assert_eq!(store.read(names::SCHEMA).await.unwrap(), "s");
+    }
+    let faults = Faults {
+        read_only: true,
+        ..Faults::default()
+    };
+    let (stub, store) = stubbed(faults, "p").await;
+    let key = format!("p/{}", names::SCHEMA);
+    stub.objects.lock().unwrap().insert(key, Bytes::from("s"));
+    let refused = store.prove_writable().await.unwrap_err();
+    assert!(format!("{refused:#}").contains("403"), "{refused:#}");
+}
+
 #[test]
 fn locations_are_folders_or_buckets() {
     assert_eq!(Location::parse("a/b"), Ok(Location::Folder("a/b".into())));
