@@ -10,6 +10,7 @@ mod functions;
 mod linear;
 mod log_softmax;
 mod one_hot;
+mod over;
 mod pair;
 mod post;
 mod power;
