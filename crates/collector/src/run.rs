@@ -10,8 +10,8 @@ use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
 use crate::pipeline::Sink;
 use crate::pipeline::encoders::Encoders;
+use crate::pipeline::premises::{self, Premises};
 use crate::pipeline::retry::{Kind, Outages, kind, told, unreachable};
-use crate::pipeline::surroundings::{self, Surroundings};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
 use crate::worker::Worker;
 use crate::worker::goal::Goal;
@@ -21,7 +21,7 @@ use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, Consumer, KafkaConfig, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, KafkaConfig, is_client_error, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 /// restart has to heal. After the start, brokers and store may go away and come back.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let shared = &config.shared;
-    let store = open_store(&config.out)?;
+    let store = open_store(&config.out).await?;
     for doubt in config
         .features
         .iter()
@@ -65,7 +65,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let sink = open_sink(&config, store, topic, partitions, health.clone()).await;
     let sink = sink.map_err(|error| unusable(&config.out, error))?;
     pulse::watch(shared, &health, shutdown.clone())?;
-    watch_surroundings(&config, &cluster, &sink)?;
+    watch_premises(&config, &cluster, &sink)?;
     drop(cluster);
     start.ready();
     tracing::info!(topic = shared.topic, out = %sink.store, workers = shared.workers, "collecting");
@@ -86,37 +86,38 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 /// Opens the place of the data set, before anything is waited for.
 ///
 /// Errors: files cannot be written there.
-fn open_store(out: &Location) -> anyhow::Result<Store> {
-    let open = || {
+async fn open_store(out: &Location) -> anyhow::Result<Store> {
+    let open = async {
         let store = Store::open(out, true)?;
-        store.prove_writable()?;
+        store.prove_writable().await?;
         store.sweep_staging()?;
         Ok(store)
     };
-    open().map_err(|error| unusable(out, error))
+    open.await.map_err(|error| unusable(out, error))
 }
 
-/// A folder that cannot be used at the start is none that will be later.
-fn unusable(out: &Location, error: anyhow::Error) -> anyhow::Error {
+/// An error with its exit code before anything is collected: a folder that cannot be used then is none that will be
+/// later.
+pub fn unusable(out: &Location, error: anyhow::Error) -> anyhow::Error {
     match out {
-        Location::Folder(_) if kind(&error) == Kind::Retry => {
-            Failure::usage(format!("--out cannot be used: {}", told(&error)))
+        Location::Folder(_) if kind(&error) == Kind::Retry && !is_client_error(&error) => {
+            Failure::usage(format!("{out} cannot be used: {}", told(&error)))
         }
         _ => unreachable(error),
     }
 }
 
 /// Watches the topic, and in a live run the group, once nobody else in that collects into another data set.
-fn watch_surroundings(config: &Config, cluster: &Cluster, sink: &Sink) -> anyhow::Result<()> {
+fn watch_premises(config: &Config, cluster: &Cluster, sink: &Sink) -> anyhow::Result<()> {
     let shared = &config.shared;
     let outside = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
     let live = matches!(config.extent, Extent::Live { .. });
     let writes_to = live.then(|| config.writes_to());
     if let Some(own) = &writes_to {
-        let entered = block_in_place(|| surroundings::enter(cluster, &outside, shared, own));
+        let entered = block_in_place(|| premises::enter(cluster, &outside, shared, own));
         entered.map_err(unreachable)?;
     }
-    Ok(sink.surroundings.watch(outside, sink.topic.id, writes_to)?)
+    Ok(sink.premises.watch(outside, sink.topic.id, writes_to)?)
 }
 
 async fn open_sink(
@@ -150,7 +151,7 @@ async fn open_sink(
         codec: config.codec,
         history: None,
         known: KnownPartitions::default(),
-        surroundings: Surroundings::default(),
+        premises: Premises::default(),
         partitions: stretch.and(i32::try_from(partitions).ok()),
         from: stretch.and_then(|stretch| stretch.from),
         encoders: Encoders::start(config.budget(config.shared.workers).encoders)?,

@@ -1,5 +1,6 @@
 //! Start and end of a process: flags, logs, signals and the exit code.
 
+use crate::command_line;
 use crate::effective::Settings;
 use crate::exit::{Code, Failure};
 use crate::printing::{tell, written};
@@ -26,15 +27,18 @@ where
     Command: FnOnce(Flags, CancellationToken) -> Running,
     Running: Future<Output = anyhow::Result<ExitCode>>,
 {
-    let described = binary.with_defaults(Flags::command());
-    let parsed = described.clone().try_get_matches();
-    let parsed = parsed.and_then(|matches| {
-        let settings = Settings::new(&described, &matches);
-        let runs = matches.subcommand_name().is_none();
-        Ok((Flags::from_arg_matches(&matches)?, settings, runs))
-    });
-    let (flags, settings, runs) = match parsed {
-        Ok(parsed) => parsed,
+    let described = command_line::described(binary, Flags::command());
+    let matches = match described.clone().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return answer(&error),
+    };
+    match command_line::complete(&described, &matches) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => return fail(&error, LogFormat::Text),
+    }
+    let flags = match Flags::from_arg_matches(&matches) {
+        Ok(flags) => flags,
         Err(error) => return answer(&error),
     };
     // The command reports an unusable format among its problems.
@@ -42,6 +46,14 @@ where
     if let Err(problem) = telemetry::init(format) {
         return fail(&Failure::usage(problem), format);
     }
+    if let Err(error) = command_line::check_uses(binary, &described, &matches) {
+        return fail(&error, format);
+    }
+    for problem in command_line::unknown_variables(std::env::vars_os()) {
+        tracing::warn!("{problem}");
+    }
+    let settings = Settings::new(&described, &matches);
+    let runs = matches.subcommand_name().is_none();
     if flags.as_ref().print_config {
         if let Err(error) = tell(&settings.to_string()) {
             return fail(&error, format);

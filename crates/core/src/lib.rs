@@ -2,7 +2,7 @@
 //!
 //! Layout, in the order in which a record meets it:
 //!
-//! - [`settings`], `effective`, [`entry`], [`telemetry`]: flags, start and end of a process, logs
+//! - [`command_line`], [`settings`], `effective`, [`entry`], [`telemetry`]: flags, start and end of a process, logs
 //! - [`redis_access`], [`redis_verdict`], [`redis_server`]: address, password and certificates of a Redis, the meaning
 //!   of its errors, and its fitness for features
 //! - [`kafka`]: connecting, topics, the consumer of a worker, producers and dead letters
@@ -11,7 +11,8 @@
 //! - [`features`]: feature definitions, and the windows they are evaluated over
 //! - [`workers`], [`clock`]: the threads of a process, and their time
 //! - [`health`], [`pulse`], [`metric`], [`admin`]: readiness and metrics, served over HTTP
-//! - [`doctor`], [`printing`]: problems of a set-up, with remedies; reports and remarks of commands
+//! - [`doctor`], [`printing`], [`spelling`]: problems of a set-up, with remedies; reports and remarks of commands;
+//!   words that were meant
 //!
 //! Errors are [`anyhow::Error`] with context, because no caller branches on them; [`record::Reject`] and
 //! [`exit::Failure`] are types of their own because there the kind decides what happens next.
@@ -21,6 +22,7 @@ pub mod admin;
 mod any_bytes;
 pub mod claim;
 pub mod clock;
+pub mod command_line;
 pub mod doctor;
 mod effective;
 pub mod entry;
@@ -37,5 +39,6 @@ pub mod redis_access;
 pub mod redis_server;
 pub mod redis_verdict;
 pub mod settings;
+pub mod spelling;
 pub mod telemetry;
 pub mod workers;

@@ -24,12 +24,19 @@ pub struct RedisFlags {
         long,
         env = "TIDEMILL_REDIS_PASSWORD_FILE",
         value_name = "FILE",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub redis_password_file: Option<PathBuf>,
 
     /// Authorities (PEM) that may have signed the certificate of Redis [default: the system's]
-    #[arg(long, env = "TIDEMILL_REDIS_CA", value_name = "FILE", global = true)]
+    #[arg(
+        long,
+        env = "TIDEMILL_REDIS_CA",
+        value_name = "FILE",
+        global = true,
+        hide_short_help = true
+    )]
     pub redis_ca: Option<PathBuf>,
 
     /// Certificate (PEM) to show to Redis
@@ -38,7 +45,8 @@ pub struct RedisFlags {
         env = "TIDEMILL_REDIS_CERT",
         value_name = "FILE",
         requires = "redis_key",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub redis_cert: Option<PathBuf>,
 
@@ -48,7 +56,8 @@ pub struct RedisFlags {
         env = "TIDEMILL_REDIS_KEY",
         value_name = "FILE",
         requires = "redis_cert",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub redis_key: Option<PathBuf>,
 }

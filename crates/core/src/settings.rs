@@ -10,6 +10,7 @@ pub use problems::Problems;
 pub use time::{echo, parse_duration, parse_time};
 
 use crate::claim::{ClaimFlags, Claims};
+use crate::command_line::Uses;
 use crate::kafka::{KafkaConfig, parse_brokers, read_properties};
 use crate::metric::Metric;
 use crate::telemetry::LogFormat;
@@ -32,6 +33,8 @@ pub struct Binary {
     pub admin_addr: &'static str,
     /// Its metrics, on top of those that every binary has.
     pub metrics: &'static [Metric],
+    /// Subcommands that use only some of the flags of a start, each with those.
+    pub uses: &'static [(&'static str, Uses)],
 }
 
 /// Flags of every binary; each may be given by its environment variable instead.
@@ -47,7 +50,13 @@ pub struct SharedFlags {
     pub brokers: String,
 
     /// File of librdkafka properties (property=value lines) for TLS, SASL and tuning
-    #[arg(long, env = "KAFKA_CONFIG", value_name = "FILE", global = true)]
+    #[arg(
+        long,
+        env = "KAFKA_CONFIG",
+        value_name = "FILE",
+        global = true,
+        hide_short_help = true
+    )]
     pub kafka_config: Option<PathBuf>,
 
     /// Consumer group
@@ -68,7 +77,8 @@ pub struct SharedFlags {
         env = "ADMIN_ADDR",
         default_value = "",
         value_name = "HOST:PORT",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub admin_addr: String,
 
@@ -78,7 +88,8 @@ pub struct SharedFlags {
         env = "TIDEMILL_CONNECT_TIMEOUT",
         default_value = "30s",
         value_name = "DURATION",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub connect_timeout: String,
 
@@ -88,12 +99,13 @@ pub struct SharedFlags {
         env = "TIDEMILL_LOG_FORMAT",
         default_value = "text",
         value_name = "FORMAT",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub log_format: String,
 
     /// Show the configuration in effect, secrets hidden, and end; with the exit code of a start where it cannot be used
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub print_config: bool,
 
     /// Flags of claims.
@@ -127,18 +139,6 @@ pub struct AdminAddr {
     pub addr: SocketAddr,
     /// True for the binary's default: if it is in use, a free port will do.
     pub default: bool,
-}
-
-impl Binary {
-    /// The command with this binary's defaults in its flags, so that `--help` shows them.
-    pub fn with_defaults(&self, command: clap::Command) -> clap::Command {
-        command
-            .name(self.name)
-            .version(self.version)
-            .mut_arg("group", |arg| arg.default_value(self.group))
-            .mut_arg("topic", |arg| arg.default_value(self.topic))
-            .mut_arg("admin_addr", |arg| arg.default_value(self.admin_addr))
-    }
 }
 
 impl SharedFlags {
@@ -231,18 +231,20 @@ fn parse_workers(text: &str) -> Result<usize, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::command_line::described;
     use crate::exit::Code;
     use clap::{CommandFactory, FromArgMatches, Parser};
 
-    const BINARY: Binary = Binary {
+    pub(crate) const BINARY: Binary = Binary {
         name: "mill",
         version: "1.2.3",
         group: "millers",
         topic: "grain",
         admin_addr: "127.0.0.1:9101",
         metrics: &[],
+        uses: &[],
     };
 
     #[derive(Parser)]
@@ -253,9 +255,7 @@ mod tests {
 
     fn validate(flags: &[&str]) -> Result<Shared, String> {
         let words = ["mill"].iter().chain(flags);
-        let matches = BINARY
-            .with_defaults(Flags::command())
-            .get_matches_from(words);
+        let matches = described(&BINARY, Flags::command()).get_matches_from(words);
         let flags = Flags::from_arg_matches(&matches).unwrap();
         let mut problems = Problems::default();
         let shared = flags.shared.validate(&BINARY, &mut problems);

@@ -1,5 +1,6 @@
 //! Logs on standard error, as text or JSON lines; standard output is for the output of commands.
 
+use crate::printing::colours;
 use std::io::{IsTerminal, stderr};
 use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
@@ -38,7 +39,7 @@ pub fn init(format: LogFormat) -> Result<(), String> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
-        .with_ansi(stderr().is_terminal())
+        .with_ansi(colours(stderr().is_terminal()))
         .with_target(false);
     // It fails if a subscriber is set already, as in tests that start several binaries in one process.
     let started = match format {

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Users in one transaction: Redis answers no other client while it executes one, about 5 us per user. Few in tests, so
-/// that batches take several.
+/// Users in one transaction: Redis answers no other client while it executes one, about 5 us per user with its hash.
+/// Few in tests, so that batches take several.
 pub(crate) const TRANSACTION_USERS: usize = if cfg!(test) { 3 } else { 400 };
+/// Users that one transaction loads: the time of a WATCH grows with the square of the keys watched.
+const TRANSACTION_LOADS: usize = TRANSACTION_USERS;
 /// Bytes of one transaction, and of the windows in a one-transaction batch, as far as known.
 pub(crate) const TRANSACTION_BYTES: usize = 1 << 20;
 /// Records in a one-transaction batch.
@@ -22,7 +24,8 @@ const LONG_BYTES: usize = 64 << 20;
 const LONGEST_TAKE: Duration = Duration::from_millis(250);
 /// Target time for writing a batch, for the same reason.
 const LONGEST_WRITE: Duration = Duration::from_millis(500);
-/// Factor of both while all windows of the worker are being built: no hash has to be rewritten meanwhile.
+/// Factor of both, and of the users in one transaction, while all windows of the worker are being built: no hash is
+/// written meanwhile.
 const WARM_UP: u32 = 4;
 
 /// The number of transactions that a batch may take.
@@ -230,6 +233,12 @@ impl Batch {
         }
     }
 
+    /// True if more records than have arrived are worth waiting for: the fewer batches, the fewer writes per user, and no
+    /// hash waits.
+    pub(crate) fn gathers(&self) -> bool {
+        self.span == Span::WarmUp && !self.is_empty()
+    }
+
     /// True if there is nothing to apply, not even a position to move.
     pub(crate) fn is_empty(&self) -> bool {
         self.progress.is_empty() && self.users.is_empty()
@@ -243,9 +252,20 @@ impl Batch {
         self.users.sort_unstable_by_key(|user| user.share);
     }
 
-    /// The users of the transaction that begins with the one at `begin`: users of one share stay together.
-    pub(crate) fn transaction(&self, begin: usize) -> Range<usize> {
-        let mut end = self.users.len().min(begin + TRANSACTION_USERS);
+    /// The users of the transaction that begins with the one at `begin`: users of one share stay together. `loads` is
+    /// true for a user that is not in memory.
+    pub(crate) fn transaction(
+        &self,
+        begin: usize,
+        mut loads: impl FnMut(&BatchUser) -> bool,
+    ) -> Range<usize> {
+        let most = TRANSACTION_USERS * self.patience() as usize;
+        let most = self.users.len().min(begin + most);
+        let (mut end, mut loaded) = (begin, 0);
+        while end < most && loaded < TRANSACTION_LOADS {
+            loaded += usize::from(loads(&self.users[end]));
+            end += 1;
+        }
         let share = |index: usize| self.users.get(index).map(|user| user.share);
         while end > begin && end < self.users.len() && share(end - 1) == share(end) {
             end += 1;
@@ -268,6 +288,7 @@ impl Batch {
         LONGEST_TAKE * self.patience()
     }
 
+    /// The factor of the limits.
     fn patience(&self) -> u32 {
         match self.span {
             Span::One | Span::Many => 1,
@@ -338,7 +359,7 @@ mod tests {
         assert_eq!(seen, (0..5000).collect::<Vec<_>>());
         let mut begin = 0;
         while begin < 1000 {
-            let end = batch.transaction(begin).end;
+            let end = batch.transaction(begin, |_| true).end;
             assert!(end > begin && end <= begin + TRANSACTION_USERS + 11);
             assert!(end == 1000 || batch.users[end - 1].share < batch.users[end].share);
             begin = end;
@@ -409,6 +430,36 @@ mod tests {
         };
         assert_eq!(took(Span::Many), (LONGEST_TAKE, LONG / 2));
         assert_eq!(took(Span::WarmUp), (LONGEST_TAKE * 4, LONG));
+    }
+
+    #[test]
+    fn a_transaction_takes_more_users_while_no_hash_is_written_unless_it_loads_them() {
+        let taken = |span, loads: fn(u32) -> bool| {
+            let mut batch = Batch::default();
+            batch.begin(span);
+            for slot in 0..100 {
+                batch.touch(slot, 0, 0);
+            }
+            batch.sort(|slot| slot);
+            batch.transaction(0, |user| loads(user.slot())).len()
+        };
+        assert_eq!(taken(Span::Many, |_| false), TRANSACTION_USERS);
+        assert_eq!(taken(Span::WarmUp, |_| false), TRANSACTION_USERS * 4);
+        assert_eq!(taken(Span::WarmUp, |_| true), TRANSACTION_LOADS);
+        let third = |slot| slot % 3 == 0;
+        assert_eq!(taken(Span::WarmUp, third), TRANSACTION_LOADS * 3 - 2);
+    }
+
+    #[test]
+    fn a_batch_waits_for_more_only_while_windows_are_built() {
+        let gathers = |span, count| {
+            let mut batch = Batch::default();
+            batch.begin(span);
+            records(&mut batch, count);
+            batch.gathers()
+        };
+        assert!(gathers(Span::WarmUp, 1) && !gathers(Span::WarmUp, 0));
+        assert!(!gathers(Span::Many, 1) && !gathers(Span::One, 1));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use featurizer::run;
 use featurizer::settings::{BINARY, Flags, Task};
 use std::process::ExitCode;
 use tidemill_core::entry;
+use tidemill_core::printing::tell;
+use tidemill_core::tell_line;
 
 fn main() -> ExitCode {
     entry::start(&BINARY, |flags: Flags, shutdown| async move {
@@ -12,8 +14,20 @@ fn main() -> ExitCode {
         let (config, task) = flags.validate()?;
         match task {
             Task::Run if print_config => Ok(ExitCode::SUCCESS),
+            Task::Validate => {
+                let doubts = config.definitions.doubts();
+                let doubts = doubts.iter().map(|doubt| format!("warning  {doubt}\n"));
+                tell(&doubts.collect::<String>())?;
+                tell_line!("ok  flags and feature definitions can be used")?;
+                Ok(ExitCode::SUCCESS)
+            }
             Task::Run => run(config, shutdown).await.map(|()| ExitCode::SUCCESS),
-            Task::Explain { user, at } => explain::run(&config, &user, at, shutdown).await,
+            Task::Explain {
+                user,
+                at,
+                last,
+                json,
+            } => explain::run(&config, &user, at, (last, json), shutdown).await,
             Task::Doctor { json } => doctor::run(&config, json, shutdown).await,
             Task::Rebuild { partition } => {
                 let done = rebuild::run(&config, partition, shutdown).await;

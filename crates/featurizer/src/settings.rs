@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use tidemill_core::command_line::{BROKERS, CLAIMS, REDIS};
 use tidemill_core::features::{Definitions, Limits};
 use tidemill_core::redis_access::{RedisAccess, RedisFlags};
 use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags};
@@ -14,6 +15,21 @@ pub const BINARY: Binary = Binary {
     topic: "user-events",
     admin_addr: "127.0.0.1:9101",
     metrics: crate::metrics::METRICS,
+    uses: &[
+        (
+            "explain",
+            &[
+                BROKERS,
+                REDIS,
+                CLAIMS,
+                &["group", "topic", "features", "exact-events"],
+            ],
+        ),
+        (
+            "rebuild",
+            &[BROKERS, REDIS, &["group", "topic", "features"]],
+        ),
+    ],
 };
 
 /// Keeps sliding-window features per user, in event time, in Redis
@@ -60,7 +76,8 @@ pub struct OwnFlags {
         env = "TIDEMILL_EXACT_EVENTS",
         default_value = "1024",
         value_name = "N",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub exact_events: String,
 
@@ -70,7 +87,8 @@ pub struct OwnFlags {
         env = "TIDEMILL_CACHE_MB",
         default_value = "512",
         value_name = "MB",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub cache_mb: String,
 
@@ -89,7 +107,15 @@ pub enum Command {
         /// The time to evaluate at: RFC 3339, a date, now, 1h ago, or an epoch number [default: the stored hash's own]
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
+        /// Show so many of the last events
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        last: usize,
+        /// Print JSON, with all events
+        #[arg(long)]
+        json: bool,
     },
+    /// Check flags and feature definitions without starting; exit code 64 if they cannot be used
+    Validate,
     /// Have the stored windows built anew from the topic, by the featurizers that run or the next one to start
     Rebuild {
         /// Only this partition
@@ -160,7 +186,13 @@ pub enum Task {
         user: String,
         /// Time of the evaluation (epoch ms); `None` for the stored hash's own.
         at: Option<i64>,
+        /// The number of last events to show.
+        last: usize,
+        /// Print JSON, with all events.
+        json: bool,
     },
+    /// See [`Command::Validate`].
+    Validate,
     /// See [`Command::Rebuild`].
     Rebuild {
         /// Only this partition; `None` for all.
@@ -206,12 +238,25 @@ impl Flags {
         });
         let task = match self.command {
             None => Some(Task::Run),
+            Some(Command::Validate) => Some(Task::Validate),
             Some(Command::Rebuild { partition }) => Some(Task::Rebuild { partition }),
             Some(Command::Doctor { json }) => Some(Task::Doctor { json }),
-            Some(Command::Explain { user, at: None }) => Some(Task::Explain { user, at: None }),
-            Some(Command::Explain { user, at: Some(at) }) => {
-                let at = problems.time("--at", &at);
-                at.map(|at| Task::Explain { user, at: Some(at) })
+            Some(Command::Explain {
+                user,
+                at,
+                last,
+                json,
+            }) => {
+                let at = match at {
+                    Some(text) => problems.time("--at", &text).map(Some),
+                    None => Some(None),
+                };
+                at.map(|at| Task::Explain {
+                    user,
+                    at,
+                    last,
+                    json,
+                })
             }
         };
         problems.finish()?;

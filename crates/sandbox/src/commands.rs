@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tidemill_core::command_line;
 use tidemill_core::entry::answer;
 use tidemill_core::{remark_line, tell_line};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use crate::{bench, consume, dead_letters, demo, produce, simulate, stack};
 
 /// Development tools for tidemill: simulated traffic, a local Kafka and Redis, the demo
 #[derive(Parser)]
-#[command(name = "sandbox", version)]
+#[command(name = "sandbox")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -56,17 +57,25 @@ enum StackAction {
 
 /// Parses the command line and runs the tool; the exit code is 0, 1 on failure, 64 for a mistake in the call.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let command = Arguments::command()
+        .version(command_line::version(env!("CARGO_PKG_VERSION")))
+        .subcommand(command_line::completions());
+    let matches = match command.clone().try_get_matches() {
+        Ok(matches) => matches,
         Err(error) => return answer(&error),
     };
-    match run(arguments.command) {
-        Ok(code) => code,
-        Err(error) => {
-            remark_line!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let outcome = match command_line::complete(&command, &matches) {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => match Arguments::from_arg_matches(&matches) {
+            Ok(arguments) => run(arguments.command),
+            Err(error) => return answer(&error),
+        },
+        Err(error) => Err(error),
+    };
+    outcome.unwrap_or_else(|error| {
+        remark_line!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 fn run(command: Command) -> Result<ExitCode> {

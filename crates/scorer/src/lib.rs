@@ -35,6 +35,7 @@ use std::process::ExitCode;
 use commands::{check, doctor};
 use settings::{Command, Flags};
 use tidemill_core::settings::Problems;
+use tidemill_core::tell_line;
 use tokio_util::sync::CancellationToken;
 
 /// Runs the command that the flags ask for.
@@ -53,6 +54,14 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Doctor { json }) => doctor::run(&flags.validate()?, json, shutdown).await,
+        Some(Command::Validate) => {
+            let model = run::load(&flags.validate()?).await?;
+            tell_line!(
+                "ok  flags, model and manifest can be used: {}",
+                model.sha256
+            )?;
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Check { file, json }) => {
             tokio::task::spawn_blocking(move || check::check(&file, json)).await?
         }

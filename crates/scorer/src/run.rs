@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::replay;
 use crate::commands::reset::{Answer, reset};
+use crate::model::Loaded;
 use crate::output::neighbours;
 use crate::settings::{BINARY, Config, Start};
 use crate::shared::Shared;
@@ -28,13 +29,7 @@ use crate::worker;
 ///
 /// The obstacle to its start, with an exit code, and faults that end it.
 pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let path = config.model.clone();
-    let loaded = tokio::task::spawn_blocking(move || crate::model::load(&path)).await?;
-    let model = loaded.map_err(|error| {
-        Failure::usage(format!(
-            "--model cannot be used: {error:#}; `scorer check` tells more"
-        ))
-    })?;
+    let model = load(&config).await?;
     let inputs = model.manifest.inputs.len();
     tracing::info!(
         model = model.sha256,
@@ -116,6 +111,21 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     .await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Loads the configured model.
+///
+/// # Errors
+///
+/// It cannot be used: wrong usage.
+pub(crate) async fn load(config: &Config) -> anyhow::Result<Loaded> {
+    let path = config.model.clone();
+    let loaded = tokio::task::spawn_blocking(move || crate::model::load(&path)).await?;
+    loaded.map_err(|error| {
+        Failure::usage(format!(
+            "--model cannot be used: {error:#}; `scorer check` tells more"
+        ))
+    })
 }
 
 /// The error where a member of the group writes elsewhere: our output topic lacks the partitions that it reads.

@@ -10,6 +10,16 @@ pub(crate) struct Ends {
     ends: Vec<Option<End>>,
 }
 
+/// How far a partition was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// Everything before this position.
+    Position(i64),
+    /// Everything up to the present end of its log. Its last offsets may be those of transaction markers, which no record
+    /// shows.
+    LogEnd,
+}
+
 /// The end of a partition's range.
 #[derive(Clone, Copy, Debug)]
 struct End {
@@ -51,13 +61,16 @@ impl Ends {
         self.end(partition).is_some_and(|end| offset < end.at)
     }
 
-    /// A partition was read up to `position`, or, where there is none, to the end of its log. True when its range ends
-    /// with that.
-    pub(crate) fn read_to(&mut self, partition: i32, position: Option<i64>) -> bool {
+    /// Notes how far a partition was read. True when its range ends with that.
+    pub(crate) fn read_to(&mut self, partition: i32, reached: Reached) -> bool {
         let Some(end) = self.end_mut(partition) else {
             return false;
         };
-        let ends = !end.reached && position.is_none_or(|position| position >= end.at);
+        let is_all = match reached {
+            Reached::Position(position) => position >= end.at,
+            Reached::LogEnd => true,
+        };
+        let ends = !end.reached && is_all;
         end.reached |= ends;
         ends
     }
@@ -90,6 +103,7 @@ impl Ends {
 
 #[cfg(test)]
 mod tests {
+    use super::Reached::{LogEnd, Position};
     use super::*;
     use crate::bounded::stretch::tests::range;
 
@@ -99,10 +113,10 @@ mod tests {
         assert!(ends.holds(3, 199) && !ends.holds(3, 200) && !ends.holds(1, 0));
         assert_eq!(ends.range(3), Some(&range(3, 200)));
         assert_eq!(ends.range(1), None);
-        assert!(!ends.read_to(3, Some(199)));
-        assert!(ends.read_to(3, Some(200)) && !ends.read_to(3, Some(201)));
+        assert!(!ends.read_to(3, Position(199)));
+        assert!(ends.read_to(3, Position(200)) && !ends.read_to(3, Position(201)));
         assert!(!ends.is_reading(3) && ends.is_reading(0) && !ends.all_reached());
-        assert!(ends.read_to(0, None) && !ends.read_to(1, None));
+        assert!(ends.read_to(0, LogEnd) && !ends.read_to(1, LogEnd));
         assert!(ends.all_reached());
     }
 
@@ -110,13 +124,13 @@ mod tests {
     fn a_range_that_was_read_to_its_end_may_have_to_be_read_again() {
         let mut ends = Ends::of(vec![range(0, 100), range(3, 200)]);
         for partition in [0, 3] {
-            ends.read_to(partition, None);
+            ends.read_to(partition, LogEnd);
         }
         ends.reopen(3);
         ends.reopen(1);
         assert!(ends.is_reading(3) && !ends.all_reached());
-        assert!(!ends.read_to(3, Some(199)));
-        assert!(ends.read_to(3, Some(200)), "its last file is cut again");
+        assert!(!ends.read_to(3, Position(199)));
+        assert!(ends.read_to(3, Position(200)), "its last file is cut again");
         assert!(ends.all_reached());
     }
 }

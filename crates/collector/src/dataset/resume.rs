@@ -141,7 +141,14 @@ fn counted(footer: &Footer, rejects: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::store::stub::Faults;
+    use crate::dataset::store::tests::stubbed;
+    use crate::dataset::topic::Topic;
     use crate::encode::columns::Misfits;
+    use crate::encode::{Codec, encode};
+    use crate::pipeline;
+    use crate::pipeline::batch::Batch;
+    use bytes::Bytes;
 
     #[test]
     fn only_rejects_that_nothing_can_stand_for_are_dead() {
@@ -191,5 +198,44 @@ mod tests {
         }
         let all = of(&[&dead, &pending]);
         assert_eq!(sort_rejects(&Found::Nothing, all.clone()), (vec![], all));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_large_data_set_in_a_bucket_is_resumed_with_few_listings() {
+        let faults = Faults {
+            page: 1_000,
+            ..Faults::default()
+        };
+        let (stub, store) = stubbed(faults, "p").await;
+        let sink = pipeline::tests::sink(store).await;
+        let frozen = sink.freezer.get().unwrap();
+        let (files, rows) = (100_000, 10_000);
+        for partition in 0..3 {
+            let mut objects = stub.objects.lock().unwrap();
+            for file in 0..files {
+                let first = file * rows;
+                let data = names::data("t", partition, first);
+                objects.insert(format!("p/{data}"), Bytes::new());
+                let rejects = names::rejected("t", partition, first, first + rows);
+                objects.insert(format!("p/{rejects}"), Bytes::new());
+            }
+            let mut batch = Batch::at(files * rows);
+            let value = Some(b"{\"n\":1}".as_slice());
+            assert!(batch.push(batch.first, None, None, value, std::iter::empty()));
+            let topic = Topic::from("t");
+            let encoded = encode(&topic, partition, batch, &frozen, Codec::Zstd, None).unwrap();
+            objects.insert(format!("p/{}", encoded.data.path), encoded.data.bytes);
+        }
+        *stub.lists.lock().unwrap() = 0;
+        let found = positions(&sink, &[0, 1, 2, 3]).await.unwrap();
+        let next = found.iter().map(|(partition, position)| {
+            let next = position.map(|position| position.next);
+            (*partition, next)
+        });
+        let end = Some(files * rows + 1);
+        let expected = [(0, end), (1, end), (2, end), (3, None)];
+        assert_eq!(next.collect::<Vec<_>>(), expected);
+        let lists = *stub.lists.lock().unwrap();
+        assert!(lists <= 4 * 25, "{lists} listings for 4 partitions");
     }
 }

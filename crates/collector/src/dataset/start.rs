@@ -1,15 +1,16 @@
 //! Decides where a partition goes on, from its position and its log as it is now.
 
+use std::ops::Range;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Log, LogFit, StoredPosition};
 
 /// The start of reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
     /// The next offset to be read.
     pub(crate) position: i64,
-    /// The offsets before it that retention has deleted, [from, to).
-    pub(crate) gap: Option<(i64, i64)>,
+    /// The offsets before it that retention has deleted.
+    pub(crate) gap: Option<Range<i64>>,
     /// The fingerprint of the record before it, where the log still has that: it is read too, to be compared.
     pub(crate) last: Option<u64>,
 }
@@ -35,7 +36,7 @@ pub(crate) fn start(position: StoredPosition<u64>, log: Log<u64>) -> Result<Star
         }),
         LogFit::Behind(_) => Ok(Start {
             position: log.oldest,
-            gap: Some((next, log.oldest)),
+            gap: Some(next..log.oldest),
             last: None,
         }),
         other => Err(other),
@@ -74,8 +75,8 @@ mod tests {
             (10, own, (0, 10), at(10, None, Some(7))),
             (10, None, (0, 20), at(10, None, Some(7))),
             (10, own, (10, 20), at(10, None, None)),
-            (10, own, (15, 20), at(15, Some((10, 15)), None)),
-            (10, own, (15, 15), at(15, Some((10, 15)), None)),
+            (10, own, (15, 20), at(15, Some(10..15), None)),
+            (10, own, (15, 15), at(15, Some(10..15), None)),
             (10, own, (0, 9), Err(LogFit::Ahead)),
             // 100 records collected, 120 in the topic that was made anew.
             (100, other, (0, 120), Err(LogFit::OtherTopic)),

@@ -105,11 +105,11 @@ pub(crate) fn encode(
             bytes: table.finish(footer)?,
         })
     };
-    let gap = match batch.gap {
-        Some((from, to)) => {
+    let gap = match &batch.gap {
+        Some(gap) => {
             let none = open()?;
-            let file = data(&footer(from, to, None, &none, 0, None, true), none)?;
-            Some((file, (to - from) as u64))
+            let footer = footer(gap.start, gap.end, None, &none, 0, None, true);
+            Some((data(&footer, none)?, (gap.end - gap.start) as u64))
         }
         None => None,
     };

@@ -57,7 +57,7 @@ impl<'a> Table<'a> {
             partition,
             history,
             rows: Rows::new(&frozen.schema, partition),
-            features: history.map(History::columns),
+            features: history.map(Columns::of),
             written: (0, 0),
             misfits: Misfits::default(),
             file: file.context("beginning a Parquet file")?,
@@ -100,7 +100,7 @@ impl<'a> Table<'a> {
     fn write(&mut self) -> anyhow::Result<()> {
         let none = Rows::new(&self.frozen.schema, self.partition);
         let rows = std::mem::replace(&mut self.rows, none);
-        let none = self.history.map(History::columns);
+        let none = self.history.map(Columns::of);
         let features = std::mem::replace(&mut self.features, none);
         let (features, unknown) = features.map(Columns::finish).unwrap_or_default();
         self.written.0 += rows.len() as u64;

@@ -1,10 +1,9 @@
 //! The events of all users, and every feature as of any time: nothing from that time's future.
 
 use super::known::Known;
-use arrow::array::{ArrayRef, Float64Array};
 use hashbrown::HashMap;
-use std::sync::Arc;
-use tidemill_core::features::{Definitions, Evaluation, FeatureValue, Limits, Window};
+use tidemill_core::features::{Definitions, Evaluation, Limits, Window};
+use tidemill_core::record::erasure::{Erasures, Place};
 use tidemill_core::record::resent::{Judged, Original};
 use tidemill_core::record::user_event::{self, UserRecord};
 use tidemill_core::record::{Fields, Reject, timestamp};
@@ -26,6 +25,10 @@ pub(crate) struct History {
     /// User and time in a record's value.
     fields: Fields,
     users: HashMap<String, User>,
+    /// The erasures of each user that was erased.
+    erasures: HashMap<String, Erasures>,
+    /// An erasure has removed events of other partitions, some of which it may not cover.
+    erased_too_much: bool,
     known: Known,
     /// The rejected records of the partition that is being read.
     judged: Judged,
@@ -43,18 +46,22 @@ pub(crate) struct Counts {
     pub(crate) copies: u64,
 }
 
-/// Coordinates of a record of the events' topic.
+/// A record of the events' topic.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Incoming<'a> {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
-    /// The record that it is a copy of.
+    /// The Kafka timestamp (epoch ms).
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) key: Option<&'a [u8]>,
+    /// The original, if the record is a copy.
     pub(crate) original: Option<Original>,
 }
 
 /// The events of one user.
-#[derive(Default)]
 struct User {
+    /// The partition of the first event: all events are of it, or some are of the partition that is being read.
+    home: i32,
     window: Window,
     /// The times of all events, also of those that no feature counts: each keeps the user's features alive.
     times: Vec<i64>,
@@ -68,6 +75,8 @@ impl History {
             question,
             fields,
             users: HashMap::new(),
+            erasures: HashMap::new(),
+            erased_too_much: false,
             known: Known::before(to),
             judged: Judged::new(0),
             counts: Counts::default(),
@@ -93,20 +102,16 @@ impl History {
         self.known.end();
     }
 
-    /// Takes in a record of the partition, in their order. An erasure takes back all that came of its user before. A
-    /// copy counts where its original does not, as for a featurizer that reads from the same record on.
-    pub(crate) fn insert(
-        &mut self,
-        place: Place,
-        key: Option<&[u8]>,
-        value: Result<Option<&[u8]>, Reject>,
-        record_timestamp: Option<i64>,
-    ) {
-        let Place {
+    /// Takes in a record of the partition, in their order. A copy counts where its original does not, as for a featurizer
+    /// that reads from the same record on. `content` is the record's value, or the object that a claim refers to.
+    pub(crate) fn insert(&mut self, record: Incoming<'_>, content: Result<Option<&[u8]>, Reject>) {
+        let Incoming {
             partition,
             offset,
+            timestamp,
+            key,
             original,
-        } = place;
+        } = record;
         let identity = match self.judged.judge(original, partition, offset) {
             Ok(Some(identity)) => identity,
             Ok(None) => {
@@ -121,19 +126,24 @@ impl History {
         self.entry.clear();
         let definitions = &self.question.definitions;
         let entry = &mut self.entry;
-        let decoded = value
-            .and_then(|value| user_event::decode(definitions, key, value, record_timestamp, entry));
+        let decoded =
+            content.and_then(|value| user_event::decode(definitions, key, value, timestamp, entry));
+        let place = Place {
+            partition,
+            incarnation: 0,
+            offset,
+            time: timestamp.unwrap_or(i64::MIN),
+        };
         match decoded {
             Ok(UserRecord::Event { user, time }) => {
-                let user = self.users.entry_ref(user.as_ref()).or_default();
-                user.window.insert(definitions, &self.entry, &Limits::NONE);
-                let after = user.times.partition_point(|other| *other <= time);
-                user.times.insert(after, time);
-                self.counts.events += 1;
+                // An erasure between a record and its copy covers the copy too.
+                let place = Place {
+                    offset: identity,
+                    ..place
+                };
+                self.event(&user, time, place);
             }
-            Ok(UserRecord::Erasure { user }) => {
-                self.users.remove(user.as_ref());
-            }
+            Ok(UserRecord::Erasure { user }) => self.erase(&user, place),
             Err(_) => {
                 self.judged.reject(identity);
                 self.counts.unusable += 1;
@@ -141,23 +151,62 @@ impl History {
         }
     }
 
+    /// Adds the event in `entry`, unless an erasure that was read covers it.
+    fn event(&mut self, user: &str, time: i64, place: Place) {
+        self.counts.events += 1;
+        if self.erasures.get(user).is_some_and(|own| own.cover(place)) {
+            return;
+        }
+        let own = self.users.entry_ref(user).or_insert_with(|| User {
+            home: place.partition,
+            window: Window::default(),
+            times: Vec::new(),
+        });
+        let definitions = &self.question.definitions;
+        own.window.insert(definitions, &self.entry, &Limits::NONE);
+        let after = own.times.partition_point(|other| *other <= time);
+        own.times.insert(after, time);
+    }
+
+    /// Removes all events of a user. Those of other partitions may be newer than the erasure.
+    fn erase(&mut self, user: &str, place: Place) {
+        let erasures = self.erasures.entry_ref(user).or_default();
+        if erasures.contain(place) {
+            return;
+        }
+        erasures.add(place);
+        let own = self.users.remove(user);
+        self.erased_too_much |= own.is_some_and(|own| own.home != place.partition);
+    }
+
+    /// Forgets the events and keeps the erasures, if an erasure has removed too much: true, and the same records have to
+    /// be taken in once more, which is exact then.
+    pub(crate) fn begins_again(&mut self) -> bool {
+        let again = std::mem::take(&mut self.erased_too_much);
+        if again {
+            self.users.clear();
+            self.counts = Counts::default();
+        }
+        again
+    }
+
     /// Records that were taken in and that were not, and the number of users.
     pub(crate) fn counts(&self) -> (Counts, usize) {
         (self.counts, self.users.len())
     }
 
-    /// The features' columns, to be filled record by record.
-    pub(crate) fn columns(&self) -> Columns<'_> {
-        Columns {
-            history: self,
-            values: vec![Vec::new(); self.question.definitions.features().len()],
-            evaluation: Evaluation::default(),
-            unknown: 0,
-        }
+    /// The question that it answers.
+    pub(super) fn question(&self) -> &Question {
+        &self.question
+    }
+
+    /// A feature of this window, in milliseconds, can be known as of a time.
+    pub(super) fn covers(&self, as_of: i64, window_ms: i64) -> bool {
+        self.known.covers(as_of, window_ms)
     }
 
     /// User and time that a record asks for, where it has both.
-    fn asked(&self, value: &[u8]) -> Option<(String, i64)> {
+    pub(super) fn asked(&self, value: &[u8]) -> Option<(String, i64)> {
         let values = self.fields.decode(Some(value)).ok()?;
         let user = values[0].id("user_id").ok()??.into_owned();
         let time = timestamp::decode(&values[1], &self.question.as_of).ok()??;
@@ -165,7 +214,7 @@ impl History {
     }
 
     /// Evaluates all features of a user; one whose features had expired by then is one without events.
-    fn evaluate(&self, user: &str, as_of: i64, evaluation: &mut Evaluation) {
+    pub(super) fn evaluate(&self, user: &str, as_of: i64, evaluation: &mut Evaluation) {
         let definitions = &self.question.definitions;
         let own = self.users.get(user).filter(|own| {
             let until = own.times.partition_point(|time| *time <= as_of);
@@ -176,50 +225,6 @@ impl History {
             Some(own) => own.window.evaluate(definitions, as_of, evaluation),
             None => Window::default().evaluate(definitions, as_of, evaluation),
         }
-    }
-}
-
-/// Feature columns under construction.
-pub(crate) struct Columns<'h> {
-    history: &'h History,
-    /// By feature, in the order of the definitions.
-    values: Vec<Vec<Option<f64>>>,
-    evaluation: Evaluation,
-    unknown: u64,
-}
-
-impl Columns<'_> {
-    /// Adds the features of one record; nulls where it does not say whose or as of when, or where records that would
-    /// count are deleted or were not read.
-    pub(crate) fn push(&mut self, value: &[u8]) {
-        let features = self.history.question.definitions.features();
-        let Some((user, as_of)) = self.history.asked(value) else {
-            self.unknown += 1;
-            self.values.iter_mut().for_each(|column| column.push(None));
-            return;
-        };
-        self.history.evaluate(&user, as_of, &mut self.evaluation);
-        let mut whole = true;
-        for ((feature, value), column) in features
-            .iter()
-            .zip(&self.evaluation.values)
-            .zip(&mut self.values)
-        {
-            let window = feature.window_ms.unwrap_or(0);
-            let known = self.history.known.covers(as_of, window);
-            whole &= known;
-            column.push(FeatureValue::number(*value).filter(|_| known));
-        }
-        self.unknown += u64::from(!whole);
-    }
-
-    /// The columns, in the order of the definitions, and how many records have nulls for want of an answer.
-    pub(crate) fn finish(self) -> (Vec<ArrayRef>, u64) {
-        let arrays = self
-            .values
-            .into_iter()
-            .map(|values| Arc::new(Float64Array::from(values)) as ArrayRef);
-        (arrays.collect(), self.unknown)
     }
 }
 

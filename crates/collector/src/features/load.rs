@@ -1,12 +1,12 @@
 //! Reads the history of all users from the events' topic.
 
-use super::history::{Counts, Place};
+use super::history::{Counts, Incoming};
 use super::{History, Question};
-use crate::bounded::stretch;
+use crate::bounded::stretch::{self, Range};
 use crate::settings::Stretch;
-use anyhow::bail;
 use std::time::{Duration, Instant};
 use tidemill_core::claim::Resolver;
+use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Consumer, Polled};
 use tidemill_core::record::resent::Original;
 use tidemill_core::settings::Shared;
@@ -26,64 +26,30 @@ pub(crate) fn load(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<History>> {
     let consumer = Consumer::outside(&shared.kafka, &shared.group, topic)?;
+    let id = consumer.topic_id()?;
     let ranges = stretch::log_ranges(&consumer, partitions, Stretch { from: None, to })?;
-    let total: u64 = ranges.iter().map(stretch::Range::len).sum();
+    let total: u64 = ranges.iter().map(Range::len).sum();
     tracing::info!(topic, records = total, "reading the users' events");
     let mut history = History::new(question.clone(), to);
-    let (begun, mut line) = (Instant::now(), Instant::now());
-    let mut read = 0_u64;
-    // One partition after the other, so that the same log always gives the same history.
-    // Of a log that has lost records the oldest one that is left is looked at even where nothing is to be read.
-    for range in ranges
-        .iter()
-        .filter(|range| range.len() > 0 || range.first > 0)
-    {
-        consumer.start(&[(range.partition, range.first)])?;
-        history.begin(range.first);
-        loop {
-            if shutdown.is_cancelled() {
-                return Ok(None);
-            }
-            match consumer.poll(Duration::from_millis(50))? {
-                Polled::Record(record) => {
-                    let seen = history.see(record.timestamp());
-                    if record.offset() < range.end {
-                        let content = resolver.resolve(record.value())?;
-                        let value = content.of(record.value());
-                        let (partition, offset) = (record.partition(), record.offset());
-                        let original = Original::of(record.headers(), topic, partition, offset);
-                        let place = Place {
-                            partition,
-                            offset,
-                            original,
-                        };
-                        history.insert(place, record.key(), value, record.timestamp());
-                        read += 1;
-                    }
-                    if seen && record.offset() + 1 >= range.end {
-                        break;
-                    }
-                    if read.is_multiple_of(65_536) && line.elapsed() > LINES {
-                        line = Instant::now();
-                        let per_second = (read as f64 / begun.elapsed().as_secs_f64()).round();
-                        tracing::info!(
-                            topic,
-                            read,
-                            of = total,
-                            per_second,
-                            "reading the users' events"
-                        );
-                    }
-                }
-                Polled::OutOfRange => {
-                    bail!("retention deletes {topic} faster than it is read: run again")
-                }
-                Polled::End(_) => break,
-                _ => {}
-            }
+    let begun = Instant::now();
+    loop {
+        if !read(&consumer, resolver, &ranges, &mut history, shutdown)? {
+            return Ok(None);
         }
-        history.end();
-        consumer.release(&[range.partition])?;
+        if !history.begins_again() {
+            break;
+        }
+        tracing::info!(
+            topic,
+            "reading the users' events once more: a user with events in several partitions was erased"
+        );
+    }
+    if let Some(id) = id
+        && consumer.created_again(id)?.is_some()
+    {
+        return Err(Failure::usage(format!(
+            "{topic} was deleted and created again while it was read: run again"
+        )));
     }
     let (counts, users) = history.counts();
     let Counts {
@@ -102,4 +68,74 @@ pub(crate) fn load(
         "read the users' events"
     );
     Ok(Some(history))
+}
+
+/// Takes the records of these ranges into the history; false when told to stop before.
+fn read(
+    consumer: &Consumer,
+    resolver: &Resolver,
+    ranges: &[Range],
+    history: &mut History,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let topic = consumer.topic();
+    let total: u64 = ranges.iter().map(Range::len).sum();
+    let (begun, mut line) = (Instant::now(), Instant::now());
+    let mut read = 0_u64;
+    // One partition after the other, so that the same log always gives the same history.
+    // Of a log that has lost records the oldest one that is left is looked at even where nothing is to be read.
+    for range in ranges
+        .iter()
+        .filter(|range| range.len() > 0 || range.first > 0)
+    {
+        consumer.start(&[(range.partition, range.first)])?;
+        history.begin(range.first);
+        loop {
+            if shutdown.is_cancelled() {
+                return Ok(false);
+            }
+            match consumer.poll(Duration::from_millis(50))? {
+                Polled::Record(record) => {
+                    let seen = history.see(record.timestamp());
+                    if record.offset() < range.end {
+                        let content = resolver.resolve(record.value())?;
+                        let (partition, offset) = (record.partition(), record.offset());
+                        let incoming = Incoming {
+                            partition,
+                            offset,
+                            timestamp: record.timestamp(),
+                            key: record.key(),
+                            original: Original::of(record.headers(), topic, partition, offset),
+                        };
+                        history.insert(incoming, content.of(record.value()));
+                        read += 1;
+                    }
+                    if seen && record.offset() + 1 >= range.end {
+                        break;
+                    }
+                    if read.is_multiple_of(65_536) && line.elapsed() > LINES {
+                        line = Instant::now();
+                        let per_second = (read as f64 / begun.elapsed().as_secs_f64()).round();
+                        tracing::info!(
+                            topic,
+                            read,
+                            of = total,
+                            per_second,
+                            "reading the users' events"
+                        );
+                    }
+                }
+                Polled::OutOfRange => {
+                    return Err(Failure::usage(format!(
+                        "retention deletes {topic} faster than it is read, or it was created again: run again"
+                    )));
+                }
+                Polled::End(_) => break,
+                _ => {}
+            }
+        }
+        history.end();
+        consumer.release(&[range.partition])?;
+    }
+    Ok(true)
 }

@@ -28,8 +28,8 @@ pub(crate) struct Batch {
     pub(crate) first: i64,
     /// The position after the last.
     pub(crate) next: i64,
-    /// A stretch before `first` that retention had deleted before it could be read, [from, to).
-    pub(crate) gap: Option<(i64, i64)>,
+    /// The offsets before `first` that retention had deleted before they could be read.
+    pub(crate) gap: Option<Range<i64>>,
     entries: Vec<Entry>,
     /// Keys, values and headers, end to end; those of a record lie in one block.
     blocks: Vec<Vec<u8>>,

@@ -5,9 +5,9 @@
 
 pub(crate) mod batch;
 pub(crate) mod encoders;
+pub(crate) mod premises;
 mod publish;
 pub(crate) mod retry;
-pub(crate) mod surroundings;
 
 use crate::dataset::footer::Footer;
 use crate::dataset::known_partitions::KnownPartitions;
@@ -19,13 +19,13 @@ use crate::features::History;
 use anyhow::Context;
 use batch::Batch;
 use encoders::Encoders;
+use premises::Premises;
 use publish::publish_all;
 use retry::Outages;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
-use surroundings::Surroundings;
 use tidemill_core::claim::Resolver;
 use tidemill_core::health::Health;
 use tidemill_core::metric::stage;
@@ -60,8 +60,8 @@ pub(crate) struct Sink {
     pub(crate) partitions: Option<i32>,
     /// `--from`, in milliseconds since the epoch.
     pub(crate) from: Option<i64>,
-    /// Watches the topic and the group.
-    pub(crate) surroundings: Surroundings,
+    /// The premises of the run.
+    pub(crate) premises: Premises,
     /// Outages of the data set's store and of the claims'.
     pub(crate) outages: Outages,
     /// Runs the lanes.
@@ -206,7 +206,7 @@ async fn prepare(sink: &Sink, partition: i32, mut batch: Batch) -> anyhow::Resul
     resolve(sink, &mut batch).await?;
     let frozen = sink.freezer.get().context("records without a schema")?;
     let encoding = encode_one(sink, partition, batch, frozen);
-    let (encoded, confirmed) = tokio::join!(encoding, sink.surroundings.confirm_topic());
+    let (encoded, confirmed) = tokio::join!(encoding, sink.premises.confirm_topic());
     confirmed?;
     encoded
 }

@@ -12,8 +12,8 @@ use crate::encode::schema::{Sample, Schema};
 use crate::encode::{Codec, encode};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::encoders::Encoders;
+use crate::pipeline::premises::Premises;
 use crate::pipeline::retry::Outages;
-use crate::pipeline::surroundings::Surroundings;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub(crate) async fn sink(store: Store) -> Sink {
         codec: Codec::Zstd,
         history: None,
         known: KnownPartitions::default(),
-        surroundings: Surroundings::default(),
+        premises: Premises::default(),
         partitions: None,
         from: None,
         encoders: Encoders::start(2).unwrap(),
@@ -144,7 +144,7 @@ fn published(whats: &[What]) -> Vec<(i64, i64)> {
 async fn batches_become_files_in_their_order() {
     let rig = Rig::new().await;
     let mut second = batch(30, 37);
-    second.gap = Some((20, 30));
+    second.gap = Some(20..30);
     let whats = send(&rig.sink, vec![batch(0, 20), second, batch(37, 40)]);
     assert_eq!(published(&whats), [(0, 20), (30, 37), (37, 40)]);
     assert_eq!(rig.faults().await, Vec::<String>::new());

@@ -20,7 +20,8 @@ pub struct FeatureFlags {
         env = "TIDEMILL_EVENTS_TOPIC",
         default_value = "user-events",
         value_name = "TOPIC",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub events_topic: String,
 
@@ -30,7 +31,8 @@ pub struct FeatureFlags {
         env = "TIDEMILL_AS_OF",
         default_value = "timestamp",
         value_name = "FIELD",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub as_of: String,
 
@@ -40,7 +42,8 @@ pub struct FeatureFlags {
         env = "TIDEMILL_DELAY",
         default_value = "0s",
         value_name = "DURATION",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub delay: String,
 }

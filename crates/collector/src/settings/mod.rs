@@ -15,6 +15,7 @@ use crate::worker::memory::Budget;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Parser, Subcommand};
 use std::path::PathBuf;
+use tidemill_core::command_line::{BROKERS, CLAIMS};
 use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_duration};
 
 /// The collector among the binaries.
@@ -25,6 +26,18 @@ pub const BINARY: Binary = Binary {
     topic: "labeled-events",
     admin_addr: "127.0.0.1:9103",
     metrics: metrics::METRICS,
+    uses: &[
+        ("verify", &[BROKERS, &["group", "topic"]]),
+        ("inspect", &[]),
+        (
+            "infer",
+            &[
+                BROKERS,
+                CLAIMS,
+                &["group", "topic", "from", "to", "headers"],
+            ],
+        ),
+    ],
 };
 
 /// Turns a Kafka topic into a Parquet data set that holds every record exactly once
@@ -67,6 +80,8 @@ pub enum Command {
         /// Folder or s3://bucket/prefix
         dir: String,
     },
+    /// Check flags, schema and feature definitions without starting; exit code 64 if they cannot be used
+    Validate,
     /// Say what is wrong with brokers, topic, records, group or the place of the data set, with the remedy; exit code
     /// 1 on a problem
     Doctor {
@@ -126,7 +141,8 @@ pub struct CollectFlags {
         env = "TIDEMILL_SCHEMA_RECORDS",
         default_value = "1000",
         value_name = "N",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub schema_records: String,
 
@@ -136,12 +152,13 @@ pub struct CollectFlags {
         env = "TIDEMILL_SCHEMA_WAIT",
         default_value = "30s",
         value_name = "DURATION",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub schema_wait: String,
 
     /// Keep record headers, in a column _headers; of their names, U+FFFD stands for bytes that are not UTF-8
-    #[arg(long, env = "TIDEMILL_HEADERS", global = true)]
+    #[arg(long, env = "TIDEMILL_HEADERS", global = true, hide_short_help = true)]
     pub headers: bool,
 
     /// Compression of the files: none, snappy, lz4 or zstd
@@ -150,7 +167,8 @@ pub struct CollectFlags {
         env = "TIDEMILL_COMPRESSION",
         default_value = "zstd",
         value_name = "CODEC",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub compression: String,
 

@@ -1,6 +1,6 @@
 //! The goal of a worker: the records it collects, and its end. Only here do live and bounded runs differ.
 
-use crate::bounded::ends::Ends;
+use crate::bounded::ends::{Ends, Reached};
 use crate::bounded::progress::Progress;
 use crate::dataset::footer::Footer;
 use std::sync::Arc;
@@ -49,12 +49,11 @@ impl Goal {
         }
     }
 
-    /// A partition was read up to `position`, or, where there is none, to the end of its log. True when no more of it is
-    /// to be read.
-    pub(crate) fn read_to(&mut self, partition: i32, position: Option<i64>) -> bool {
+    /// Notes how far a partition was read. True when no more of it is to be read.
+    pub(crate) fn read_to(&mut self, partition: i32, reached: Reached) -> bool {
         match self {
             Self::Live { .. } => false,
-            Self::Bounded { ends, .. } => ends.read_to(partition, position),
+            Self::Bounded { ends, .. } => ends.read_to(partition, reached),
         }
     }
 

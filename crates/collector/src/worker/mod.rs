@@ -12,6 +12,7 @@ mod pending;
 mod sampler;
 mod starting;
 
+use crate::bounded::ends::Reached;
 use crate::pipeline::Sink;
 use crate::pipeline::retry::{Kind, kind, told};
 use goal::Goal;
@@ -99,7 +100,7 @@ impl Worker {
                         }
                         None => self.goal.holds(partition, offset) && self.intake.take(&record)?,
                     };
-                    self.read_to(partition, Some(offset + 1))?;
+                    self.read_to(partition, Reached::Position(offset + 1))?;
                     self.taken += u64::from(taken);
                     self.polled += 1;
                     if !self.polled.is_multiple_of(LOOK) && !self.intake.has_grown() {
@@ -113,7 +114,7 @@ impl Worker {
                 }
                 Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
                 Polled::OutOfRange => self.return_to_range()?,
-                Polled::End(partition) => self.read_to(partition, None)?,
+                Polled::End(partition) => self.read_to(partition, Reached::LogEnd)?,
                 Polled::Idle => {}
             }
             if tick.elapsed() >= TICK || self.intake.has_grown() {
@@ -128,7 +129,7 @@ impl Worker {
     }
 
     fn tick(&mut self) -> anyhow::Result<()> {
-        self.sink.surroundings.look()?;
+        self.sink.premises.check()?;
         let taken = std::mem::take(&mut self.taken);
         metrics::counter!("tidemill_records_total").increment(taken);
         if std::mem::take(&mut self.polled) > 0 {
@@ -192,10 +193,9 @@ impl Worker {
             && self.intake.is_settled(&self.intake.open_partitions())
     }
 
-    /// A partition was read up to `position`, or, where there is none, to the end of its log. At the end of its range
-    /// what is buffered is its last file.
-    fn read_to(&mut self, partition: i32, position: Option<i64>) -> anyhow::Result<()> {
-        if self.goal.read_to(partition, position) {
+    /// Notes how far a partition was read. At the end of its range what is buffered is its last file.
+    fn read_to(&mut self, partition: i32, reached: Reached) -> anyhow::Result<()> {
+        if self.goal.read_to(partition, reached) {
             self.intake.cut(partition);
             self.consumer.pause(&[partition])?;
         }

@@ -1,6 +1,7 @@
 //! Starts a worker's partitions, and restarts them after the consumer has stopped: asks store and broker for positions.
 
 use super::{LOOKUP, Worker};
+use crate::bounded::ends::Reached;
 use crate::dataset::resume;
 use crate::dataset::start::{Start, another_log, start};
 use crate::pipeline::retry::{Kind, kind, told};
@@ -68,10 +69,11 @@ impl Worker {
         tracing::info!(?positions, "partitions started");
         self.hint(&positions);
         for (partition, start) in starts {
+            let reached = Reached::Position(start.position);
             self.pending.started(partition);
             self.intake.open(partition, start);
             self.goal.reopen(partition);
-            self.read_to(partition, Some(start.position))?;
+            self.read_to(partition, reached)?;
         }
         Ok(())
     }
@@ -88,11 +90,11 @@ impl Worker {
         let found = start(position, log);
         let found = found
             .map_err(|fit| another_log(&self.sink.topic.name, partition, position.next, fit))?;
-        if let Some((from, to)) = found.gap {
+        if let Some(gap) = &found.gap {
             tracing::warn!(
                 partition,
-                from,
-                to,
+                from = gap.start,
+                to = gap.end,
                 "retention has deleted records before they were collected"
             );
         }
@@ -123,8 +125,9 @@ impl Worker {
             let start = self.fit(partition, position)?;
             // Also where the log covers the position: reading has stopped there.
             self.consumer.seek(partition, start.read_from())?;
+            let reached = Reached::Position(start.position);
             self.intake.go_on(partition, start);
-            self.read_to(partition, Some(start.position))?;
+            self.read_to(partition, reached)?;
         }
         Ok(())
     }

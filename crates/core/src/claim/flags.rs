@@ -7,7 +7,13 @@ use crate::settings::Problems;
 #[derive(clap::Args, Clone, Debug)]
 pub struct ClaimFlags {
     /// Where the objects lie that claims stand for: a folder, or s3://bucket/prefix
-    #[arg(long, env = "TIDEMILL_CLAIMS", value_name = "DIR|URL", global = true)]
+    #[arg(
+        long,
+        env = "TIDEMILL_CLAIMS",
+        value_name = "DIR|URL",
+        global = true,
+        hide_short_help = true
+    )]
     pub claims: Option<String>,
 
     /// Larger claimed objects are dead letters
@@ -16,7 +22,8 @@ pub struct ClaimFlags {
         env = "TIDEMILL_MAX_CLAIM_MB",
         default_value = "64",
         value_name = "MB",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub max_claim_mb: String,
 }

@@ -1,6 +1,6 @@
 //! Findings, and their output.
 
-use crate::printing::tell;
+use crate::printing::tell_report;
 use crate::tell_line;
 use serde::Serialize;
 use std::fmt;
@@ -80,7 +80,7 @@ impl Report {
         if json {
             tell_line!("{}", serde_json::to_string_pretty(self)?)?;
         } else {
-            tell(&self.to_string())?;
+            tell_report(&self.to_string())?;
         }
         let sound = self.findings.iter().all(|one| one.level < Level::Problem);
         Ok(if sound {
@@ -111,8 +111,18 @@ impl fmt::Display for Report {
                 .filter(|one| one.level == level)
                 .count()
         };
-        let (problems, warnings) = (count(Level::Problem), count(Level::Warning));
-        writeln!(f, "{problems} problems, {warnings} warnings")
+        let counted = |level, one: &str| match count(level) {
+            1 => format!("1 {one}"),
+            count => format!("{count} {one}s"),
+        };
+        let problems = counted(Level::Problem, "problem");
+        write!(f, "{problems}, {}", counted(Level::Warning, "warning"))?;
+        // A check needs those before it, so the first one that fails may explain the others.
+        let worst = self.findings.iter().rev().max_by_key(|one| one.level);
+        if let Some(first) = worst.filter(|one| one.level > Level::Ok) {
+            write!(f, "; mend first: {}", first.check)?;
+        }
+        writeln!(f)
     }
 }
 
@@ -135,8 +145,15 @@ mod tests {
                 "ok       brokers     1 broker",
                 "warning  retention   short -> keep more",
                 "problem  group       receives nothing -> start earlier",
-                "1 problems, 1 warnings",
+                "1 problem, 1 warning; mend first: group",
             ]
         );
+        report.findings.truncate(1);
+        assert!(report.to_string().ends_with("0 problems, 0 warnings\n"));
+        for check in ["brokers", "topic"] {
+            report.problem(check, "away", "start it");
+        }
+        let last = report.to_string();
+        assert!(last.ends_with("2 problems, 0 warnings; mend first: brokers\n"));
     }
 }

@@ -2,8 +2,9 @@
 
 use super::conditions;
 use super::definition::Feature;
+use super::entry;
 use super::parse;
-use super::plan::{ACTION_FIELD, AMOUNT_FIELD, FILTERS, Plan, USER_FIELD};
+use super::plan::{ACTION_FIELD, AMOUNT_FIELD, FILTERS, Plan, Source, USER_FIELD};
 use crate::record::Fields;
 use sha2::{Digest, Sha256};
 
@@ -105,6 +106,24 @@ impl Definitions {
         &self.fingerprint
     }
 
+    /// The features in which a new entry counts at a time (epoch ms): its event matches their conditions, and lies in
+    /// their window.
+    pub fn counts_in(&self, entry: &[u8], at: i64) -> impl Iterator<Item = &Feature> {
+        let (time, (mask, _)) = (entry::time(entry), entry::new_parts(entry));
+        let plan = &self.plan;
+        let filter = |source: &Source| match source {
+            Source::Series(index) => plan.cells[plan.series[*index].cell].filter,
+            Source::Carry(index) => plan.carries[*index].filter,
+        };
+        let filters = plan.sources.iter().map(filter);
+        let counts = move |(feature, filter): &(&Feature, usize)| {
+            let lasts = feature.window_ms.is_none_or(|window| time > at - window);
+            mask & (1 << filter) != 0 && time <= at && lasts
+        };
+        let features = self.features.iter().zip(filters);
+        features.filter(counts).map(|(feature, _)| feature)
+    }
+
     /// The fields that are read from an event: user_id, time, action, amount, then those that only features name.
     pub fn fields(&self) -> &Fields {
         &self.plan.fields
@@ -114,6 +133,7 @@ impl Definitions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::user_event;
 
     #[test]
     fn the_fingerprint_follows_what_the_values_depend_on() {
@@ -152,5 +172,38 @@ mod tests {
     fn a_time_field_that_is_something_else_is_refused() {
         let text = include_str!("standard.toml").replace("= \"timestamp\"", "= \"amount\"");
         assert!(Definitions::parse(&text).unwrap_err()[0].contains("name another"));
+    }
+
+    #[test]
+    fn an_event_counts_where_conditions_and_window_agree() {
+        let definitions = Definitions::parse(
+            "[[feature]]\nname = \"h\"\naggregate = \"count\"\nwindow = \"1h\"\nwhere = { action = \"purchase\" }\n\
+             [[feature]]\nname = \"d\"\naggregate = \"count\"\nwindow = \"24h\"\nwhere = { action = \"login\" }\n\
+             [[feature]]\nname = \"last\"\naggregate = \"last_time\"\nwhere = { action = \"login\" }\n",
+        )
+        .unwrap();
+        let names = |action: &str, at: i64| {
+            let mut entry = Vec::new();
+            let value =
+                format!("{{\"user_id\":\"u\",\"action\":\"{action}\",\"timestamp\":1000000}}");
+            let value = Some(value.as_bytes());
+            user_event::decode(&definitions, None, value, Some(1_000_000_000), &mut entry).unwrap();
+            let names = definitions.counts_in(&entry, at);
+            names
+                .map(|feature| feature.name.clone())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let (event, hour) = (1_000_000_000, 3_600_000);
+        assert_eq!(names("purchase", event), "h");
+        assert_eq!(
+            names("purchase", event + hour),
+            "",
+            "the window excludes its beginning"
+        );
+        assert_eq!(names("login", event + hour), "d last");
+        assert_eq!(names("login", event + 25 * hour), "last");
+        assert_eq!(names("login", event - 1), "", "later than the time");
+        assert_eq!(names("view", event), "");
     }
 }

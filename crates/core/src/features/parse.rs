@@ -3,6 +3,7 @@
 use super::conditions;
 use super::definition::{Aggregate, Feature, Filter};
 use super::problems::Problems;
+use crate::spelling::unknown_key;
 use toml::{Table, Value};
 
 /// The contents of the file.
@@ -252,8 +253,7 @@ fn window(
 
 fn unknown(table: &Table, known: &[&str], feature: Option<usize>, problems: &mut Problems<'_>) {
     for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
-        let known = known.join(", ");
-        let problem = format!("{key} is unknown, remove it or write one of {known}");
+        let problem = format!("{key} {}", unknown_key(key, known));
         problems.add(feature, key, &problem);
     }
 }

@@ -1,5 +1,6 @@
 //! Record contracts: decoding of values, and the reasons for rejecting records.
 
+pub mod erasure;
 mod fields;
 mod reject;
 pub mod resent;

@@ -260,6 +260,11 @@ impl Assignment {
         owned.all(|own| own.position().ahead.is_none())
     }
 
+    /// True if the log has records that windows are to be built from, and that are not taken yet.
+    pub(crate) fn has_more(&self) -> bool {
+        self.owned.values().any(OwnedPartition::has_more)
+    }
+
     /// The span of the next batch.
     pub(crate) fn span(&self) -> Span {
         let warming = self.owned.values().all(OwnedPartition::is_warming);

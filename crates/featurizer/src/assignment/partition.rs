@@ -82,6 +82,13 @@ impl OwnedPartition {
         self.position.warm_until.is_some()
     }
 
+    /// True if records that the windows are to be built from are not taken yet.
+    pub(crate) fn has_more(&self) -> bool {
+        self.position
+            .warm_until
+            .is_some_and(|until| self.next < until)
+    }
+
     /// True once every hash is written.
     pub(crate) fn is_settled(&self) -> bool {
         !self.is_warming() && self.sweep == Sweep::Done
@@ -243,7 +250,9 @@ pub(crate) mod tests {
         assert!(!own.is_warming() && own.ended().is_none());
         let mut own = partition(None);
         own.take(14, None);
+        assert!(own.has_more());
         assert_eq!(own.ended(), None);
+        assert!(!own.has_more(), "and no record follows");
         assert_eq!(
             own.position().warm_until,
             Some(15),

@@ -119,7 +119,10 @@ impl<D: Door> Engine<D> {
         }
         let (begun, mut begin, all) = (Instant::now(), 0, batch.users().len());
         loop {
-            let part = batch.transaction(begin);
+            let users = &mut self.users;
+            let part = batch.transaction(begin, |user| {
+                matches!(users.slot(user.slot()).user(), UserLookup::NotLoaded)
+            });
             begin = self.commit_part(batch, part, assignment, occasion)?;
             if begin == all {
                 break;

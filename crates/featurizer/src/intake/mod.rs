@@ -99,16 +99,19 @@ impl Intake {
             sent.map_err(|error| Setback::DeadLetters(error.to_string()))?;
             self.unacknowledged.push(reject);
         }
-        self.look(batch, is_claim(incoming.value));
+        // A claim's object takes time to fetch.
+        let long = self.begun.is_none() || is_claim(incoming.value);
+        if long || batch.records().is_multiple_of(LOOK) {
+            self.begun.get_or_insert_with(Instant::now);
+            self.look(batch);
+        }
         Ok(())
     }
 
-    /// Reads the clock once in a while, and after a claim, whose object takes time to fetch.
-    fn look(&mut self, batch: &Batch, claim: bool) {
-        if self.begun.is_none() || claim || batch.records().is_multiple_of(LOOK) {
-            let begun = *self.begun.get_or_insert_with(Instant::now);
-            self.late = begun.elapsed() >= batch.longest_take();
-        }
+    /// Reads the clock: the batch may have been filled for as long as it may.
+    pub(crate) fn look(&mut self, batch: &Batch) {
+        let begun = self.begun.map(|begun| begun.elapsed());
+        self.late = begun.is_some_and(|begun| begun >= batch.longest_take());
     }
 
     /// True if the batch has been filled for as long as it may.

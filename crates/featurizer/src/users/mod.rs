@@ -1,16 +1,14 @@
 //! The state of a user: the window, the origin of its events, and the form in which it is stored.
 //!
-//! - `erasure`: the records that erasures cover
 //! - `codec`: the stored bytes of a user
 //! - `cache`: the users that a worker holds in memory
 
 mod cache;
 mod codec;
-mod erasure;
 
 pub use cache::{Slot, UserLookup, Users};
 pub use codec::WHOLE_EVERY_MS;
-pub use erasure::{Erasures, Place};
+pub use tidemill_core::record::erasure::{Erasures, Place};
 
 use codec::Stored;
 use tidemill_core::features::{Definitions, Evaluation, Limits, Window};

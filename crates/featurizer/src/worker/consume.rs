@@ -16,7 +16,7 @@ impl Worker {
     /// Polls once, and handles the result.
     pub(super) fn consume(&mut self) -> Result<(), Setback> {
         let busy = self.engine.is_under_way() || self.expiry.is_pressing();
-        let quiet = self.idle && self.batch.is_empty() && !busy;
+        let quiet = self.idle && (self.batch.is_empty() && !busy || self.gathers());
         let wait = IDLE * u32::from(quiet);
         self.idle = false;
         match self.consumer.poll(wait).map_err(Setback::Fatal)? {
@@ -31,9 +31,23 @@ impl Worker {
             Polled::Assigned(partitions) => self.assignment.assigned(&partitions),
             Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
             Polled::OutOfRange => self.assignment.out_of_range()?,
-            Polled::Idle => self.idle = true,
+            Polled::Idle => {
+                self.intake.look(&self.batch);
+                self.idle = true;
+            }
         }
         Ok(())
+    }
+
+    /// True if the batch takes more records before it is committed.
+    pub(super) fn is_filling(&self) -> bool {
+        let more = !self.idle || self.gathers();
+        more && !self.batch.is_full() && !self.intake.is_late()
+    }
+
+    /// True if the batch waits for records: windows are being built, and the log has more.
+    fn gathers(&self) -> bool {
+        self.batch.gathers() && self.assignment.has_more()
     }
 
     /// Attaches the partitions that wait, if their pause is over, and has the consumer read them.

@@ -69,7 +69,7 @@ impl Worker {
         self.consume()?;
         self.intake.retry(&self.consumer, &self.assignment)?;
         self.attach()?;
-        if !self.idle && !self.batch.is_full() && !self.intake.is_late() {
+        if self.is_filling() {
             return Ok(());
         }
         if self.idle {

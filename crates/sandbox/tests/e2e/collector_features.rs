@@ -51,7 +51,7 @@ fn each_record_gets_what_serving_knew_at_its_time() -> Result<()> {
     let scene = Scene::new("features-as-of", 3)?;
     let start = now_ms() - 60 * HOUR_MS;
     let mut below = numbers(11);
-    // (user, time, amount, is a purchase); one user is erased in the middle.
+    // (user, time, amount, is a purchase); one user, whose events lie in all partitions, is erased in the middle.
     let mut events: Vec<(u64, i64, f64, bool)> = Vec::new();
     let mut records = Vec::new();
     for number in 0..3_000 {
@@ -65,13 +65,15 @@ fn each_record_gets_what_serving_knew_at_its_time() -> Result<()> {
         let action = if purchase { "purchase" } else { "view" };
         let id = format!("u_{user}");
         let value = json!({"user_id": id, "timestamp": time, "action": action, "amount": amount});
-        records.push((Some(id), Some(value.to_string())));
+        records.push(((user != 3).then_some(id), Some(value.to_string())));
     }
-    let sent: Vec<_> = records
-        .iter()
-        .map(|(key, value)| (key.as_deref(), value.as_deref()))
-        .collect();
-    scene.send(&scene.names.user_events, &sent)?;
+    let producer = Producer::open(&scene.brokers)?;
+    let first = now_ms() - records.len() as i64;
+    for ((key, value), at) in records.iter().zip(first..) {
+        let [key, value] = [key, value].map(|part| part.as_deref().map(str::as_bytes));
+        producer.send(&scene.names.user_events, key, value, Some(at))?;
+    }
+    producer.flush()?;
 
     let asked: Vec<(u64, i64)> = (0..500)
         .map(|_| (below(22), start + below(58 * HOUR_MS as u64) as i64))

@@ -318,6 +318,16 @@ fn explain_agrees_with_the_store_and_tells_when_it_does_not() -> Result<()> {
         explain.output()
     );
     assert!(explain.output().contains("49.99"), "{}", explain.output());
+    let mut json = scene.featurizer("explain-json", &["explain", "u", "--json"])?;
+    assert_eq!(json.wait_for_end(SOON)?.code(), Some(0));
+    let output = json.output();
+    let report: serde_json::Value = serde_json::from_str(&output[output.find('{').unwrap()..])?;
+    assert_eq!(report["differs"], json!(false));
+    assert_eq!(report["features"][1]["topic"], json!("50"));
+    assert_eq!(
+        report["events"][0]["counts_in"].as_array().map(Vec::len),
+        Some(4)
+    );
     let key = scene.names.features_key("u");
     redis::cmd("HSET")
         .arg(key)
@@ -335,7 +345,7 @@ fn explain_agrees_with_the_store_and_tells_when_it_does_not() -> Result<()> {
     redis::cmd("DEL")
         .arg(scene.names.features_key("u"))
         .query::<()>(&mut scene.redis()?)?;
-    let says = ["there is no hash of the user: differs"];
+    let says = ["differs  there is no hash of the user"];
     assert_ends(scene.featurizer("gone", &["explain", "u"])?, 1, &says)?;
     let says = ["user nobody: no events since", "nothing stored"];
     assert_ends(

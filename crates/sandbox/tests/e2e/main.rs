@@ -7,6 +7,7 @@
 //! - `starts`: wrong flags and absent servers end a start with a clear error and the documented exit code
 //! - `messages`: what is said of records that newcomers send, and of misspelt flags
 //! - `outages`: brokers and Redis that stop answering are shown, and do not keep a process from ending
+//! - `command_lines`: help, versions, completions, `validate`, and variables that nothing reads
 //! - `printing`: closed pipes and full disks
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
@@ -46,6 +47,7 @@ mod collector_disk;
 mod collector_faults;
 mod collector_features;
 mod collector_live;
+mod command_lines;
 mod dead_letters;
 mod doctor;
 mod faults;

@@ -162,8 +162,6 @@ fn command(scene: &Scene, label: &str, arguments: &[&str]) -> Result<(Option<i32
         &scene.brokers,
         "--group",
         &names.scorer_group,
-        "--topic",
-        &names.transactions,
         "--output-topic",
         &names.predictions,
     ];
@@ -386,7 +384,10 @@ fn a_group_is_moved_while_it_has_no_members_and_only_then() -> Result<()> {
     send(&scene, 50)?;
     all_scored(&scene, 50)?;
     let model = scene.model()?;
-    let reset = ["--reset", "--yes", "--start", "earliest", "--model"];
+    let topic = &scene.names.transactions;
+    let reset = [
+        "--reset", "--yes", "--start", "earliest", "--topic", topic, "--model",
+    ];
     let reset: Vec<&str> = reset.into_iter().chain(model.to_str()).collect();
     let (code, told) = command(&scene, "refused", &reset)?;
     assert_eq!(code, Some(64), "{told}");

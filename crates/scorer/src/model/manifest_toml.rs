@@ -225,7 +225,7 @@ input = [1]
         let problems = parse(text).unwrap_err();
         for expected in [
             "line 1: threshold: must be a number",
-            "line 2: colour: is not known here",
+            "line 2: colour: is unknown: remove it or write one of ",
             "line 4: output.index: must be a whole number",
             "line 5: output.transform: \"softmax\" is neither",
             "line 6: output.lower_is_worse: must be true or false",

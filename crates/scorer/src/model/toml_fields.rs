@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use tidemill_core::spelling::unknown_key;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -71,7 +72,7 @@ impl<'r, 't> Fields<'r, 't> {
     pub(super) fn only(&self, names: &[&str], problems: &mut Problems<'_>) {
         for (key, _) in self.table.iter() {
             if !names.contains(&key.get_ref().as_ref()) {
-                let what = format!("is not known here; known are {}", names.join(", "));
+                let what = unknown_key(key.get_ref(), names);
                 let field = format!("{}{}", self.prefix, key.get_ref());
                 problems.add(key.span(), &field, &what);
             }

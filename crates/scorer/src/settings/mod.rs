@@ -6,6 +6,7 @@ mod config;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use tidemill_core::command_line::BROKERS;
 use tidemill_core::redis_access::RedisFlags;
 use tidemill_core::settings::{Binary, SharedFlags};
 
@@ -20,6 +21,10 @@ pub const BINARY: Binary = Binary {
     topic: "transactions",
     admin_addr: "127.0.0.1:9102",
     metrics: crate::metrics::METRICS,
+    uses: &[
+        ("check", &[]),
+        ("replay", &[BROKERS, &["group", "output-topic", "model"]]),
+    ],
 };
 
 /// Scores transactions with an ONNX fraud model, exactly once
@@ -93,7 +98,8 @@ pub struct Flags {
         env = "TIDEMILL_COMMIT_SHARE",
         default_value = "0.5",
         value_name = "SHARE",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub commit_share: String,
 
@@ -127,7 +133,8 @@ pub struct Flags {
         env = "TIDEMILL_FEATURE_TIMEOUT",
         default_value = "20ms",
         value_name = "DURATION",
-        global = true
+        global = true,
+        hide_short_help = true
     )]
     pub feature_timeout: String,
 }
@@ -144,6 +151,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check flags, model and manifest without starting; exit code 64 if they cannot be used
+    Validate,
     /// Score a stretch of predictions again from their receipts and compare; writes nothing
     Replay {
         /// Predictions from this time

@@ -6,6 +6,7 @@ mod newest;
 
 pub use location::Location;
 
+use crate::dataset::names;
 use anyhow::Context;
 use bytes::Bytes;
 use location::{open_bucket, open_folder};
@@ -153,12 +154,16 @@ impl Store {
         }
     }
 
-    /// Makes sure that files can be written to a local folder; of a bucket, freezing the schema shows it.
-    pub(crate) fn prove_writable(&self) -> anyhow::Result<()> {
-        match &self.folder {
-            Some(folder) => folder::prove(folder).with_context(|| format!("writing to {self}")),
-            None => Ok(()),
+    /// Makes sure that files can be written. A bucket is asked to create the schema once more, which changes nothing;
+    /// while there is none, freezing it shows the same.
+    pub(crate) async fn prove_writable(&self) -> anyhow::Result<()> {
+        if let Some(folder) = &self.folder {
+            return folder::prove(folder).with_context(|| format!("writing to {self}"));
         }
+        if let Some(schema) = self.find(names::SCHEMA).await? {
+            self.create(names::SCHEMA, schema).await?;
+        }
+        Ok(())
     }
 
     /// Deletes what processes that were killed left in the staging folder.

@@ -23,6 +23,8 @@ pub(crate) struct Faults {
     pub(crate) lost_answers: bool,
     /// Puts wait this long before they take effect.
     pub(crate) slow: Duration,
+    /// Puts are forbidden.
+    pub(crate) read_only: bool,
     /// `If-None-Match` is not honoured.
     pub(crate) overwrites: bool,
     /// Keys of a listing's page; 2 where it is 0, so that readers have to turn pages.
@@ -75,6 +77,7 @@ async fn answer(State(stub): State<Stub>, request: Request) -> Response {
         .trim_start_matches('/');
     let key = decode(path);
     match parts.method {
+        Method::PUT if stub.faults.read_only => status(StatusCode::FORBIDDEN),
         Method::PUT => put(&stub, key, body, &parts.headers).await,
         Method::DELETE => {
             stub.objects.lock().unwrap().remove(&key);

@@ -227,6 +227,28 @@ async fn files_are_looked_for_alike_in_folders_and_buckets() {
 
 /// In containers every process has the same id, and every store has just been opened.
 #[tokio::test(flavor = "multi_thread")]
+async fn a_data_set_below_another_is_not_taken_for_it() {
+    let (stub, outer) = stubbed(Faults::default(), "data").await;
+    let below = [
+        "_begin+t+00000.parquet",
+        "t+00000+00000000000000000007.parquet",
+    ];
+    for name in below {
+        let key = format!("data/inner/{name}");
+        stub.objects.lock().unwrap().insert(key, Bytes::new());
+    }
+    assert_eq!(outer.any_with_prefix("_begin+").await.unwrap(), None);
+    assert_eq!(outer.any_with_prefix("t+").await.unwrap(), None);
+    assert!(outer.list(None).await.unwrap().is_empty());
+    persistently(&outer, "t+00000+00000000000000000003.parquet", Bytes::new()).await;
+    let found = outer.any_with_prefix("t+").await.unwrap();
+    assert_eq!(
+        found.as_deref(),
+        Some("t+00000+00000000000000000003.parquet")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_processes_of_one_id_never_publish_each_others_bytes() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..200 {
@@ -267,6 +289,26 @@ async fn a_put_whose_answer_was_lost_meets_its_own_bytes() {
         stub.objects.lock().unwrap().keys().collect::<Vec<_>>(),
         ["p/f"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_files_is_known_before_the_first_one() {
+    let (_folder, stores) = stores().await;
+    for store in &stores[..2] {
+        store.prove_writable().await.unwrap();
+        store.create(names::SCHEMA, Bytes::from("s")).await.unwrap();
+        store.prove_writable().await.unwrap();
+        assert_eq!(store.read(names::SCHEMA).await.unwrap(), "s");
+    }
+    let faults = Faults {
+        read_only: true,
+        ..Faults::default()
+    };
+    let (stub, store) = stubbed(faults, "p").await;
+    let key = format!("p/{}", names::SCHEMA);
+    stub.objects.lock().unwrap().insert(key, Bytes::from("s"));
+    let refused = store.prove_writable().await.unwrap_err();
+    assert!(format!("{refused:#}").contains("403"), "{refused:#}");
 }
 
 #[test]

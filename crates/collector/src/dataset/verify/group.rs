@@ -8,13 +8,14 @@ use tidemill_core::settings::Shared;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// Names the partitions whose newest files are missing. `ends` says where the files of each partition end.
+/// Names the partitions whose newest files are missing. `ends` says where the files of each partition end, as far as
+/// that is known.
 ///
 /// Errors: the brokers do not answer.
 pub(super) async fn missing(
     shared: &Shared,
     topic: &str,
-    ends: &BTreeMap<Source, i64>,
+    ends: &BTreeMap<Source, Option<i64>>,
 ) -> anyhow::Result<Vec<String>> {
     let never = CancellationToken::new();
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &never).await?;
@@ -27,7 +28,12 @@ pub(super) async fn missing(
     Ok(compare(topic, &shared.group, ends, &lags))
 }
 
-fn compare(topic: &str, group: &str, ends: &BTreeMap<Source, i64>, lags: &[Lag]) -> Vec<String> {
+fn compare(
+    topic: &str,
+    group: &str,
+    ends: &BTreeMap<Source, Option<i64>>,
+    lags: &[Lag],
+) -> Vec<String> {
     let missing = lags.iter().filter_map(|lag| {
         let Lag {
             partition,
@@ -36,8 +42,9 @@ fn compare(topic: &str, group: &str, ends: &BTreeMap<Source, i64>, lags: &[Lag])
             end,
             ..
         } = lag;
-        let files = *ends.get(&(topic.to_owned(), *partition)).unwrap_or(&0);
-        if files != i64::MAX && files > *end {
+        let own = ends.get(&(topic.to_owned(), *partition));
+        let files = own.copied().unwrap_or(Some(0))?;
+        if files > *end {
             return Some(format!(
                 "{topic} {partition}: the files reach to {files}, its log ends at {end}: the topic was made anew or cut"
             ));
@@ -57,16 +64,18 @@ mod tests {
 
     #[test]
     fn files_that_end_before_the_group_are_missing() {
+        let at = |end| Some(Some(end));
         for (files, committed, oldest, told) in [
-            (Some(80), Some(80), 0, None),
-            (Some(90), Some(80), 0, None),
-            (Some(80), None, 0, None),
-            (Some(80), Some(90), 0, Some("end at 80")),
+            (at(80), Some(80), 0, None),
+            (at(90), Some(80), 0, None),
+            (at(80), None, 0, None),
+            (at(80), Some(90), 0, Some("end at 80")),
             (None, Some(90), 0, Some("end at 0")),
             (None, Some(50), 50, None),
-            (Some(80), Some(90), 85, Some("got to 90")),
-            (Some(101), Some(90), 0, Some("its log ends at 100")),
-            (Some(i64::MAX), Some(90), 0, None),
+            (at(80), Some(90), 85, Some("got to 90")),
+            (at(101), Some(90), 0, Some("its log ends at 100")),
+            // Its last file cannot be read.
+            (Some(None), Some(90), 0, None),
         ] {
             let ends = files.map(|end| (("t".to_owned(), 2), end));
             let lag = Lag {

@@ -98,8 +98,8 @@ struct Verification<'a> {
     store: &'a Store,
     schema: Option<Kept>,
     report: Report,
-    /// The end of the files of each partition.
-    ends: BTreeMap<Source, i64>,
+    /// The end of the files of each partition; `None` where its last file cannot be read.
+    ends: BTreeMap<Source, Option<i64>>,
     /// The number of partitions that a run has begun all of; 0 if none says so.
     partitions: i32,
 }
@@ -204,8 +204,7 @@ impl Verification<'_> {
                 self.fault(format!("{path}: belongs to no data file"));
             }
         }
-        let end = expected.unwrap_or(i64::MAX);
-        self.ends.insert(source.clone(), end);
+        self.ends.insert(source.clone(), expected);
     }
 
     fn partitions_without_a_file(&mut self) {

@@ -47,7 +47,7 @@ fn files_of(topic: &Topic, partition: i32, first: i64, next: i64, frozen: &Froze
         ));
     }
     if first == 40 {
-        batch.gap = Some((0, 40));
+        batch.gap = Some(0..40);
     }
     encode(topic, partition, batch, frozen, Codec::Zstd, None).unwrap()
 }

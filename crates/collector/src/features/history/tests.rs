@@ -1,6 +1,7 @@
 //! Columns against a brute force over the plain list of events, by the words of the documentation.
 
-use super::{Counts, History, Place, Question};
+use super::super::Columns;
+use super::{Counts, History, Incoming, Question};
 use arrow::array::AsArray;
 use arrow::datatypes::Float64Type;
 use proptest::prelude::*;
@@ -46,7 +47,16 @@ enum Told {
     },
 }
 
-fn told() -> impl Strategy<Value = Told> {
+/// A record, and where it lies.
+#[derive(Clone, Debug)]
+struct Written {
+    told: Told,
+    partition: i32,
+    /// The Kafka timestamp.
+    at: i64,
+}
+
+fn written() -> impl Strategy<Value = Written> {
     let event = (0..3_u8, 0..300_i64, any::<bool>(), 0..10_000_i64).prop_map(
         |(user, minutes, purchase, cents)| Told::Event {
             user,
@@ -55,57 +65,85 @@ fn told() -> impl Strategy<Value = Told> {
             cents,
         },
     );
-    prop_oneof![20 => event, 1 => (0..3_u8).prop_map(|user| Told::Erasure { user })]
+    let told = prop_oneof![20 => event, 1 => (0..3_u8).prop_map(|user| Told::Erasure { user })];
+    (told, 0..3_i32, 400..500_i64).prop_map(|(told, partition, minutes)| Written {
+        told,
+        partition,
+        at: START + minutes * MINUTE,
+    })
 }
 
-/// The place of a record that is no copy.
-fn ordinary(offset: i64) -> Place {
-    Place {
+/// A record without a key that is no copy.
+fn ordinary(offset: i64) -> Incoming<'static> {
+    Incoming {
         partition: 0,
         offset,
+        timestamp: Some(START),
+        key: None,
         original: None,
     }
 }
 
-fn history(log: &[Told], delay_ms: i64) -> History {
+fn empty(delay_ms: i64) -> History {
     let definitions = Definitions::parse(DEFINITIONS).unwrap();
     let question = Question {
         definitions,
         as_of: "at".into(),
         delay_ms,
     };
-    let mut history = History::new(question, None);
-    for (offset, told) in log.iter().enumerate() {
-        let place = ordinary(offset as i64);
-        match told {
-            Told::Event {
-                user,
-                time,
-                purchase,
-                cents,
-            } => {
-                let action = if *purchase { "purchase" } else { "view" };
-                let value = format!(
-                    "{{\"user_id\":\"u{user}\",\"timestamp\":{time},\"action\":\"{action}\",\"amount\":{}}}",
-                    *cents as f64 / 100.0
-                );
-                history.insert(
-                    place,
-                    None,
-                    Ok(Some(value.as_bytes())),
-                    Some(START + 1_000 * MINUTE),
-                );
+    History::new(question, None)
+}
+
+/// The history of a topic, read partition by partition.
+fn history(log: &[Written], delay_ms: i64) -> History {
+    let mut history = empty(delay_ms);
+    let mut rounds = 0;
+    loop {
+        for partition in 0..3 {
+            history.begin(0);
+            let own = log.iter().filter(|record| record.partition == partition);
+            for (record, offset) in own.zip(0..) {
+                let (key, value) = bytes(&record.told);
+                let incoming = Incoming {
+                    partition,
+                    timestamp: Some(record.at),
+                    key: key.as_deref(),
+                    ..ordinary(offset)
+                };
+                history.insert(incoming, Ok(value.as_deref()));
             }
-            Told::Erasure { user } => {
-                history.insert(place, Some(format!("u{user}").as_bytes()), Ok(None), None)
-            }
+            history.end();
+        }
+        rounds += 1;
+        assert!(rounds <= 2);
+        if !history.begins_again() {
+            return history;
         }
     }
-    history
+}
+
+/// The key and the value of a record.
+fn bytes(told: &Told) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    match told {
+        Told::Event {
+            user,
+            time,
+            purchase,
+            cents,
+        } => {
+            let action = if *purchase { "purchase" } else { "view" };
+            let amount = *cents as f64 / 100.0;
+            let value = format!(
+                "{{\"user_id\":\"u{user}\",\"timestamp\":{time},\"action\":\"{action}\",\"amount\":{amount}}}"
+            );
+            (None, Some(value.into_bytes()))
+        }
+        Told::Erasure { user } => (Some(format!("u{user}").into_bytes()), None),
+    }
 }
 
 fn ask(history: &History, records: &[String]) -> (Vec<Vec<Option<f64>>>, u64) {
-    let mut columns = history.columns();
+    let mut columns = Columns::of(history);
     records
         .iter()
         .for_each(|record| columns.push(record.as_bytes()));
@@ -116,21 +154,36 @@ fn ask(history: &History, records: &[String]) -> (Vec<Vec<Option<f64>>>, u64) {
     (plain.collect(), unknown)
 }
 
+/// An erasure covers what lies before it in its partition, and in the others what is not newer by Kafka time.
+fn is_erased(log: &[Written], place: usize, asked: u8) -> bool {
+    let record = &log[place];
+    let mut erasures = log
+        .iter()
+        .enumerate()
+        .filter(|(_, other)| matches!(other.told, Told::Erasure { user } if user == asked));
+    erasures.any(
+        |(at, erasure)| match erasure.partition == record.partition {
+            true => place < at,
+            false => record.at <= erasure.at,
+        },
+    )
+}
+
 /// The four features of a user as of a time, from all that was ever told.
-fn expected(log: &[Told], asked: u8, as_of: i64) -> [Option<f64>; 4] {
+fn expected(log: &[Written], asked: u8, as_of: i64) -> [Option<f64>; 4] {
     let mut events = Vec::new();
-    for told in log {
-        match told {
-            Told::Event {
-                user,
-                time,
-                purchase,
-                cents,
-            } if *user == asked && *time <= as_of => {
-                events.push((*time, *purchase, *cents as f64 / 100.0));
-            }
-            Told::Erasure { user } if *user == asked => events.clear(),
-            _ => {}
+    for (place, record) in log.iter().enumerate() {
+        if let Told::Event {
+            user,
+            time,
+            purchase,
+            cents,
+        } = record.told
+            && user == asked
+            && time <= as_of
+            && !is_erased(log, place, asked)
+        {
+            events.push((time, purchase, cents as f64 / 100.0));
         }
     }
     // The hash lives for two hours after the newest event.
@@ -159,7 +212,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
     fn columns_equal_the_brute_force(
-        log in prop::collection::vec(told(), 0..80),
+        log in prop::collection::vec(written(), 0..80),
         asked in prop::collection::vec((0..4_u8, -20..400_i64), 1..20),
         delay in 0..15_i64,
     ) {
@@ -185,11 +238,16 @@ proptest! {
 
 #[test]
 fn what_cannot_be_known_is_null_and_counted() {
-    let log = [Told::Event {
+    let event = Told::Event {
         user: 1,
         time: START + 60 * MINUTE,
         purchase: true,
         cents: 100,
+    };
+    let log = [Written {
+        told: event,
+        partition: 0,
+        at: START + 60 * MINUTE,
     }];
     let mut history = history(&log, 0);
     history.begin(7);
@@ -260,16 +318,16 @@ fn an_event_counts_once_whatever_copies_there_are_of_it() {
             "it lies in another partition",
         ),
     ] {
-        let mut history = history(&[], 0);
+        let mut history = empty(0);
         history.begin(10);
         for (offset, (usable, original)) in (10..).zip(records) {
             let original = original.map(|(partition, offset)| Original { partition, offset });
-            let place = Place {
+            let record = Incoming {
                 original,
                 ..ordinary(offset)
             };
             let value: &[u8] = if usable { good.as_bytes() } else { b"{" };
-            history.insert(place, None, Ok(Some(value)), Some(START));
+            history.insert(record, Ok(Some(value)));
         }
         let (columns, _) = ask(&history, std::slice::from_ref(&asked));
         assert_eq!(columns[0], [Some(counted)], "{why}");
@@ -280,5 +338,35 @@ fn an_event_counts_once_whatever_copies_there_are_of_it() {
             copies,
         };
         assert_eq!(history.counts().0, expected, "{why}");
+    }
+}
+
+/// As in the featurizer: the copy takes the place of its original, which lies before the erasure.
+#[test]
+fn an_erasure_covers_the_copies_of_what_lies_before_it() {
+    let good = format!("{{\"user_id\":\"u1\",\"timestamp\":{START}}}");
+    let asked = format!("{{\"user_id\":\"u1\",\"at\":{START}}}");
+    for (rejected, counted) in [(0, 0.0), (2, 1.0)] {
+        let mut history = empty(0);
+        history.begin(0);
+        for offset in 0..4 {
+            let (key, value): (_, Option<&[u8]>) = match offset {
+                1 => (Some(b"u1".as_slice()), None),
+                3 => (None, Some(good.as_bytes())),
+                _ => (None, Some(b"{")),
+            };
+            let original = (offset == 3).then_some(Original {
+                partition: 0,
+                offset: rejected,
+            });
+            let record = Incoming {
+                key,
+                original,
+                ..ordinary(offset)
+            };
+            history.insert(record, Ok(value));
+        }
+        let (columns, _) = ask(&history, std::slice::from_ref(&asked));
+        assert_eq!(columns[0], [Some(counted)], "the original is {rejected}");
     }
 }

@@ -57,9 +57,11 @@ impl Partition {
             return;
         }
         self.send();
-        let from = self.batch.gap.map_or(self.batch.next, |(from, _)| from);
+        // A gap before it that no file tells of yet is a part of this one.
+        let before = self.batch.gap.as_ref();
+        let from = before.map_or(self.batch.next, |gap| gap.start);
         self.batch = Batch::at(start.position);
-        self.batch.gap = Some((from, start.position));
+        self.batch.gap = Some(from..start.position);
         self.last = None;
     }
 
@@ -114,9 +116,9 @@ mod tests {
         assert_eq!(own.compare(10, || 8), Err(LogFit::OtherRecords));
 
         own.go_on(at(11, None, Some(last)));
-        assert_eq!((own.batch.next, own.batch.gap), (11, None));
-        own.go_on(at(20, Some((11, 20)), None));
-        assert_eq!((own.batch.next, own.batch.gap), (20, Some((11, 20))));
+        assert_eq!((own.batch.next, &own.batch.gap), (11, &None));
+        own.go_on(at(20, Some(11..20), None));
+        assert_eq!((own.batch.next, &own.batch.gap), (20, &Some(11..20)));
         assert_eq!(own.compare(19, || 8), Ok(()), "retention took it");
     }
 }

@@ -1,7 +1,10 @@
 //! `featurizer explain`: a user's features with the events behind them, compared with the stored state.
 
+mod print;
 mod replay;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use crate::opening;
 use crate::settings::Config;
@@ -36,11 +39,13 @@ struct Found {
     lost: i64,
 }
 
-/// Prints values and events on standard output; exit code 1 if the stored state differs from the topic.
+/// Prints values and events on standard output, `shown` says how many of the last events, and if as JSON; exit code 1
+/// if the stored state differs from the topic.
 pub async fn run(
     config: &Config,
     user: &str,
     at: Option<i64>,
+    shown: (usize, bool),
     shutdown: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     let shared = &config.shared;
@@ -60,7 +65,7 @@ pub async fn run(
         match find(
             config, &mut redis, &resolver, user, at, partitions, &shutdown,
         )? {
-            Some(found) => report::print(&config.definitions, user, &found),
+            Some(found) => print::print(&config.definitions, user, &found, shown),
             None => {
                 tracing::warn!("stopped before the topic was read: nothing is compared");
                 Ok(ExitCode::SUCCESS)

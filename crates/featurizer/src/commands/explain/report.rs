@@ -1,124 +1,106 @@
-//! Prints the comparison and decides if the sources agree.
+//! Compares the sources, feature by feature, and tells where each event counts.
 
 use super::Found;
 use super::replay::Event;
 use jiff::Timestamp;
-use std::fmt::{self, Write as _};
-use std::process::ExitCode;
+use serde::Serialize;
 use tidemill_core::features::{Definitions, Evaluation, FeatureValue};
-use tidemill_core::printing::tell;
 
-/// Prints the report; exit code 1 if stored and replayed values differ, or the user is unknown.
-pub(super) fn print(
-    definitions: &Definitions,
-    user: &str,
-    found: &Found,
-) -> anyhow::Result<ExitCode> {
-    let (text, differs) = describe(definitions, user, found)?;
-    tell(&text)?;
-    Ok(ExitCode::from(u8::from(differs)))
+/// What is known of a user at a time.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) user: String,
+    pub(super) as_of: String,
+    /// True if stored and replayed values differ, a hash is missing, or nothing is known of the user.
+    pub(super) differs: bool,
+    pub(super) features: Vec<Row>,
+    /// An event counts, and there is no hash.
+    pub(super) hash_missing: bool,
+    /// The time from which the values change though no event follows.
+    pub(super) right_until: String,
+    /// The stored window counts each event by itself; otherwise the oldest are summed up by the minute.
+    pub(super) exact: bool,
+    /// Offsets that retention deleted while the topic was read.
+    pub(super) lost_offsets: i64,
+    /// The Kafka time from which the topic was read.
+    pub(super) since: String,
+    /// The user's events, oldest first.
+    pub(super) events: Vec<Line>,
 }
 
-/// The report, and true if values differ, or nothing is known of the user.
-fn describe(
-    definitions: &Definitions,
-    user: &str,
-    found: &Found,
-) -> Result<(String, bool), fmt::Error> {
-    let mut out = String::new();
-    if found.events.is_empty() && found.hash.is_empty() && found.stored.is_none() {
-        writeln!(
-            out,
-            "user {user}: no events since {}, and nothing stored",
-            time(found.since)
-        )?;
-        return Ok((out, true));
-    }
-    writeln!(out, "{user} as of {}", time(found.at))?;
-    let as_of = found
-        .hash
-        .iter()
-        .find(|(name, _)| name == "_as_of")
-        .map(|(_, value)| value.as_str());
-    let hash_applies = as_of == Some(found.at.to_string().as_str());
-    writeln!(
-        out,
-        "{:<28} {:>22} {:>22} {:>22}",
-        "feature", "hash", "stored window", "topic"
-    )?;
-    let mut differs = false;
-    for (index, feature) in definitions.features().iter().enumerate() {
-        let hash = found.hash.iter().find(|(name, _)| *name == feature.name);
-        let hash = hash
-            .filter(|_| hash_applies)
-            .map(|(_, value)| value.as_str());
-        let stored = found
-            .stored
-            .as_ref()
-            .map(|evaluation| evaluation.values[index]);
-        let replayed = found.replayed.values[index];
-        // A value without a window may rest on records older than those read.
-        let unknown = feature.window_ms.is_none() && replayed == FeatureValue::Absent;
-        let same = unknown
-            || (stored.is_none_or(|stored| agree(stored.number(), replayed.number()))
-                && (!hash_applies
-                    || agree(hash.and_then(|text| text.parse().ok()), replayed.number())));
-        differs |= !same && found.replayed.exact && exact(found);
-        let own = |value: Option<FeatureValue>| value.map_or_else(|| "-".to_owned(), text);
-        let mark = if same { "" } else { "  differs" };
-        writeln!(
-            out,
-            "{:<28} {:>22} {:>22} {:>22}{mark}",
-            feature.name,
-            hash.unwrap_or("-"),
-            own(stored),
-            own(Some(replayed)),
-        )?;
-    }
-    let counts =
-        |event: &Event| event.time <= found.at && event.time > found.at - definitions.longest_ms();
-    if found.present && found.hash.is_empty() && found.events.iter().any(counts) {
-        differs = true;
-        writeln!(out, "there is no hash of the user: differs")?;
-    }
-    writeln!(out, "right until {}", time(found.replayed.valid_until))?;
-    if found.lost > 0 {
-        writeln!(
-            out,
-            "{} offsets were deleted by retention while the topic was read",
-            found.lost
-        )?;
-    }
-    if !exact(found) {
-        writeln!(
-            out,
-            "the stored window sums its oldest events up by the minute, and may count up to a minute too much"
-        )?;
-    }
-    writeln!(
-        out,
-        "\n{} events since {}:",
-        found.events.len(),
-        time(found.since)
-    )?;
-    for event in &found.events {
-        let mark = if counts(event) { ' ' } else { '-' };
-        let place = format!("{}/{}", event.partition, event.offset);
-        writeln!(
-            out,
-            "{mark} {} {place:>14}  {}",
-            time(event.time),
-            event.text
-        )?;
-    }
-    Ok((out, differs))
+/// One feature according to the three sources; `None` where a source has no value.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) hash: Option<String>,
+    pub(super) window: Option<String>,
+    pub(super) topic: Option<String>,
+    pub(super) same: bool,
 }
 
-fn exact(found: &Found) -> bool {
-    found
-        .stored
-        .as_ref()
-        .is_none_or(|stored: &Evaluation| stored.exact)
+/// One event.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    pub(super) time: String,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) counts_in: Vec<String>,
+    pub(super) value: String,
+}
+
+impl Report {
+    pub(super) fn new(definitions: &Definitions, user: &str, found: &Found) -> Self {
+        let as_of = found.hash.iter().find(|(name, _)| name == "_as_of");
+        let of_this_time = as_of.is_some_and(|(_, value)| *value == found.at.to_string());
+        let stored = found.stored.as_ref();
+        let exact = stored.is_none_or(|stored: &Evaluation| stored.exact);
+        let mut features = Vec::new();
+        for (index, feature) in definitions.features().iter().enumerate() {
+            let hash = found.hash.iter().find(|(name, _)| *name == feature.name);
+            let hash = hash.filter(|_| of_this_time).map(|(_, value)| value);
+            let stored = stored.map(|evaluation| evaluation.values[index]);
+            let replayed = found.replayed.values[index];
+            let agrees = |number| agree(number, replayed.number());
+            let hash_agrees = !of_this_time || agrees(hash.and_then(|text| text.parse().ok()));
+            // A value without a window may rest on records older than those read.
+            let unknown = feature.window_ms.is_none() && replayed == FeatureValue::Absent;
+            features.push(Row {
+                name: feature.name.clone(),
+                hash: hash.cloned(),
+                window: stored.and_then(text),
+                topic: text(replayed),
+                same: unknown || hash_agrees && stored.is_none_or(|stored| agrees(stored.number())),
+            });
+        }
+        let line = |event: &Event| Line {
+            time: time(event.time),
+            partition: event.partition,
+            offset: event.offset,
+            counts_in: definitions
+                .counts_in(&event.entry, found.at)
+                .map(|feature| feature.name.clone())
+                .collect(),
+            value: event.text.clone(),
+        };
+        let events: Vec<Line> = found.events.iter().map(line).collect();
+        let counts = events.iter().any(|event| !event.counts_in.is_empty());
+        let hash_missing = found.present && found.hash.is_empty() && counts;
+        let unknown = events.is_empty() && found.hash.is_empty() && stored.is_none();
+        let differs = features.iter().any(|row| !row.same) && found.replayed.exact && exact;
+        Self {
+            user: user.to_owned(),
+            as_of: time(found.at),
+            differs: differs || hash_missing || unknown,
+            // Of an unknown user there is nothing to compare.
+            features: if unknown { Vec::new() } else { features },
+            hash_missing,
+            right_until: time(found.replayed.valid_until),
+            exact,
+            lost_offsets: found.lost,
+            since: time(found.since),
+            events,
+        }
+    }
 }
 
 /// True if equal but for the order in which numbers were added up.
@@ -131,19 +113,15 @@ fn agree(one: Option<f64>, other: Option<f64>) -> bool {
     }
 }
 
-fn text(value: FeatureValue) -> String {
-    let mut text = Vec::new();
-    value.write(&mut text);
-    if text.is_empty() {
-        "-".to_owned()
-    } else {
-        String::from_utf8_lossy(&text).into_owned()
-    }
+fn time(millis: i64) -> String {
+    let time = Timestamp::from_millisecond(millis);
+    time.map_or_else(|_| format!("{millis} ms"), |time| time.to_string())
 }
 
-fn time(millis: i64) -> String {
-    match Timestamp::from_millisecond(millis) {
-        Ok(time) => time.to_string(),
-        Err(_) => millis.to_string(),
-    }
+/// The value as the hash has it; `None` if absent.
+fn text(value: FeatureValue) -> Option<String> {
+    let mut text = Vec::new();
+    value.write(&mut text);
+    let text = String::from_utf8(text).ok()?;
+    (!text.is_empty()).then_some(text)
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tidemill_core::exit::Code;
-use tidemill_core::printing::tell;
+use tidemill_core::printing::tell_report;
 
 use self::report::{Latency, Report, Scores};
 use self::warnings::Range;
@@ -34,7 +34,7 @@ pub fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         report.describe()
     };
-    tell(&text)?;
+    tell_report(&text)?;
     Ok(if report.error.is_none() {
         ExitCode::SUCCESS
     } else {

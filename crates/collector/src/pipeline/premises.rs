@@ -1,5 +1,5 @@
-//! Watches, on a thread of its own, what others do to the topic and the group: a re-creation of the topic under the same
-//! name, and members of the group that collect into another data set.
+//! The premises of a run: the topic is the one that it began with, and all members of the group collect into one data
+//! set. A thread of its own watches them.
 
 use crate::dataset::start::remedy;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 /// A finding that ends the run, once there is one. Clones share it; the watch ends with the last of them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Surroundings(Arc<Seen>);
+pub(crate) struct Premises(Arc<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -29,9 +29,9 @@ struct Seen {
     looked: watch::Sender<Option<Instant>>,
 }
 
-impl Surroundings {
+impl Premises {
     /// Errors: the finding that ends the run.
-    pub(crate) fn look(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         match self.0.found.get() {
             None => Ok(()),
             Some(found) => Err(Failure::usage(found.clone())),
@@ -51,7 +51,7 @@ impl Surroundings {
             let confirmed = looked.wait_for(|at| at.is_some_and(|at| at >= since));
             confirmed.await.ok();
         }
-        self.look()
+        self.check()
     }
 
     /// Watches the topic and the group of `consumer`, which is no member. `topic` is the topic's id as the run began, and
@@ -95,7 +95,7 @@ impl Surroundings {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("surroundings".into());
+        let thread = std::thread::Builder::new().name("premises".into());
         thread.spawn(watch).map(drop)
     }
 }
@@ -116,7 +116,7 @@ fn made_anew(consumer: &Consumer, topic: Option<TopicId>) -> anyhow::Result<Opti
 
 /// The finding that a member of the group collects into another data set than `own`.
 fn in_another_data_set(consumer: &Consumer, own: &str) -> Option<String> {
-    let found = elsewhere(consumer, own).ok().flatten();
+    let found = consumer.elsewhere(own).ok().flatten();
     found.map(|elsewhere| other_data_set(&elsewhere))
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn enter(
     shared: &Shared,
     own: &str,
 ) -> anyhow::Result<()> {
-    let Some(found) = elsewhere(outside, own)? else {
+    let Some(found) = outside.elsewhere(own)? else {
         return Ok(());
     };
     if !cluster.members(&shared.group)?.is_empty() {
@@ -150,12 +150,6 @@ pub(crate) fn enter(
     outside.commit(&committed)
 }
 
-/// The data set of another member of the group, where it is not `own`.
-fn elsewhere(consumer: &Consumer, own: &str) -> anyhow::Result<Option<String>> {
-    let partitions: Vec<i32> = (0..consumer.partition_count()?).collect();
-    consumer.others_write_to(&partitions, own, ANSWER)
-}
-
 fn other_data_set(elsewhere: &str) -> String {
     format!(
         "a member of --group collects into another place ({elsewhere}), and each data set would get only a part of the \
@@ -166,16 +160,20 @@ fn other_data_set(elsewhere: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::names;
+    use crate::dataset::store::{Location, Store};
+    use crate::pipeline::batch::Batch;
+    use crate::pipeline::{self, Lane, What};
     use tidemill_core::exit::Code;
 
     #[tokio::test]
     async fn a_finding_ends_every_worker_and_lane() {
-        let surroundings = Surroundings::default();
-        let other = surroundings.clone();
-        assert!(surroundings.look().is_ok() && other.confirm_topic().await.is_ok());
+        let premises = Premises::default();
+        let other = premises.clone();
+        assert!(premises.check().is_ok() && other.confirm_topic().await.is_ok());
         let finding = other_data_set("data set /b");
-        surroundings.0.found.set(finding).unwrap();
-        for error in [other.look(), other.confirm_topic().await] {
+        premises.0.found.set(finding).unwrap();
+        for error in [other.check(), other.confirm_topic().await] {
             let error = error.unwrap_err();
             assert_eq!(Failure::code(&error), Code::Usage);
             assert!(error.to_string().contains("/b"), "{error}");
@@ -185,16 +183,52 @@ mod tests {
     /// Looks that began before a batch was read say nothing of it.
     #[tokio::test]
     async fn a_topic_is_confirmed_by_a_look_that_began_later() {
-        let surroundings = Surroundings::default();
+        let premises = Premises::default();
         let (ask, asked) = channel();
-        surroundings.0.ask.set(ask).unwrap();
-        let look = |at| surroundings.0.looked.send_replace(Some(at));
+        premises.0.ask.set(ask).unwrap();
+        let look = |at| premises.0.looked.send_replace(Some(at));
         look(Instant::now());
-        let mut confirming = Box::pin(surroundings.confirm_topic());
+        let mut confirming = Box::pin(premises.confirm_topic());
         assert!(futures_util::poll!(&mut confirming).is_pending());
         assert_eq!(asked.try_iter().count(), 1);
         assert!(futures_util::poll!(&mut confirming).is_pending());
         look(Instant::now());
         assert!(confirming.await.is_ok());
+    }
+
+    /// The records of a batch may be of the topic that was created again, whatever their offsets: no file of it is published
+    /// before a look that began after they were read has confirmed the topic.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn records_of_a_topic_made_anew_are_not_published() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
+        let sink = pipeline::tests::sink(store).await;
+        let (ask, asked) = channel();
+        sink.premises.0.ask.set(ask).unwrap();
+        let (outcomes, told) = channel();
+        let lane = Lane::open(&sink, 0, 1, outcomes);
+        let read = |offset| {
+            let mut batch = Batch::at(offset);
+            let value = Some(b"{\"n\":1}".as_slice());
+            assert!(batch.push(offset, None, None, value, std::iter::empty()));
+            lane.give(batch);
+            asked.recv_timeout(Duration::from_secs(30)).unwrap();
+        };
+        let look = || {
+            sink.premises.0.looked.send_replace(Some(Instant::now()));
+            told.recv_timeout(Duration::from_secs(30)).unwrap().what
+        };
+        read(0);
+        assert!(told.try_recv().is_err(), "nobody has looked yet");
+        assert!(matches!(look(), What::Published(_)));
+        read(1);
+        sink.premises
+            .0
+            .found
+            .set("it was made anew".into())
+            .unwrap();
+        assert!(matches!(look(), What::Failed(error) if Failure::code(&error) == Code::Usage));
+        let newest = sink.store.newest("t", &[0]).await.unwrap();
+        assert_eq!(newest, [Some(names::data("t", 0, 0))]);
     }
 }

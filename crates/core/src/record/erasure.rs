@@ -11,7 +11,7 @@ use std::str::FromStr;
 pub struct Place {
     /// Partition number.
     pub partition: i32,
-    /// Incarnation of the partition's log: offsets of another one mean nothing.
+    /// Incarnation of the partition's log: offsets of another one mean nothing. A constant for a reader of one log.
     pub incarnation: u32,
     /// Offset in the partition.
     pub offset: i64,
@@ -19,7 +19,7 @@ pub struct Place {
     pub time: i64,
 }
 
-/// The erasures of a user that may still cover records: the last one of each partition.
+/// The erasures of a user that may still cover records: one for each partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Erasures(Vec<Place>);
 
@@ -43,9 +43,16 @@ impl Erasures {
         })
     }
 
-    /// Adds an erasure, and drops an earlier one of its partition.
-    pub fn add(&mut self, place: Place) {
-        self.0.retain(|own| own.partition != place.partition);
+    /// Adds an erasure, later in its partition than those known of it: together they cover what it does, and elsewhere
+    /// what the newest of them by Kafka timestamp does.
+    pub fn add(&mut self, mut place: Place) {
+        self.0.retain(|own| {
+            let other = own.partition != place.partition;
+            if !other {
+                place.time = place.time.max(own.time);
+            }
+            other
+        });
         self.0.push(place);
     }
 
@@ -136,6 +143,9 @@ mod tests {
         erasures.add(place(1, 5, 200, 1_500));
         assert!(erasures.contain(place(1, 5, 200, 1_500)));
         assert_eq!((erasures.0.len(), erasures.newest()), (2, Some(2_000)));
+        // Producers set Kafka timestamps, which need not ascend.
+        erasures.add(place(0, 5, 4, 1_000));
+        assert!(erasures.cover(place(0, 5, 3, 3_000)) && erasures.cover(place(2, 5, 9, 2_000)));
     }
 
     #[test]
