@@ -49,16 +49,13 @@ impl Program {
         arguments: Vec<OsString>,
     ) -> Result<Program> {
         let admin_port = ports::free()?;
-        let mut all = arguments;
-        all.extend([
-            "--admin-addr".into(),
-            format!("127.0.0.1:{admin_port}").into(),
-        ]);
+        // As a variable: subcommands do not take the flag.
+        let admin = ("ADMIN_ADDR".to_owned(), format!("127.0.0.1:{admin_port}"));
         let launch = Launch {
             name: label.to_owned(),
             program,
-            arguments: all,
-            environment: environment.to_vec(),
+            arguments,
+            environment: environment.iter().cloned().chain([admin]).collect(),
             folder: folder.to_owned(),
             detached: false,
         };
