@@ -1,5 +1,6 @@
 //! Prepares a bounded run: what has to be known before its first record.
 
+use super::held_back::readable_ranges;
 use super::sample::{self, SAMPLE};
 use super::stretch::{self, Range};
 use crate::encode::schema::Sample;
@@ -9,7 +10,7 @@ use crate::pipeline::retry::{Outages, unreachable};
 use crate::settings::{Config, Features, Stretch};
 use std::sync::Arc;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, Consumer};
+use tidemill_core::kafka::Cluster;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
@@ -37,14 +38,9 @@ pub(crate) async fn prepare(
     let shared = &config.shared;
     let partitions: Vec<i32> = (0..).take(partitions).collect();
     let start = Outages::of(sink.health.part("start"));
-    let read_ranges = || async {
-        block_in_place(|| {
-            let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
-            stretch::log_ranges(&consumer, &partitions, stretch)
-        })
-    };
-    let what = "looking up the stretch";
-    let Some(whole) = start.retry_until(shutdown, what, read_ranges).await? else {
+    let topic = &shared.topic;
+    let whole = readable_ranges(shared, topic, &partitions, stretch, &start, shutdown);
+    let Some(whole) = whole.await? else {
         return Ok(None);
     };
     if sink.freezer.get().is_none() {
@@ -85,7 +81,7 @@ pub(crate) async fn prepare(
     start.retry_until(shutdown, what, look_up).await
 }
 
-/// The users' events up to the end of the stretch; `None` when told to stop before.
+/// The users' events of before the end of the stretch; `None` when told to stop before.
 async fn load_history(
     config: &Config,
     sink: &Sink,
@@ -97,20 +93,26 @@ async fn load_history(
     let topic = &features.events_topic;
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
     let partitions: Vec<i32> = (0..).take(partitions(&cluster, topic)?).collect();
+    let start = Outages::of(sink.health.part("start"));
+    // To the end of the log: Kafka times need not ascend, and records of before --to may lie behind later ones.
+    let all = Stretch::default();
+    let ranges = readable_ranges(shared, topic, &partitions, all, &start, shutdown);
+    let Some(ranges) = ranges.await? else {
+        return Ok(None);
+    };
     let load = || async {
         block_in_place(|| {
             features::load(
                 shared,
                 &sink.resolver,
                 topic,
-                &partitions,
+                &ranges,
                 &features.question,
                 stretch.to,
                 shutdown,
             )
         })
     };
-    let start = Outages::of(sink.health.part("start"));
     let loaded = start.retry_until(shutdown, "reading the users' events", load);
     Ok(loaded.await?.flatten())
 }

@@ -7,6 +7,7 @@ use crate::pipeline::Sink;
 use crate::settings::Stretch;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Consumer, Log, StoredPosition};
+use tidemill_core::settings::Shared;
 
 /// The offsets of one partition that a bounded run reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +38,15 @@ impl Range {
     }
 }
 
-/// The log of each partition between two times, whatever the data set holds.
+/// The log of each partition of a topic between two times, whatever the data set holds. What open transactions hold back
+/// belongs to it.
 pub(crate) fn log_ranges(
-    consumer: &Consumer,
+    shared: &Shared,
+    topic: &str,
     partitions: &[i32],
     stretch: Stretch,
 ) -> anyhow::Result<Vec<Range>> {
+    let consumer = Consumer::outside_uncommitted(&shared.kafka, &shared.group, topic)?;
     let mut ranges = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let (oldest, end) = consumer.log_range(*partition)?;
