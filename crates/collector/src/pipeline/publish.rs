@@ -29,6 +29,8 @@ pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>
 /// Publishes a batch's files, trying for as long as the store fails: first what stands before and beside the rows,
 /// last the rows, whose file moves the position.
 async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
+    let premises = || is_there(sink, files.footer.partition);
+    sink.persist("publishing", premises).await?;
     if let Some(next) = begin(sink, &files).await? {
         return Ok(What::Superseded { next });
     }
@@ -59,6 +61,8 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
                 delete(sink, &path).await;
             }
         }
+        let path = files.data.path.clone();
+        sink.known.published(files.footer.partition, path);
         return Ok(published(sink, files));
     };
     let theirs = in_the_way(&theirs, &files.data)?;
@@ -70,11 +74,24 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
     Ok(superseded(&theirs))
 }
 
+/// Makes sure that the next file of a partition follows those that are there: else there would be a gap before it.
+///
+/// Errors: the data set's schema or the partition's newest file is gone.
+async fn is_there(sink: &Sink, partition: i32) -> anyhow::Result<()> {
+    let newest = async {
+        match sink.known.newest(partition) {
+            Some(newest) => sink.store.require(&newest).await,
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(sink.store.require(names::SCHEMA), newest).map(drop)
+}
+
 /// Says in the data set where the partition begins, before its first file; a position where a peer has begun it at
 /// another one.
 async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     let footer = &files.footer;
-    if sink.known.is_begun(footer.partition) {
+    if sink.known.newest(footer.partition).is_some() {
         return Ok(None);
     }
     let gap = files.gap.as_ref().map_or(0, |(_, offsets)| *offsets);
@@ -94,7 +111,8 @@ async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     if first != begin.first {
         return Ok(Some(first));
     }
-    sink.known.begun(footer.partition);
+    let path = names::begin(&footer.topic, footer.partition);
+    sink.known.published(footer.partition, path);
     Ok(None)
 }
 

@@ -14,6 +14,7 @@ use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -110,6 +111,24 @@ impl Store {
             Ok(found) => Ok(Some(found.bytes().await?)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("reading {path} in {self}")),
+        }
+    }
+
+    /// Makes sure that a file of the data set is there still. Where its disk is not mounted any more, or its folder was
+    /// moved away, another folder may be at its place.
+    ///
+    /// Errors: it is gone, as an [`io::Error`]: it may come back.
+    pub(crate) async fn require(&self, path: &str) -> anyhow::Result<()> {
+        match self.files.head(&Path::from(path)).await {
+            Ok(_) => Ok(()),
+            Err(Error::NotFound { .. }) => {
+                let gone = format!(
+                    "{path} is gone from {self}: mount its disk, or put the folder or the file back; the collector waits, \
+                     and writes to no other data set that is at its place"
+                );
+                Err(io::Error::new(io::ErrorKind::NotFound, gone).into())
+            }
+            Err(error) => Err(error).with_context(|| format!("looking for {path} in {self}")),
         }
     }
 
