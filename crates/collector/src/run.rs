@@ -171,6 +171,7 @@ async fn run_stretch(
     else {
         return Ok(());
     };
+    let ended = sink.clone();
     let total = left.iter().map(Range::len).sum();
     tracing::info!(partitions = left.len(), offsets = total, "bounded run");
     let progress = Arc::new(Progress::new(total));
@@ -186,7 +187,7 @@ async fn run_stretch(
         };
         start_workers(count, config, sink, shutdown, open).await?;
     }
-    if !shutdown.is_cancelled() {
+    if !shutdown.is_cancelled() && prepare::end(&ended, partitions, shutdown).await? {
         progress.finish();
     }
     Ok(())

@@ -1,8 +1,11 @@
 //! Prepares a bounded run: what has to be known before its first record.
 
+use super::behind;
 use super::held_back::readable_ranges;
 use super::sample::{self, SAMPLE};
 use super::stretch::{self, Range};
+use crate::dataset::end::End;
+use crate::dataset::resume;
 use crate::encode::schema::Sample;
 use crate::features::{self, History};
 use crate::pipeline::Sink;
@@ -43,6 +46,11 @@ pub(crate) async fn prepare(
     let Some(whole) = whole.await? else {
         return Ok(None);
     };
+    let look = || async { block_in_place(|| behind::warn(shared, &whole, stretch, shutdown)) };
+    let what = "looking behind the stretch";
+    if start.retry_until(shutdown, what, look).await?.is_none() {
+        return Ok(None);
+    }
     if sink.freezer.get().is_none() {
         let first = |sample: &Sample| sample.records() > 0;
         let read = || async {
@@ -79,6 +87,31 @@ pub(crate) async fn prepare(
     let look_up = || stretch::left(sink, &whole, stretch);
     let what = "looking up what is collected";
     start.retry_until(shutdown, what, look_up).await
+}
+
+/// Says in the data set how far it goes, now that all files of the run are there; false when told to stop before.
+pub(crate) async fn end(
+    sink: &Sink,
+    partitions: usize,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let Some(frozen) = sink.freezer.get() else {
+        return Ok(true);
+    };
+    let partitions: Vec<i32> = (0..).take(partitions).collect();
+    let say = || async {
+        let found = resume::positions(sink, &partitions).await?.into_iter();
+        let found = found.filter_map(|(partition, position)| Some((partition, position?.next)));
+        let end = End {
+            topic: sink.topic.name.to_string(),
+            positions: found.collect(),
+            schema: frozen.fingerprint.clone(),
+        };
+        end.publish(&sink.store, &frozen).await
+    };
+    let what = "ending the data set";
+    let said = sink.outages.retry_until(shutdown, what, say);
+    Ok(said.await?.is_some())
 }
 
 /// The users' events of before the end of the stretch; `None` when told to stop before.

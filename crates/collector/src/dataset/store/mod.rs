@@ -9,6 +9,7 @@ pub use location::Location;
 use crate::dataset::names;
 use anyhow::Context;
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use location::{open_bucket, open_folder};
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
@@ -39,7 +40,7 @@ pub(crate) enum Creation {
 /// A file of the data set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Listed {
-    /// Its name, without its folder.
+    /// Its name, or its path where all files are listed.
     pub(crate) name: String,
     /// Its size in bytes.
     pub(crate) size: u64,
@@ -161,6 +162,18 @@ impl Store {
             Some(Listed { name, size })
         });
         let mut files: Vec<Listed> = files.collect();
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// All files of the data set and of the folders in it, by their paths and in the order of these.
+    pub(crate) async fn list_all(&self) -> anyhow::Result<Vec<Listed>> {
+        let listed = self.files.list(None).map_ok(|object| Listed {
+            name: object.location.to_string(),
+            size: object.size,
+        });
+        let listed = listed.try_collect::<Vec<Listed>>().await;
+        let mut files = listed.with_context(|| format!("listing {self}"))?;
         files.sort_unstable();
         Ok(files)
     }
