@@ -157,6 +157,7 @@ mod tests {
     use crate::dataset::topic::Topic;
     use crate::encode::columns::Misfits;
     use crate::encode::{Codec, encode};
+    use crate::features::Unknown;
     use crate::pipeline;
     use crate::pipeline::batch::Batch;
     use bytes::Bytes;
@@ -176,6 +177,7 @@ mod tests {
                 rejected: 0,
                 rejects,
                 misfits: Misfits::default(),
+                unknown: Unknown::default(),
                 gap: false,
                 schema: String::new(),
                 version: String::new(),

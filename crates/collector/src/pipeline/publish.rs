@@ -177,11 +177,22 @@ fn published(sink: &Sink, files: Encoded) -> What {
     );
     for (field, count) in files.footer.misfits.iter() {
         if sink.freezer.is_first_misfit(field) {
+            let frozen = sink.freezer.get();
+            let remedy = match frozen.is_some_and(|frozen| frozen.schema.can_take(field)) {
+                true => {
+                    "`collector infer` prints a schema that takes them: give it as --schema with another --out, and \
+                     collect again"
+                }
+                false => {
+                    "no schema can take them, since the name is a feature's or the collector's own (as of keys that are \
+                     not UTF-8), or differs from a column's in case alone: read them from there, or rename the field \
+                     where it is written"
+                }
+            };
             tracing::warn!(
                 field,
                 count,
-                "values of this field fit no column and are kept in _extra as JSON; `collector infer` prints a schema \
-                 that takes them: give it as --schema with another --out, and collect again"
+                "values of this field fit no column and are kept in _extra as JSON; {remedy}"
             );
         }
     }
@@ -192,7 +203,7 @@ fn published(sink: &Sink, files: Encoded) -> What {
     }
     metrics::counter!("tidemill_files_total").increment(1);
     metrics::counter!("tidemill_file_bytes_total").increment(bytes as u64);
-    What::Published(files.footer)
+    What::Published(Box::new(files.footer))
 }
 
 /// Deletes rejects that no data file stands for; where that fails the next start does.
