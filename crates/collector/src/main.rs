@@ -8,7 +8,7 @@ use collector::settings::{BINARY, Command, Flags};
 use std::process::ExitCode;
 use tidemill_core::entry;
 use tidemill_core::exit::Failure;
-use tidemill_core::printing::tell;
+use tidemill_core::printing::{tell, tell_report};
 use tidemill_core::tell_line;
 use tokio_util::sync::CancellationToken;
 
@@ -36,11 +36,17 @@ async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<Ex
         }
         Some(Command::Verify { dir }) => {
             let group = flags.group_given(&Flags::command().get_matches())?;
-            let report = verify::verify(&location(dir)?, group.as_ref()).await?;
-            tell(&format!("{report}\n"))?;
+            let place = location(dir)?;
+            let report = verify::verify(&place, group.as_ref()).await;
+            let report = report.map_err(|error| run::unusable(&place, error))?;
+            tell_report(&format!("{report}\n"))?;
             return Ok(ExitCode::from(u8::from(!report.faults.is_empty())));
         }
-        Some(Command::Inspect { dir }) => tell(&inspect::inspect(&location(dir)?).await?)?,
+        Some(Command::Inspect { dir }) => {
+            let place = location(dir)?;
+            let report = inspect::inspect(&place).await;
+            tell(&report.map_err(|error| run::unusable(&place, error))?)?;
+        }
         Some(Command::Infer) => match infer::infer(&flags.validate()?, &shutdown).await? {
             Some(schema) => tell(&schema)?,
             None => {

@@ -21,7 +21,7 @@ use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, Consumer, KafkaConfig, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, KafkaConfig, is_client_error, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -96,11 +96,12 @@ async fn open_store(out: &Location) -> anyhow::Result<Store> {
     open.await.map_err(|error| unusable(out, error))
 }
 
-/// A folder that cannot be used at the start is none that will be later.
-fn unusable(out: &Location, error: anyhow::Error) -> anyhow::Error {
+/// An error with its exit code before anything is collected: a folder that cannot be used then is none that will be
+/// later.
+pub fn unusable(out: &Location, error: anyhow::Error) -> anyhow::Error {
     match out {
-        Location::Folder(_) if kind(&error) == Kind::Retry => {
-            Failure::usage(format!("--out cannot be used: {}", told(&error)))
+        Location::Folder(_) if kind(&error) == Kind::Retry && !is_client_error(&error) => {
+            Failure::usage(format!("{out} cannot be used: {}", told(&error)))
         }
         _ => unreachable(error),
     }

@@ -1,12 +1,14 @@
 //! Places of files: a local folder, or a bucket of an S3-compatible store.
 
-use object_store::RetryConfig;
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use crate::exit::Failure;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use object_store::{ClientConfigKey, RetryConfig};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 /// Time limit for repeating one request before its error is reported; the callers retry for as long as it takes.
 const REPEAT: Duration = Duration::from_secs(10);
@@ -84,19 +86,64 @@ impl fmt::Display for Bucket {
 
 /// The objects of a bucket below its prefix. `builder` brings credentials, region and endpoint, as
 /// [`AmazonS3Builder::from_env`] takes them from the usual `AWS_...` variables.
+///
+/// # Errors
+///
+/// Wrong usage: one of these cannot be used.
 pub fn bucket(place: &Bucket, builder: AmazonS3Builder) -> anyhow::Result<PrefixStore<AmazonS3>> {
     let retry = RetryConfig {
         max_retries: 5,
         retry_timeout: REPEAT,
         ..RetryConfig::default()
     };
+    if let Some(problem) = problem(&builder) {
+        return Err(Failure::usage(problem));
+    }
     // We delete one file at a time, which every provider supports.
     let bucket = builder
         .with_bucket_name(&place.name)
         .with_retry(retry)
         .with_disable_bulk_delete(true)
-        .build()?;
+        .build()
+        .map_err(|error| Failure::usage(format!("the AWS_... variables: {error}")))?;
     Ok(PrefixStore::new(bucket, place.prefix.clone()))
+}
+
+/// What the client would only find out at its first request, by a panic: an endpoint that is no URL, credentials that
+/// cannot stand in a header.
+fn problem(builder: &AmazonS3Builder) -> Option<String> {
+    use AmazonS3ConfigKey as Key;
+    let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    for (variable, key) in [
+        ("AWS_ACCESS_KEY_ID", Key::AccessKeyId),
+        ("AWS_SECRET_ACCESS_KEY", Key::SecretAccessKey),
+        ("AWS_SESSION_TOKEN", Key::Token),
+        ("AWS_REGION", Key::Region),
+    ] {
+        if builder
+            .get_config_value(&key)
+            .is_some_and(|text| !visible(&text))
+        {
+            return Some(format!(
+                "{variable} holds a space, a line break or a letter beyond ASCII: remove it"
+            ));
+        }
+    }
+    let endpoint = builder.get_config_value(&Key::Endpoint)?;
+    let told = |what: &str| Some(format!("AWS_ENDPOINT {endpoint:?}: {what}"));
+    let url = Url::parse(&endpoint).ok();
+    let scheme = url.filter(Url::has_host).map(|url| url.scheme().to_owned());
+    match scheme.as_deref() {
+        Some("https") => None,
+        Some("http") => {
+            let allowed = builder.get_config_value(&Key::Client(ClientConfigKey::AllowHttp));
+            match allowed.as_deref() {
+                Some("true") => None,
+                _ => told("set AWS_ALLOW_HTTP=true for http://, or use https://"),
+            }
+        }
+        _ => told("use a URL such as https://s3.example.com or http://localhost:9000"),
+    }
 }
 
 #[cfg(test)]
@@ -129,5 +176,63 @@ mod tests {
         ] {
             assert_eq!(Location::parse(folder), Ok(Location::Folder(folder.into())));
         }
+    }
+
+    #[test]
+    fn what_the_client_would_panic_at_is_refused_with_its_variable() {
+        let Ok(Location::Bucket(place)) = Location::parse("s3://bucket/prefix") else {
+            panic!("no bucket");
+        };
+        let outcome = |settings: &[(AmazonS3ConfigKey, &str)]| {
+            let usual = AmazonS3Builder::new().with_region("eu-west-1");
+            let usual = usual.with_access_key_id("id").with_secret_access_key("s");
+            let with = |builder: AmazonS3Builder, (key, value): &(AmazonS3ConfigKey, &str)| {
+                builder.with_config(*key, *value)
+            };
+            let built = bucket(&place, settings.iter().fold(usual, with));
+            built.map(drop).map_err(|error| {
+                assert_eq!(Failure::code(&error), crate::exit::Code::Usage);
+                error.to_string()
+            })
+        };
+        use AmazonS3ConfigKey as Key;
+        for endpoint in [
+            "localhost:9000",
+            "minio",
+            "http://",
+            "",
+            "http://h:99999",
+            "http://[::1",
+            "ftp://h",
+        ] {
+            let told = outcome(&[(Key::Endpoint, endpoint)]).unwrap_err();
+            assert!(told.starts_with("AWS_ENDPOINT "), "{told}");
+        }
+        for (key, variable) in [
+            (Key::AccessKeyId, "AWS_ACCESS_KEY_ID"),
+            (Key::SecretAccessKey, "AWS_SECRET_ACCESS_KEY"),
+            (Key::Token, "AWS_SESSION_TOKEN"),
+            (Key::Region, "AWS_REGION"),
+        ] {
+            for text in ["a\nb", "a b", "ü"] {
+                let told = outcome(&[(key, text)]).unwrap_err();
+                assert!(told.starts_with(variable), "{told}");
+            }
+        }
+        let http = (Key::Endpoint, "http://localhost:9000");
+        assert!(
+            outcome(&[http])
+                .unwrap_err()
+                .contains("AWS_ALLOW_HTTP=true")
+        );
+        let allow = (Key::Client(ClientConfigKey::AllowHttp), "true");
+        assert_eq!(outcome(&[http, allow]), Ok(()));
+        assert_eq!(
+            outcome(&[(Key::Endpoint, "https://s3.example.com")]),
+            Ok(())
+        );
+        assert_eq!(outcome(&[]), Ok(()));
+        let maybe = (Key::Client(ClientConfigKey::AllowHttp), "maybe");
+        assert!(outcome(&[maybe]).is_err());
     }
 }

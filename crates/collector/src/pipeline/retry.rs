@@ -42,9 +42,13 @@ pub(crate) fn kind(error: &anyhow::Error) -> Kind {
     }
 }
 
-/// The same error at the start, where servers that are away are not waited for.
+/// The same error at the start, where servers that are away are not waited for. A bucket that does not exist is a
+/// mistake in its name.
 pub(crate) fn unreachable(error: anyhow::Error) -> anyhow::Error {
     match kind(&error) {
+        Kind::Retry if told(&error).contains("NoSuchBucket") => {
+            Failure::usage(format!("there is no such bucket: {}", told(&error)))
+        }
         Kind::Retry => Failure::unreachable(told(&error)),
         Kind::Usage | Kind::Fault => error,
     }

@@ -212,13 +212,15 @@ impl Consumer {
         }
     }
 
-    /// The offset of the first record with this Kafka timestamp or a later one; the log's end if there is none.
+    /// The offset of the first record with this Kafka timestamp or a later one; the log's end if there is none. A time
+    /// before 1970 is as 1970: no record has one, and Kafka takes negative numbers for something else.
     pub fn positions_at(
         &self,
         partitions: &[i32],
         time_ms: i64,
     ) -> anyhow::Result<Vec<(i32, i64)>> {
-        let asked: Vec<(i32, i64)> = partitions.iter().map(|id| (*id, time_ms)).collect();
+        let time = time_ms.max(0);
+        let asked: Vec<(i32, i64)> = partitions.iter().map(|id| (*id, time)).collect();
         let found = self
             .base
             .offsets_for_times(self.list(&asked)?, ANSWER)

@@ -82,7 +82,10 @@ fn cause(value: &[u8]) -> Option<String> {
     if let Some((_, told)) = SIGNS.iter().find(|(sign, _)| value.starts_with(sign)) {
         return Some((*told).to_owned());
     }
-    match json(value)? {
+    let Some(parsed) = json(value) else {
+        return no_number(value);
+    };
+    match parsed {
         Value::String(inner) if inner.trim_start().starts_with('{') => Some(
             "is a text that holds an object, JSON encoded twice: send the object itself".into(),
         ),
@@ -93,6 +96,29 @@ fn cause(value: &[u8]) -> Option<String> {
         Value::Null => Some("is null in JSON: send no value for a tombstone, or an object".into()),
         _ => None,
     }
+}
+
+/// Names a number that other languages write and JSON does not have; outside of texts.
+fn no_number(value: &[u8]) -> Option<String> {
+    let mut rest = value.get(..value.len().min(LOOKED))?;
+    let mut inside = false;
+    while let [first, behind @ ..] = rest {
+        let word = ["NaN", "Infinity"]
+            .into_iter()
+            .find(|word| rest.starts_with(word.as_bytes()));
+        match (first, word) {
+            (b'"', _) => inside = !inside,
+            (b'\\', _) if inside => rest = behind,
+            (_, Some(word)) if !inside => {
+                return Some(format!(
+                    "holds {word}, which is no number in JSON: write null"
+                ));
+            }
+            _ => {}
+        }
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    None
 }
 
 /// The reject for an object without a required field.
@@ -169,6 +195,15 @@ mod tests {
             (b"\xac\xed\0\x05t", "Java object"),
             (b"{'user_id': 'u'}", "json.dumps()"),
             (b"<event/>", "XML"),
+            (
+                b"{\"amount\": NaN}",
+                "holds NaN, which is no number in JSON: write null",
+            ),
+            (
+                b"{\"a\":\"NaN \\\" Infinity\",\"b\":-Infinity}",
+                "holds Infinity,",
+            ),
+            (b"{\"a\":\"NaN\",,}", "no JSON object"),
             (br#""{\"user_id\":\"u\"}""#, "encoded twice"),
             (b"[{},{}]", "an array of 2 elements"),
             (b"null", "null in JSON"),

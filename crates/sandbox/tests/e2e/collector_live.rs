@@ -110,7 +110,7 @@ fn what_was_mistyped_ends_the_start() -> Result<()> {
     let scene = Scene::new("co-typo", 1)?;
     // A folder that is there, and that nobody can write to.
     let flags = ["--topic", "labelled-events", "--out", "/proc"];
-    let says = ["--out cannot be used"];
+    let says = [" cannot be used: "];
     assert_ends(scene.collector("unwritable", &flags)?, 64, &says)?;
     let flags = ["--topic", "labelled-events", "--until-end"];
     let says = ["there is no topic labelled-events", "--topic"];

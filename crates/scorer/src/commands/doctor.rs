@@ -9,7 +9,7 @@ use tidemill_core::kafka::{Cluster, Record};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-use crate::features::client::survey;
+use crate::features::connect::survey;
 use crate::input::decode::{Decoder, Rows};
 use crate::model::{Loaded, Manifest, Source, load};
 use crate::output::neighbours;

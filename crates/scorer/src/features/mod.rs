@@ -2,8 +2,10 @@
 //!
 //! - [`join`]: which features are read, and how they fill a row
 //! - [`client`]: the read itself, bounded in time
+//! - [`connect`]: the connection, opened in the background
 //! - [`status`]: how each input got its value, as receipts say
 
 pub mod client;
+pub mod connect;
 pub mod join;
 pub mod status;

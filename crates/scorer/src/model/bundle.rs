@@ -111,15 +111,19 @@ impl Bundle {
     /// changing while they were read.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let (attempts, pause) = ATTEMPTS;
+        let mut before = None;
         for _ in 0..attempts {
             let outcome = Bundle::read_once(path);
-            let before = outcome.as_ref().ok().map(|bundle| &bundle.contents);
-            let now = Contents::look(path, before);
+            let read = outcome.as_ref().ok().map(|bundle| &bundle.contents);
+            let now = Contents::look(path, read).ok();
             match (outcome, now) {
-                (Ok(bundle), Ok(now)) if bundle.contents == now => return Ok(bundle),
-                (Err(error), Err(_)) => return Err(error),
-                _ => thread::sleep(pause),
+                (Ok(bundle), Some(now)) if bundle.contents == now => return Ok(bundle),
+                (Err(error), None) => return Err(error),
+                // Nothing has changed since the last look: these files will not be usable later either.
+                (Err(error), now) if now == before => return Err(error),
+                (_, now) => before = now,
             }
+            thread::sleep(pause);
         }
         bail!("its files change while they are read; put each in its place in one step (mv)")
     }

@@ -13,6 +13,7 @@ use super::anatomy::classes;
 use super::axes;
 use super::graph_inputs::{GraphInput, element_type, take_inputs};
 use super::half;
+use super::sizes;
 
 /// The facts about a prepared graph.
 pub(super) struct Prepared {
@@ -48,6 +49,7 @@ pub(super) fn prepare(model: &mut ModelProto, wanted: Option<&str>) -> anyhow::R
     );
     refuse_foreign_domains(graph)?;
     axes::check(graph)?;
+    sizes::check(graph)?;
     let inputs = take_inputs(graph, &needed)?;
     half::widen(graph, &output)?;
     graph.output = vec![ValueInfoProto {

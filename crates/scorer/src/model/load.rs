@@ -65,6 +65,7 @@ pub fn load(path: &Path) -> anyhow::Result<Loaded> {
         let manifest = bundle.manifest()?;
         let loaded = compile(bundle, manifest, Operators::Ours)?;
         golden::check(&loaded)?;
+        rows::check_finite(&loaded)?;
         Ok(loaded)
     };
     within(LONGEST, work).with_context(|| format!("model {}", path.display()))
@@ -215,6 +216,8 @@ fn plan(
 mod tests {
     use std::fs;
 
+    use prost::Message;
+
     use super::*;
     use crate::model::fixture;
 
@@ -246,5 +249,25 @@ mod tests {
         assert!(refusal(&path).contains("No such file"));
         fs::create_dir(&path).unwrap();
         assert!(refusal(&path).contains("is no file"));
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        let error = refusal(&path);
+        assert!(!error.contains("change while they are read"), "{error}");
+    }
+
+    #[test]
+    fn a_model_that_no_row_gets_a_finite_score_from_is_refused() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let bytes = fs::read(fixtures.join("logistic.onnx")).unwrap();
+        let mut model = ModelProto::decode(&bytes[..]).unwrap();
+        let nodes = model.graph.iter_mut().flat_map(|graph| &mut graph.node);
+        let attributes = nodes.flat_map(|node| &mut node.attribute);
+        let weights = attributes.filter(|one| one.name == "coefficients");
+        weights.for_each(|one| one.floats.fill(f32::NAN));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        fs::write(&path, model.encode_to_vec()).unwrap();
+        let error = refusal(&path);
+        assert!(error.contains("a finite score: look for NaN"), "{error}");
     }
 }

@@ -2,6 +2,8 @@
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
+use super::sizes::whole_numbers;
+
 /// Operators, beside those called `Reduce...`, that go along the axes that they are told.
 const ALONG: [&str; 6] = [
     "ArgMax",
@@ -59,14 +61,7 @@ fn axes(graph: &GraphProto, node: &NodeProto) -> Vec<i64> {
             .find(|constant| constant.name == *name)
     });
     match constant {
-        Some(axes) if !axes.int64_data.is_empty() => axes.int64_data.clone(),
-        Some(axes) => {
-            let numbers = axes.raw_data.as_chunks::<8>().0;
-            numbers
-                .iter()
-                .map(|bytes| i64::from_le_bytes(*bytes))
-                .collect()
-        }
+        Some(axes) => whole_numbers(axes),
         None if node.op_type == "Softmax" || node.op_type == "LogSoftmax" => vec![-1],
         None if node.op_type == "MeanVarianceNormalization" => vec![0, 2, 3],
         None => vec![0],

@@ -20,6 +20,7 @@ mod parity_damaged;
 mod refusal;
 mod rows;
 mod session;
+mod sizes;
 #[cfg(test)]
 mod suites;
 mod toml_fields;

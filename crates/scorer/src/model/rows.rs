@@ -125,6 +125,25 @@ pub(super) fn check(model: &Loaded) -> anyhow::Result<()> {
     }
 }
 
+/// Refuses a model that gives no varied row a finite score: with it every payment would be a dead letter.
+///
+/// # Errors
+///
+/// No score is finite.
+pub(super) fn check_finite(model: &Loaded) -> anyhow::Result<()> {
+    let width = model.manifest.inputs.len();
+    let mut session = Session::new(model)?;
+    let mut scores = Vec::new();
+    for row in model.varied_rows().chunks_exact(width) {
+        let finite = session.run(row, &mut scores).is_ok()
+            && scores.last().is_some_and(|score| score.is_finite());
+        if finite {
+            return Ok(());
+        }
+    }
+    bail!("it gives none of {ROWS} made-up rows a finite score: look for NaN among its weights")
+}
+
 /// True if two scores of a row are as good as equal.
 fn same(alone: f64, beside: f64) -> bool {
     alone == beside

@@ -164,10 +164,16 @@ impl Store {
         while names.len() < PAGE {
             let object = listed.try_next().await;
             let object = object.with_context(|| format!("listing {self}"))?;
-            let name = object.and_then(|object| Some(object.location.filename()?.to_owned()));
-            match name {
-                Some(name) if name.starts_with(prefix) => names.push(name),
-                _ => {
+            let key = object.map(|object| object.location.to_string());
+            let name = key.as_deref().and_then(|key| match &folder {
+                Some(folder) => key.strip_prefix(folder.as_ref())?.strip_prefix('/'),
+                None => Some(key),
+            });
+            match name.filter(|name| name.starts_with(prefix)) {
+                // In a folder below, as where another data set lies.
+                Some(name) if name.contains('/') => {}
+                Some(name) => names.push(name.to_owned()),
+                None => {
                     let is_last = true;
                     return Ok(Page { names, is_last });
                 }

@@ -230,6 +230,28 @@ async fn files_are_looked_for_alike_in_folders_and_buckets() {
 
 /// In containers every process has the same id, and every store has just been opened.
 #[tokio::test(flavor = "multi_thread")]
+async fn a_data_set_below_another_is_not_taken_for_it() {
+    let (stub, outer) = stubbed(Faults::default(), "data").await;
+    let below = [
+        "_begin+t+00000.parquet",
+        "t+00000+00000000000000000007.parquet",
+    ];
+    for name in below {
+        let key = format!("data/inner/{name}");
+        stub.objects.lock().unwrap().insert(key, Bytes::new());
+    }
+    assert_eq!(outer.any_with_prefix("_begin+").await.unwrap(), None);
+    assert_eq!(outer.any_with_prefix("t+").await.unwrap(), None);
+    assert!(outer.list(None).await.unwrap().is_empty());
+    persistently(&outer, "t+00000+00000000000000000003.parquet", Bytes::new()).await;
+    let found = outer.any_with_prefix("t+").await.unwrap();
+    assert_eq!(
+        found.as_deref(),
+        Some("t+00000+00000000000000000003.parquet")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_processes_of_one_id_never_publish_each_others_bytes() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..200 {

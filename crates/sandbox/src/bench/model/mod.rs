@@ -3,6 +3,7 @@
 //! Models come with answers that onnxruntime gave when they were made (see [`answers`]), so agreement is shown without
 //! Python; onnxruntime's times need a Python that has it. All run on one thread.
 
+mod against;
 mod answers;
 mod onnxruntime;
 mod timing;
@@ -33,6 +34,9 @@ pub struct Flags {
     /// Milliseconds to time each model at each batch size
     #[arg(long, default_value_t = 60)]
     millis: u64,
+    /// Instead: this build and the executables in FOLDER by turns, 5 rounds without onnxruntime; medians and spread of both
+    #[arg(long, value_name = "FOLDER")]
+    against: Option<PathBuf>,
 }
 
 /// The sizes of the batches that are timed, in rows.
@@ -54,6 +58,10 @@ struct Line {
 }
 
 pub(super) fn command(flags: &Flags) -> Result<()> {
+    if let Some(folder) = &flags.against {
+        tell_line!("{}", against::measure(flags, folder)?)?;
+        return Ok(());
+    }
     let budget = Duration::from_millis(flags.millis);
     let mut lines = Vec::new();
     for folder in &flags.folders {
@@ -90,10 +98,15 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
 fn print(lines: &[Line]) -> Result<()> {
     tell_line!("{}", agreement(lines))?;
     for (at, batch) in BATCHES.iter().enumerate() {
-        tell_line!("Microseconds a row in batches of {batch}:\n")?;
+        tell_line!("{}\n", batches_of(*batch))?;
         tell_line!("{}", speed(lines, at))?;
     }
     Ok(())
+}
+
+/// The line above the times of a batch size.
+fn batches_of(batch: usize) -> String {
+    format!("Microseconds a row in batches of {batch}:")
 }
 
 fn agreement(lines: &[Line]) -> String {

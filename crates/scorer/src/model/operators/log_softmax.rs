@@ -7,7 +7,7 @@ use tract_onnx::tract_hir::tract_core::ops::math;
 
 use super::attributes::{Attributes, Built};
 use super::keeps_type_and_shape;
-use super::reduce::{Over, Reducer};
+use super::over::{Over, Reducer};
 
 /// The numbers less the logarithm of the sum of their exponentials.
 #[derive(Clone, Debug)]
