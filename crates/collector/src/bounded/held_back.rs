@@ -3,7 +3,6 @@
 use super::stretch::{self, Range};
 use crate::pipeline::retry::Outages;
 use crate::settings::Stretch;
-use anyhow::Context;
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
 use tidemill_core::kafka::Consumer;
@@ -32,7 +31,7 @@ pub(crate) async fn readable_ranges(
         let ends = block_in_place(|| readable_ends(shared, topic, partitions))?;
         match held_back(topic, &ranges, &ends) {
             None => Ok(()),
-            Some(text) => Err(Error::new(ErrorKind::WouldBlock, text)).context("not readable yet"),
+            Some(text) => Err(Error::new(ErrorKind::WouldBlock, text).into()),
         }
     };
     let what = "reading to the end of the stretch";
@@ -68,7 +67,7 @@ fn held_back(topic: &str, ranges: &[Range], ends: &BTreeMap<i32, i64>) -> Option
     let behind: Vec<String> = behind.collect();
     (!behind.is_empty()).then(|| {
         format!(
-            "{}; its records are waited for until its producer, or the producer's time limit, ends it",
+            "{}; its records are waited for until its producer, or the producer's time limit, ends that transaction",
             behind.join("; ")
         )
     })

@@ -33,7 +33,7 @@ pub(crate) fn parse_begin(name: &str) -> Option<(&str, i32)> {
     let stem = name.strip_prefix(BEGIN)?.strip_suffix(".parquet")?;
     let (topic, partition) = stem.rsplit_once('+')?;
     let partition = number(partition, 5)?.try_into().ok()?;
-    (!topic.is_empty()).then_some((topic, partition))
+    is_topic(topic).then_some((topic, partition))
 }
 
 /// The prefix of the files that say how far bounded runs have collected.
@@ -87,7 +87,7 @@ pub(crate) fn parse_data(name: &str) -> Option<(&str, i32, i64)> {
         number(partition, 5)?.try_into().ok()?,
         number(first, 20)?,
     );
-    (!topic.is_empty()).then_some(found)
+    is_topic(topic).then_some(found)
 }
 
 /// Reads a reject file's name, without its folder; `None` for other files.
@@ -107,7 +107,7 @@ pub(crate) fn parse_rejected(name: &str) -> Option<Rejected<'_>> {
         first: number(first, 20)?,
         next: number(next, 20)?,
     };
-    (!topic.is_empty()).then_some(found)
+    is_topic(topic).then_some(found)
 }
 
 /// The same of a path in the data set; `None` for files elsewhere too.
@@ -121,6 +121,11 @@ pub(crate) fn parse_rejected_path(path: &str) -> Option<Rejected<'_>> {
 pub(crate) fn may_be_read(path: &str) -> bool {
     let skipped = path.split('/').any(|part| part.starts_with(['_', '.']));
     !skipped || (!path.contains('/') && path.ends_with(".parquet"))
+}
+
+/// A path in a folder of the data set is no name, whatever stands at its end.
+fn is_topic(text: &str) -> bool {
+    !text.is_empty() && !text.contains('/')
 }
 
 /// A number as the names write it: padded, so at least `width` digits, and no more than it needs.
@@ -149,6 +154,7 @@ mod tests {
             "t+1+2.parquet",
             "+00001+00000000000000000002.parquet",
             "t+00001+000.txt",
+            "old/t+00001+00000000000000000002.parquet",
         ] {
             assert_eq!(parse_data(other), None, "{other}");
         }

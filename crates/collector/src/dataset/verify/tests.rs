@@ -256,9 +256,10 @@ const DAMAGES: [Damage; 51] = [
         let copy = format!("{}.bak", second());
         fs::copy(set.path(&second()), set.path(&copy)).unwrap();
     }),
-    ("a copy in a folder", "old/p=1/a.txt: not a name", |set| {
+    ("a copy in a folder", "000030.parquet: not a name", |set| {
         fs::create_dir_all(set.path("old/p=1")).unwrap();
-        fs::copy(set.path(&second()), set.path("old/p=1/a.txt")).unwrap();
+        let copy = format!("old/p=1/{}", second());
+        fs::copy(set.path(&second()), set.path(&copy)).unwrap();
     }),
     ("a name in capitals", ".PARQUET: not a name", |set| {
         set.rename(&third(), &third().replace(".parquet", ".PARQUET"));
