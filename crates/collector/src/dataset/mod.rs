@@ -31,6 +31,7 @@ pub(crate) mod begin;
 pub(crate) mod catalog;
 pub(crate) mod end;
 pub(crate) mod footer;
+pub(crate) mod gaps;
 pub mod inspect;
 pub(crate) mod known_partitions;
 pub(crate) mod names;
