@@ -4,6 +4,7 @@ use crate::bounded::ends::Ends;
 use crate::bounded::progress::Progress;
 use crate::bounded::stretch::Range;
 use crate::bounded::{prepare, shares};
+use crate::dataset::gaps;
 use crate::dataset::known_partitions::KnownPartitions;
 use crate::dataset::store::{Location, Store};
 use crate::dataset::topic::Topic;
@@ -64,6 +65,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     };
     let sink = open_sink(&config, store, topic, partitions, health.clone()).await;
     let sink = sink.map_err(|error| unusable(&config.out, error))?;
+    let (kept, name) = (sink.store.clone(), sink.topic.name.clone());
+    let looking = tokio::spawn(gaps::warn(kept, name, partitions));
     pulse::watch(shared, &health, shutdown.clone())?;
     watch_premises(&config, &cluster, &sink)?;
     drop(cluster);
@@ -79,7 +82,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
             };
             start_workers(count, config, sink, &shutdown, open).await
         }
-        Extent::Stretch(stretch) => run_stretch(config, sink, stretch, partitions, &shutdown).await,
+        Extent::Stretch(stretch) => {
+            run_stretch(config, sink, stretch, partitions, &shutdown).await?;
+            if !shutdown.is_cancelled() {
+                looking.await?;
+            }
+            Ok(())
+        }
     }
 }
 
@@ -172,6 +181,7 @@ async fn run_stretch(
     else {
         return Ok(());
     };
+    let ended = sink.clone();
     let total = left.iter().map(Range::len).sum();
     tracing::info!(partitions = left.len(), offsets = total, "bounded run");
     let progress = Arc::new(Progress::new(total));
@@ -187,7 +197,7 @@ async fn run_stretch(
         };
         start_workers(count, config, sink, shutdown, open).await?;
     }
-    if !shutdown.is_cancelled() {
+    if !shutdown.is_cancelled() && prepare::end(&ended, partitions, shutdown).await? {
         progress.finish();
     }
     Ok(())

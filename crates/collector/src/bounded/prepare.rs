@@ -1,7 +1,11 @@
 //! Prepares a bounded run: what has to be known before its first record.
 
+use super::behind;
+use super::held_back::readable_ranges;
 use super::sample::{self, SAMPLE};
 use super::stretch::{self, Range};
+use crate::dataset::end::End;
+use crate::dataset::resume;
 use crate::encode::schema::Sample;
 use crate::features::{self, History};
 use crate::pipeline::Sink;
@@ -9,7 +13,7 @@ use crate::pipeline::retry::{Outages, unreachable};
 use crate::settings::{Config, Features, Stretch};
 use std::sync::Arc;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, Consumer};
+use tidemill_core::kafka::Cluster;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
@@ -37,16 +41,16 @@ pub(crate) async fn prepare(
     let shared = &config.shared;
     let partitions: Vec<i32> = (0..).take(partitions).collect();
     let start = Outages::of(sink.health.part("start"));
-    let read_ranges = || async {
-        block_in_place(|| {
-            let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
-            stretch::log_ranges(&consumer, &partitions, stretch)
-        })
-    };
-    let what = "looking up the stretch";
-    let Some(whole) = start.retry_until(shutdown, what, read_ranges).await? else {
+    let topic = &shared.topic;
+    let whole = readable_ranges(shared, topic, &partitions, stretch, &start, shutdown);
+    let Some(whole) = whole.await? else {
         return Ok(None);
     };
+    let look = || async { block_in_place(|| behind::warn(shared, &whole, stretch, shutdown)) };
+    let what = "looking behind the stretch";
+    if start.retry_until(shutdown, what, look).await?.is_none() {
+        return Ok(None);
+    }
     if sink.freezer.get().is_none() {
         let first = |sample: &Sample| sample.records() > 0;
         let read = || async {
@@ -85,7 +89,32 @@ pub(crate) async fn prepare(
     start.retry_until(shutdown, what, look_up).await
 }
 
-/// The users' events up to the end of the stretch; `None` when told to stop before.
+/// Says in the data set how far it goes, now that all files of the run are there; false when told to stop before.
+pub(crate) async fn end(
+    sink: &Sink,
+    partitions: usize,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let Some(frozen) = sink.freezer.get() else {
+        return Ok(true);
+    };
+    let partitions: Vec<i32> = (0..).take(partitions).collect();
+    let say = || async {
+        let found = resume::positions(sink, &partitions).await?.into_iter();
+        let found = found.filter_map(|(partition, position)| Some((partition, position?.next)));
+        let end = End {
+            topic: sink.topic.name.to_string(),
+            positions: found.collect(),
+            schema: frozen.fingerprint.clone(),
+        };
+        end.publish(&sink.store, &frozen).await
+    };
+    let what = "ending the data set";
+    let said = sink.outages.retry_until(shutdown, what, say);
+    Ok(said.await?.is_some())
+}
+
+/// The users' events of before the end of the stretch; `None` when told to stop before.
 async fn load_history(
     config: &Config,
     sink: &Sink,
@@ -97,20 +126,26 @@ async fn load_history(
     let topic = &features.events_topic;
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
     let partitions: Vec<i32> = (0..).take(partitions(&cluster, topic)?).collect();
+    let start = Outages::of(sink.health.part("start"));
+    // To the end of the log: Kafka times need not ascend, and records of before --to may lie behind later ones.
+    let all = Stretch::default();
+    let ranges = readable_ranges(shared, topic, &partitions, all, &start, shutdown);
+    let Some(ranges) = ranges.await? else {
+        return Ok(None);
+    };
     let load = || async {
         block_in_place(|| {
             features::load(
                 shared,
                 &sink.resolver,
                 topic,
-                &partitions,
+                &ranges,
                 &features.question,
                 stretch.to,
                 shutdown,
             )
         })
     };
-    let start = Outages::of(sink.health.part("start"));
     let loaded = start.retry_until(shutdown, "reading the users' events", load);
     Ok(loaded.await?.flatten())
 }

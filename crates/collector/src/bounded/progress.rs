@@ -1,5 +1,7 @@
 //! The progress of a bounded run: a bar on a terminal, elsewhere a log line now and then.
 
+use crate::dataset::footer::Footer;
+use crate::features::Unknown;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -22,6 +24,8 @@ pub(crate) struct Progress {
 struct State {
     /// Offsets that each worker has read, by a number that only it uses.
     read: BTreeMap<i32, u64>,
+    /// Rows with unknown features in the files that were published.
+    unknown: Unknown,
     begun: Instant,
     /// When the last log line was written; `None` where a bar is drawn.
     line: Option<Instant>,
@@ -49,15 +53,19 @@ impl Progress {
             records: AtomicU64::new(0),
             state: Mutex::new(State {
                 read: BTreeMap::new(),
+                unknown: Unknown::default(),
                 begun: now,
                 line: (!terminal).then_some(now),
             }),
         }
     }
 
-    /// A file with so many records, rows and rejects, is in the data set.
-    pub(crate) fn published(&self, records: u64) {
-        self.records.fetch_add(records, Relaxed);
+    /// A file is in the data set.
+    pub(crate) fn published(&self, file: &Footer) {
+        self.records.fetch_add(file.rows + file.rejected, Relaxed);
+        if let Ok(mut state) = self.state.lock() {
+            state.unknown = state.unknown.and(file.unknown);
+        }
     }
 
     /// One worker has read so many offsets in all.
@@ -89,6 +97,15 @@ impl Progress {
             let seconds = state.begun.elapsed().as_secs_f64().max(0.001);
             let records = self.records.load(Relaxed);
             let per_second = (records as f64 / seconds).round();
+            let Unknown { unasked, uncovered } = state.unknown;
+            if state.unknown.total() > 0 {
+                tracing::warn!(
+                    unasked,
+                    uncovered,
+                    "rows have null features, since these are not known: unasked, no user_id or no time in the field of \
+                     --as-of; uncovered, events deleted by retention or written after --to"
+                );
+            }
             tracing::info!(records = %HumanCount(records), seconds, per_second, "collected");
         }
     }

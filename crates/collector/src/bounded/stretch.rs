@@ -2,11 +2,16 @@
 
 use crate::dataset::begin::Begin;
 use crate::dataset::resume;
-use crate::dataset::start::{another_log, start};
+use crate::dataset::start::{Start, another_log, start};
 use crate::pipeline::Sink;
 use crate::settings::Stretch;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Consumer, Log, StoredPosition};
+use tidemill_core::settings::Shared;
+
+/// The partitions whose beginnings are read at a time.
+const AT_ONCE: usize = 16;
 
 /// The offsets of one partition that a bounded run reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,18 +36,26 @@ impl Range {
         self.end.saturating_sub(self.first).max(0) as u64
     }
 
+    /// It has offsets, which the log still holds, from before this one.
+    fn has_before(&self, begin: i64) -> bool {
+        self.len() > 0 && self.first < begin
+    }
+
     /// The data set begins with the oldest record of a log that had older ones.
     fn begins_cut(&self) -> bool {
         self.oldest > 0 && self.begin == self.oldest
     }
 }
 
-/// The log of each partition between two times, whatever the data set holds.
+/// The log of each partition of a topic between two times, whatever the data set holds. What open transactions hold back
+/// belongs to it.
 pub(crate) fn log_ranges(
-    consumer: &Consumer,
+    shared: &Shared,
+    topic: &str,
     partitions: &[i32],
     stretch: Stretch,
 ) -> anyhow::Result<Vec<Range>> {
+    let consumer = Consumer::outside_uncommitted(&shared.kafka, &shared.group, topic)?;
     let mut ranges = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let (oldest, end) = consumer.log_range(*partition)?;
@@ -79,12 +92,23 @@ pub(crate) async fn left(
     stretch: Stretch,
 ) -> anyhow::Result<Vec<Range>> {
     let partitions: Vec<i32> = ranges.iter().map(|range| range.partition).collect();
+    refuse_earlier(sink, ranges).await?;
     let files = resume::positions(sink, &partitions).await?;
     let mut left = Vec::with_capacity(ranges.len());
     let mut cut = Vec::new();
     for (range, (partition, position)) in ranges.iter().zip(files) {
         let mut range = *range;
-        range.first = unread(sink, &range, position, stretch)?;
+        let start = unread(sink, &range, position, stretch)?;
+        range.first = start.position;
+        if let Some(gap) = start.gap.filter(|_| range.len() == 0) {
+            // A gap before records is told once they are collected.
+            tracing::warn!(
+                partition,
+                from = gap.start,
+                to = gap.end,
+                "retention has deleted all records that were to be collected"
+            );
+        }
         if stretch.from.is_some() && position.is_none() && range.begins_cut() {
             cut.push(partition);
         }
@@ -102,6 +126,30 @@ pub(crate) async fn left(
     }
     left.retain(|range| range.len() > 0);
     Ok(left)
+}
+
+/// Errors: the stretch has records from before the data set begins, which can only be added to at its end.
+async fn refuse_earlier(sink: &Sink, ranges: &[Range]) -> anyhow::Result<()> {
+    let looks = ranges.iter().map(|range| async move {
+        let begin = Begin::find(&sink.store, &sink.topic.name, range.partition).await?;
+        let begin = begin.filter(|begin| range.has_before(begin.first));
+        Ok::<_, anyhow::Error>(begin.map(|begin| (range, begin)))
+    });
+    let looks = looks.collect::<Vec<_>>();
+    let found = stream::iter(looks)
+        .buffered(AT_ONCE)
+        .try_collect::<Vec<_>>();
+    let Some((range, begin)) = found.await?.into_iter().flatten().next() else {
+        return Ok(());
+    };
+    let begun_by = begin.from.map_or("without --from".to_owned(), |from| {
+        format!("with --from {from}")
+    });
+    Err(Failure::usage(format!(
+        "{} begins at {} in partition {} ({begun_by}), and this stretch at {}: what lies between would be missing; give \
+         the --from that it was begun with, or another --out",
+        sink.store, begin.first, range.partition, range.first
+    )))
 }
 
 /// Begins a partition that has no record to collect: a later run does not collect what lies before `--from`, and `verify`
@@ -123,7 +171,7 @@ async fn begin_empty(sink: &Sink, range: &Range) -> anyhow::Result<()> {
     begin.publish(&sink.store, &frozen).await.map(drop)
 }
 
-/// The first offset that the data set does not hold, given the end of its files of the partition.
+/// The start of what the data set does not hold, given the end of its files of the partition.
 ///
 /// Errors: the data set ends before the stretch begins, so that a hole would come between; or it is of another log.
 fn unread(
@@ -131,7 +179,7 @@ fn unread(
     range: &Range,
     position: Option<StoredPosition<u64>>,
     stretch: Stretch,
-) -> anyhow::Result<i64> {
+) -> anyhow::Result<Start> {
     let partition = range.partition;
     if let (Some(position), Some(_)) = (position, stretch.from)
         && position.next < range.begin
@@ -157,9 +205,7 @@ fn unread(
         last: None,
     };
     let found = start(position, log);
-    let found =
-        found.map_err(|fit| another_log(&sink.topic.name, partition, position.next, fit))?;
-    Ok(found.position)
+    found.map_err(|fit| another_log(&sink.topic.name, partition, position.next, fit))
 }
 
 #[cfg(test)]
@@ -216,10 +262,48 @@ pub(crate) mod tests {
             });
             let found = unread(&sink, &range, files, Stretch { from, to: None });
             match (found, expected) {
-                (Ok(found), expected) => assert_eq!(Ok(found), expected, "{files:?} {begin}"),
+                (Ok(found), expected) => {
+                    assert_eq!(Ok(found.position), expected, "{files:?} {begin}");
+                }
                 (Err(error), expected) => {
                     assert_eq!(Failure::code(&error), Code::Usage);
                     let told = expected.expect_err("it fails");
+                    assert!(error.to_string().contains(told), "{error:#}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stretch_from_before_the_data_set_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
+        let mut sink = pipeline::tests::sink(store).await;
+        sink.from = Some(1_700_000_000_000);
+        let begun = Range {
+            begin: 500,
+            ..range(0, 500)
+        };
+        begin_empty(&sink, &begun).await.unwrap();
+        for (first, end, refused) in [
+            (0, 500, true),
+            (0, 900, true),
+            (499, 500, true),
+            (500, 900, false),
+            (600, 900, false),
+            // Nothing is to be collected.
+            (500, 500, false),
+        ] {
+            let range = Range {
+                first,
+                ..range(0, end)
+            };
+            match refuse_earlier(&sink, &[range]).await {
+                Ok(()) => assert!(!refused, "{first} {end}"),
+                Err(error) => {
+                    assert!(refused, "{error:#}");
+                    assert_eq!(Failure::code(&error), Code::Usage);
+                    let told = "begins at 500 in partition 0 (with --from 1700000000000)";
                     assert!(error.to_string().contains(told), "{error:#}");
                 }
             }

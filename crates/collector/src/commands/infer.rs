@@ -1,12 +1,14 @@
 //! Prints the schema that takes all records of a stretch, to be given to a run that regenerates the data set.
 
+use crate::bounded::held_back::readable_ranges;
 use crate::bounded::sample;
-use crate::bounded::stretch;
+use crate::pipeline::retry::Outages;
 use crate::settings::{Config, Extent, Stretch};
 use anyhow::ensure;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, Consumer};
+use tidemill_core::health::Health;
+use tidemill_core::kafka::Cluster;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
@@ -26,11 +28,20 @@ pub async fn infer(
     ensure!(partitions.is_some(), missing());
     let partitions: Vec<i32> = (0..).take(partitions.unwrap_or(0)).collect();
     let resolver = Resolver::open(&shared.claims, shutdown)?;
-    let sample = block_in_place(|| {
-        let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
-        let ranges = stretch::log_ranges(&consumer, &partitions, stretch)?;
-        sample::read(shared, &resolver, &ranges, u64::MAX, |_| false, shutdown)
-    })?;
+    let outages = Outages::of(Health::starting().part("start"));
+    let ranges = readable_ranges(
+        shared,
+        &shared.topic,
+        &partitions,
+        stretch,
+        &outages,
+        shutdown,
+    );
+    let Some(ranges) = ranges.await? else {
+        return Ok(None);
+    };
+    let read = || sample::read(shared, &resolver, &ranges, u64::MAX, |_| false, shutdown);
+    let sample = block_in_place(read)?;
     if shutdown.is_cancelled() {
         // A schema of a part would look like one of the whole.
         return Ok(None);

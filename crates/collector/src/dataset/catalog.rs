@@ -16,9 +16,11 @@ pub(crate) struct Catalog {
     pub(crate) rejects: BTreeMap<Source, BTreeMap<String, i64>>,
     /// The files that say where partitions begin, by topic and partition.
     pub(crate) begins: BTreeMap<Source, String>,
+    /// The files that say how far bounded runs have collected.
+    pub(crate) ends: Vec<String>,
     /// There is a schema.
     pub(crate) has_schema: bool,
-    /// Parquet files that are not named as ours are.
+    /// Files that readers of the folder may take for data, and that are not named as ours are.
     pub(crate) strangers: Vec<Listed>,
 }
 
@@ -26,25 +28,23 @@ impl Catalog {
     /// Lists a data set.
     pub(crate) async fn list(store: &Store) -> anyhow::Result<Self> {
         let mut catalog = Self::default();
-        for file in store.list(None).await? {
+        for file in store.list_all().await? {
             if let Some((topic, partition, _)) = names::parse_data(&file.name) {
                 let chain = catalog.chains.entry((topic.to_owned(), partition));
                 chain.or_default().push(file);
             } else if let Some((topic, partition)) = names::parse_begin(&file.name) {
                 let source = (topic.to_owned(), partition);
                 catalog.begins.insert(source, file.name);
+            } else if let Some(own) = names::parse_rejected_path(&file.name) {
+                let source = (own.topic.to_owned(), own.partition);
+                let paths = catalog.rejects.entry(source).or_default();
+                paths.insert(file.name.clone(), own.first);
+            } else if names::is_end(&file.name) {
+                catalog.ends.push(file.name);
             } else if file.name == names::SCHEMA {
                 catalog.has_schema = true;
-            } else if file.name.ends_with(".parquet") {
+            } else if names::may_be_read(&file.name) {
                 catalog.strangers.push(file);
-            }
-        }
-        for file in store.list(Some(names::REJECTED)).await? {
-            if let Some(own) = names::parse_rejected(&file.name) {
-                let source = (own.topic.to_owned(), own.partition);
-                let path = format!("{}/{}", names::REJECTED, file.name);
-                let paths = catalog.rejects.entry(source).or_default();
-                paths.insert(path, own.first);
             }
         }
         Ok(catalog)
@@ -58,6 +58,6 @@ impl Catalog {
 
     /// There is no file of a data set at all.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.has_schema && self.sources().is_empty()
+        !self.has_schema && self.ends.is_empty() && self.sources().is_empty()
     }
 }

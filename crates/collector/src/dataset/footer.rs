@@ -2,6 +2,7 @@
 
 use crate::dataset::names;
 use crate::encode::columns::Misfits;
+use crate::features::Unknown;
 use anyhow::{Context, ensure};
 use parquet::file::metadata::KeyValue;
 use std::fmt;
@@ -39,6 +40,8 @@ pub struct Footer {
     pub rejects: Option<String>,
     /// Values of the rows that fitted no column and are kept in `_extra`, by field.
     pub(crate) misfits: Misfits,
+    /// The rows with unknown features.
+    pub(crate) unknown: Unknown,
     /// The records of [`first`, `next`) were deleted by retention before they could be read; there are no rows.
     pub gap: bool,
     /// The schema's fingerprint.
@@ -53,12 +56,15 @@ impl Footer {
         let pair = |key: &str, value: &dyn fmt::Display| {
             KeyValue::new(format!("{PREFIX}{key}"), value.to_string())
         };
+        let count = |rows: u64| (rows > 0).then(|| rows.to_string());
         let misfits = (!self.misfits.is_empty()).then(|| self.misfits.to_json());
         let more = [
             ("topic_id", self.topic_id.map(|id| id.to_string())),
             ("last", self.last.map(|last| format!("{last:016x}"))),
             ("rejects", self.rejects.clone()),
             ("misfits", misfits),
+            ("unasked", count(self.unknown.unasked)),
+            ("uncovered", count(self.unknown.uncovered)),
         ];
         let more = more
             .into_iter()
@@ -116,6 +122,7 @@ impl Footer {
             let last = u64::from_str_radix(digits, 16).ok();
             last.with_context(|| format!("the footer's {PREFIX}last is {digits:?}"))
         });
+        let count = |key| text(key).map_or(Ok(0), |rows| parse(key, rows));
         let misfits = text("misfits").map_or(Some(Misfits::default()), Misfits::from_json);
         let footer = Self {
             topic,
@@ -128,6 +135,10 @@ impl Footer {
             rejected: parse("rejected", text("rejected")?)?,
             rejects: text("rejects").ok().map(str::to_owned),
             misfits: misfits.context("the footer's misfits cannot be read")?,
+            unknown: Unknown {
+                unasked: count("unasked")?,
+                uncovered: count("uncovered")?,
+            },
             gap: parse("gap", text("gap")?)?,
             schema: text("schema")?.to_owned(),
             version: text("version")?.to_owned(),
@@ -172,6 +183,10 @@ mod tests {
             rejected: 1,
             rejects: Some("cd".into()),
             misfits: Misfits::from_json("{\"a\":2}").unwrap(),
+            unknown: Unknown {
+                unasked: 3,
+                uncovered: 1,
+            },
             gap: false,
             schema: "ab".into(),
             version: "0.1.0".into(),

@@ -6,6 +6,7 @@ use crate::dataset::reader;
 use crate::dataset::store::{Location, Store};
 use crate::encode::columns::Misfits;
 use crate::encode::schema::Schema;
+use crate::features::Unknown;
 use std::fmt::Write as _;
 
 /// A view of a data set, as text for people. Reads footers only.
@@ -15,7 +16,7 @@ pub async fn inspect(location: &Location) -> anyhow::Result<String> {
     let store = Store::open(location, false)?;
     let catalog = Catalog::list(&store).await?;
     let mut text = String::new();
-    let mut misfits = Misfits::default();
+    let (mut misfits, mut unknown) = (Misfits::default(), Unknown::default());
     writeln!(
         text,
         "{:<32} {:>5} {:>12} {:>12} {:>8} {:>12} {:>9} {:>11} {:>10}",
@@ -37,6 +38,7 @@ pub async fn inspect(location: &Location) -> anyhow::Result<String> {
             };
             bytes += file.size;
             misfits.extend(&footer.misfits);
+            unknown = unknown.and(footer.unknown);
         }
         let (first, count, megabytes) = (first.unwrap_or(0), files.len(), bytes as f64 / 1e6);
         writeln!(
@@ -71,6 +73,18 @@ pub async fn inspect(location: &Location) -> anyhow::Result<String> {
         for (field, count) in misfits.iter() {
             writeln!(text, "  {field:<30} {count:>12}")?;
         }
+    }
+    if unknown.total() > 0 {
+        writeln!(text, "\nrows with null features, since they are not known")?;
+        let Unknown { unasked, uncovered } = unknown;
+        writeln!(
+            text,
+            "  no user_id, or no time in the field of --as-of {unasked:>12}"
+        )?;
+        writeln!(
+            text,
+            "  events deleted, or written after --to          {uncovered:>12}"
+        )?;
     }
     Ok(text)
 }

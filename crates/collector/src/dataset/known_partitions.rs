@@ -10,25 +10,27 @@ pub(crate) struct KnownPartitions(Arc<Mutex<BTreeMap<i32, Seen>>>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    begun: bool,
+    /// The path of the newest file, or of the beginning while there is none; `None` before that.
+    newest: Option<String>,
     /// The paths of rejects that no data file stands for: a peer is about to publish it, or was killed before.
     leftovers: Vec<String>,
 }
 
 impl KnownPartitions {
-    /// A partition is started: the data set says where it begins, or does not yet, and has these leftover rejects.
-    pub(crate) fn started(&self, partition: i32, begun: bool, leftovers: Vec<String>) {
-        self.lock().insert(partition, Seen { begun, leftovers });
+    /// A partition is started: the data set has this file as its newest, or its beginning, or nothing of it yet, and has
+    /// these leftover rejects.
+    pub(crate) fn started(&self, partition: i32, newest: Option<String>, leftovers: Vec<String>) {
+        self.lock().insert(partition, Seen { newest, leftovers });
     }
 
-    /// The data set says where the partition begins.
-    pub(crate) fn is_begun(&self, partition: i32) -> bool {
-        self.lock().get(&partition).is_some_and(|seen| seen.begun)
+    /// The path of the partition's newest file, or of its beginning; `None` if the data set does not say where it begins.
+    pub(crate) fn newest(&self, partition: i32) -> Option<String> {
+        self.lock().get(&partition)?.newest.clone()
     }
 
-    /// From now on it does.
-    pub(crate) fn begun(&self, partition: i32) {
-        self.lock().entry(partition).or_default().begun = true;
+    /// From now on this file is the newest of the partition.
+    pub(crate) fn published(&self, partition: i32, path: String) {
+        self.lock().entry(partition).or_default().newest = Some(path);
     }
 
     /// Takes the leftovers that nobody can publish a data file for any more, now that there is one up to `next`.

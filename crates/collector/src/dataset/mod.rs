@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `_schema.parquet` | no rows; the columns of all files, the schema as JSON and the topic in its footer | once, before all others |
 //! | `_begin+<topic>+<partition>.parquet` | no rows; where the partition begins (`first`), by which `--from`, the topic's id; of bounded runs, which begin all partitions, their number | once, before the partition's first file |
+//! | `_end+<topic>+<digest>.parquet` | no rows; how far each partition was collected (`positions`); the digest is theirs | last of all files of a bounded run |
 //! | `_rejected/<topic>+<partition>+<first>+<next>.ndjson` | a line for each record of [first, next) that cannot be a row | before the data file that counts it |
 //! | `<topic>+<partition>+<first>.parquet` | the rows of [first, next), or none where retention was faster (`gap`) | last: it moves the position |
 //!
@@ -23,12 +24,14 @@
 //!   them. Where a process that judged the same records otherwise left its own, ours have `+<digest>` in their name.
 //!
 //! A footer's keys begin with `tidemill.`: `format`, `topic`, `topic_id`, `partition`, `first`, `next`, `rows`,
-//! `rejected`, `rejects`, `misfits` (by field), `gap`, `schema` (its fingerprint), `version`, `json` (the columns of JSON
+//! `rejected`, `rejects`, `misfits` (by field), `unasked` and `uncovered` (rows with unknown features), `gap`, `schema` (its fingerprint), `version`, `json` (the columns of JSON
 //! text), `digest`.
 
 pub(crate) mod begin;
 pub(crate) mod catalog;
+pub(crate) mod end;
 pub(crate) mod footer;
+pub(crate) mod gaps;
 pub mod inspect;
 pub(crate) mod known_partitions;
 pub(crate) mod names;

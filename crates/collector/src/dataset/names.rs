@@ -33,7 +33,21 @@ pub(crate) fn parse_begin(name: &str) -> Option<(&str, i32)> {
     let stem = name.strip_prefix(BEGIN)?.strip_suffix(".parquet")?;
     let (topic, partition) = stem.rsplit_once('+')?;
     let partition = number(partition, 5)?.try_into().ok()?;
-    (!topic.is_empty()).then_some((topic, partition))
+    is_topic(topic).then_some((topic, partition))
+}
+
+/// The prefix of the files that say how far bounded runs have collected.
+const END: &str = "_end+";
+
+/// The name of the file that says how far a bounded run has collected, by the digest of what it says.
+pub(crate) fn end(topic: &str, digest: &str) -> String {
+    let short = digest.get(..16).unwrap_or(digest);
+    format!("{END}{topic}+{short}.parquet")
+}
+
+/// True for the name of such a file.
+pub(crate) fn is_end(name: &str) -> bool {
+    name.starts_with(END) && name.ends_with(".parquet")
 }
 
 /// The prefix of a partition's data files, before their first offsets.
@@ -73,7 +87,7 @@ pub(crate) fn parse_data(name: &str) -> Option<(&str, i32, i64)> {
         number(partition, 5)?.try_into().ok()?,
         number(first, 20)?,
     );
-    (!topic.is_empty()).then_some(found)
+    is_topic(topic).then_some(found)
 }
 
 /// Reads a reject file's name, without its folder; `None` for other files.
@@ -93,7 +107,25 @@ pub(crate) fn parse_rejected(name: &str) -> Option<Rejected<'_>> {
         first: number(first, 20)?,
         next: number(next, 20)?,
     };
-    (!topic.is_empty()).then_some(found)
+    is_topic(topic).then_some(found)
+}
+
+/// The same of a path in the data set; `None` for files elsewhere too.
+pub(crate) fn parse_rejected_path(path: &str) -> Option<Rejected<'_>> {
+    let (folder, name) = path.split_once('/')?;
+    parse_rejected(name).filter(|_| folder == REJECTED)
+}
+
+/// Readers of a folder skip files and folders whose names begin with `_` or `.`, and take all others for data, whatever
+/// their names end with. Some skip nothing that is a Parquet file of the folder itself.
+pub(crate) fn may_be_read(path: &str) -> bool {
+    let skipped = path.split('/').any(|part| part.starts_with(['_', '.']));
+    !skipped || (!path.contains('/') && path.ends_with(".parquet"))
+}
+
+/// A path in a folder of the data set is no name, whatever stands at its end.
+fn is_topic(text: &str) -> bool {
+    !text.is_empty() && !text.contains('/')
 }
 
 /// A number as the names write it: padded, so at least `width` digits, and no more than it needs.
@@ -122,8 +154,30 @@ mod tests {
             "t+1+2.parquet",
             "+00001+00000000000000000002.parquet",
             "t+00001+000.txt",
+            "old/t+00001+00000000000000000002.parquet",
         ] {
             assert_eq!(parse_data(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn readers_take_for_data_all_that_is_not_hidden() {
+        for (path, expected) in [
+            ("t+00000+00000000000000000000.parquet.bak", true),
+            ("t+00000+00000000000000000000.PARQUET", true),
+            ("notes.txt", true),
+            ("old/t+00000+00000000000000000000.parquet", true),
+            ("p=1/a/b.parquet", true),
+            ("_copy.parquet", true),
+            (".x.parquet", true),
+            ("_SUCCESS", false),
+            (".x.crc", false),
+            ("_staging/x.parquet", false),
+            ("_rejected/.x", false),
+            ("old/_x.parquet", false),
+            (".git/x.parquet", false),
+        ] {
+            assert_eq!(may_be_read(path), expected, "{path}");
         }
     }
 

@@ -32,6 +32,9 @@ pub(crate) async fn positions(
     sink: &Sink,
     partitions: &[i32],
 ) -> anyhow::Result<Vec<(i32, Option<StoredPosition<u64>>)>> {
+    if sink.freezer.get().is_some() {
+        sink.store.require(names::SCHEMA).await?;
+    }
     let newest = sink.store.newest(&sink.topic.name, partitions).await?;
     let looks = partitions.iter().zip(newest);
     let looks = looks.map(|(partition, newest)| look(sink, *partition, newest));
@@ -49,8 +52,7 @@ pub(crate) async fn positions(
             tracing::info!(path, "deleting rejects that no data file stands for");
             sink.store.delete(&path).await?;
         }
-        let begun = position.is_some();
-        sink.known.started(*partition, begun, leftovers);
+        sink.known.started(*partition, found.path(), leftovers);
         positions.push((*partition, position));
     }
     Ok(positions)
@@ -72,6 +74,15 @@ impl Found {
         match self {
             Self::File(footer) => footer.first,
             Self::Begin(_) | Self::Nothing => 0,
+        }
+    }
+
+    /// The path of what was found.
+    fn path(&self) -> Option<String> {
+        match self {
+            Self::File(footer) => Some(names::data(&footer.topic, footer.partition, footer.first)),
+            Self::Begin(begin) => Some(names::begin(&begin.topic, begin.partition)),
+            Self::Nothing => None,
         }
     }
 
@@ -146,6 +157,7 @@ mod tests {
     use crate::dataset::topic::Topic;
     use crate::encode::columns::Misfits;
     use crate::encode::{Codec, encode};
+    use crate::features::Unknown;
     use crate::pipeline;
     use crate::pipeline::batch::Batch;
     use bytes::Bytes;
@@ -165,6 +177,7 @@ mod tests {
                 rejected: 0,
                 rejects,
                 misfits: Misfits::default(),
+                unknown: Unknown::default(),
                 gap: false,
                 schema: String::new(),
                 version: String::new(),

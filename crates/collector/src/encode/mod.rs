@@ -95,6 +95,7 @@ pub(crate) fn encode(
         rejected,
         rejects,
         misfits: table.misfits(),
+        unknown: table.unknown(),
         gap,
         schema: frozen.fingerprint.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -5,7 +5,7 @@ use crate::dataset::footer::Footer;
 use crate::dataset::seal;
 use crate::encode::columns::{Coordinates, Misfits, Rows};
 use crate::encode::frozen::Frozen;
-use crate::features::{Columns, History};
+use crate::features::{Columns, History, Unknown};
 use anyhow::Context;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -25,8 +25,8 @@ pub(super) struct Table<'a> {
     history: Option<&'a History>,
     rows: Rows,
     features: Option<Columns<'a>>,
-    /// Rows and unknown features written so far.
-    written: (u64, u64),
+    /// Rows written so far, and those of them with unknown features.
+    written: (u64, Unknown),
     /// The misfits of these rows.
     misfits: Misfits,
     file: ArrowWriter<Vec<u8>>,
@@ -58,7 +58,7 @@ impl<'a> Table<'a> {
             history,
             rows: Rows::new(&frozen.schema, partition),
             features: history.map(Columns::of),
-            written: (0, 0),
+            written: (0, Unknown::default()),
             misfits: Misfits::default(),
             file: file.context("beginning a Parquet file")?,
         })
@@ -89,6 +89,12 @@ impl<'a> Table<'a> {
         all
     }
 
+    /// Rows with unknown features so far.
+    pub(super) fn unknown(&self) -> Unknown {
+        let rest = self.features.as_ref().map(Columns::unknown);
+        self.written.1.and(rest.unwrap_or_default())
+    }
+
     /// Makes room where there is none for more rows.
     pub(super) fn write_if_full(&mut self) -> anyhow::Result<()> {
         if self.rows.is_full() {
@@ -102,10 +108,11 @@ impl<'a> Table<'a> {
         let rows = std::mem::replace(&mut self.rows, none);
         let none = self.history.map(Columns::of);
         let features = std::mem::replace(&mut self.features, none);
-        let (features, unknown) = features.map(Columns::finish).unwrap_or_default();
+        let unknown = features.as_ref().map(Columns::unknown);
+        let features = features.map(Columns::finish).unwrap_or_default();
         self.written.0 += rows.len() as u64;
         self.misfits.extend(rows.misfits());
-        self.written.1 += unknown;
+        self.written.1 = self.written.1.and(unknown.unwrap_or_default());
         let rows = rows.finish(features)?;
         self.file.write(&rows).context("writing a Parquet file")
     }
@@ -113,7 +120,7 @@ impl<'a> Table<'a> {
     /// The file's bytes.
     pub(super) fn finish(mut self, footer: &Footer) -> anyhow::Result<Bytes> {
         self.write()?;
-        metrics::counter!("tidemill_unknown_features_total").increment(self.written.1);
+        metrics::counter!("tidemill_unknown_features_total").increment(self.written.1.total());
         let json = serde_json::json!(self.frozen.schema.json_places()).to_string();
         let json = KeyValue::new(JSON.to_owned(), json);
         for pair in footer.to_key_values().into_iter().chain([json]) {
@@ -172,6 +179,7 @@ mod tests {
                 rejected: 0,
                 rejects: None,
                 misfits: table.misfits(),
+                unknown: table.unknown(),
                 gap: false,
                 schema: frozen.fingerprint.clone(),
                 version: "0".into(),

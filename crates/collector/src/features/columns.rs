@@ -5,13 +5,37 @@ use arrow::array::{ArrayRef, Float64Array};
 use std::sync::Arc;
 use tidemill_core::features::{Evaluation, FeatureValue};
 
+/// Rows that have null features for want of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unknown {
+    /// The record does not say of which user, or not as of when.
+    pub(crate) unasked: u64,
+    /// Events that would count were deleted by retention, or written after the stretch.
+    pub(crate) uncovered: u64,
+}
+
+impl Unknown {
+    /// All of them.
+    pub(crate) fn total(self) -> u64 {
+        self.unasked + self.uncovered
+    }
+
+    /// These and others.
+    pub(crate) fn and(self, more: Self) -> Self {
+        Self {
+            unasked: self.unasked + more.unasked,
+            uncovered: self.uncovered + more.uncovered,
+        }
+    }
+}
+
 /// Feature columns under construction.
 pub(crate) struct Columns<'h> {
     history: &'h History,
     /// By feature, in the order of the definitions.
     values: Vec<Vec<Option<f64>>>,
     evaluation: Evaluation,
-    unknown: u64,
+    unknown: Unknown,
 }
 
 impl<'h> Columns<'h> {
@@ -21,7 +45,7 @@ impl<'h> Columns<'h> {
             history,
             values: vec![Vec::new(); history.question().definitions.features().len()],
             evaluation: Evaluation::default(),
-            unknown: 0,
+            unknown: Unknown::default(),
         }
     }
 
@@ -30,7 +54,7 @@ impl<'h> Columns<'h> {
     pub(crate) fn push(&mut self, value: &[u8]) {
         let features = self.history.question().definitions.features();
         let Some((user, as_of)) = self.history.asked(value) else {
-            self.unknown += 1;
+            self.unknown.unasked += 1;
             self.values.iter_mut().for_each(|column| column.push(None));
             return;
         };
@@ -46,15 +70,20 @@ impl<'h> Columns<'h> {
             whole &= known;
             column.push(FeatureValue::number(*value).filter(|_| known));
         }
-        self.unknown += u64::from(!whole);
+        self.unknown.uncovered += u64::from(!whole);
     }
 
-    /// The columns, in the order of the definitions, and how many records have nulls for want of an answer.
-    pub(crate) fn finish(self) -> (Vec<ArrayRef>, u64) {
+    /// Records so far that have nulls for want of an answer.
+    pub(crate) fn unknown(&self) -> Unknown {
+        self.unknown
+    }
+
+    /// The columns, in the order of the definitions.
+    pub(crate) fn finish(self) -> Vec<ArrayRef> {
         let arrays = self
             .values
             .into_iter()
             .map(|values| Arc::new(Float64Array::from(values)) as ArrayRef);
-        (arrays.collect(), self.unknown)
+        arrays.collect()
     }
 }

@@ -97,6 +97,11 @@ impl History {
         !self.known.is_open()
     }
 
+    /// A record of this Kafka time is one of those that the history is of.
+    pub(crate) fn takes(&self, record_timestamp: Option<i64>) -> bool {
+        self.known.takes(record_timestamp)
+    }
+
     /// The partition has no more records.
     pub(crate) fn end(&mut self) {
         self.known.end();

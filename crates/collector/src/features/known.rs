@@ -42,6 +42,11 @@ impl Known {
         }
     }
 
+    /// A record of this Kafka time counts. Wherever it lies: Kafka times need not ascend.
+    pub(super) fn takes(&self, time: Option<i64>) -> bool {
+        time.is_none_or(|time| time < self.times.end)
+    }
+
     /// Ends the partition. One that has lost records and holds none could have lost any.
     pub(super) fn end(&mut self) {
         if std::mem::take(&mut self.cut) {
@@ -108,5 +113,13 @@ mod tests {
             assert_eq!(known(to, partitions).covers(as_of, 10), expected, "{why}");
         }
         assert!(known(None, &[(5, cut)]).covers(100, 0));
+    }
+
+    #[test]
+    fn records_count_by_their_kafka_time_wherever_they_lie() {
+        let takes =
+            |to| [None, Some(699), Some(700), Some(3)].map(|time| known(to, &[]).takes(time));
+        assert_eq!(takes(Some(700)), [true, true, false, true]);
+        assert_eq!(takes(None), [true; 4]);
     }
 }

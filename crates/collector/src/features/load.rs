@@ -2,8 +2,7 @@
 
 use super::history::{Counts, Incoming};
 use super::{History, Question};
-use crate::bounded::stretch::{self, Range};
-use crate::settings::Stretch;
+use crate::bounded::stretch::Range;
 use std::time::{Duration, Instant};
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
@@ -15,25 +14,25 @@ use tokio_util::sync::CancellationToken;
 /// Between two log lines.
 const LINES: Duration = Duration::from_secs(5);
 
-/// Reads all of the topic that is retained, up to `to` in Kafka time; `None` when told to stop before.
+/// Reads these ranges, all of the topic that is retained, and takes the records of before `to` in Kafka time; `None` when
+/// told to stop before.
 pub(crate) fn load(
     shared: &Shared,
     resolver: &Resolver,
     topic: &str,
-    partitions: &[i32],
+    ranges: &[Range],
     question: &Question,
     to: Option<i64>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<History>> {
     let consumer = Consumer::outside(&shared.kafka, &shared.group, topic)?;
     let id = consumer.topic_id()?;
-    let ranges = stretch::log_ranges(&consumer, partitions, Stretch { from: None, to })?;
     let total: u64 = ranges.iter().map(Range::len).sum();
     tracing::info!(topic, records = total, "reading the users' events");
     let mut history = History::new(question.clone(), to);
     let begun = Instant::now();
     loop {
-        if !read(&consumer, resolver, &ranges, &mut history, shutdown)? {
+        if !read(&consumer, resolver, ranges, &mut history, shutdown)? {
             return Ok(None);
         }
         if !history.begins_again() {
@@ -97,7 +96,7 @@ fn read(
             match consumer.poll(Duration::from_millis(50))? {
                 Polled::Record(record) => {
                     let seen = history.see(record.timestamp());
-                    if record.offset() < range.end {
+                    if record.offset() < range.end && history.takes(record.timestamp()) {
                         let content = resolver.resolve(record.value())?;
                         let (partition, offset) = (record.partition(), record.offset());
                         let incoming = Incoming {

@@ -5,7 +5,7 @@ mod history;
 mod known;
 mod load;
 
-pub(crate) use columns::Columns;
+pub(crate) use columns::{Columns, Unknown};
 pub(crate) use history::History;
 pub use history::Question;
 pub(crate) use load::load;

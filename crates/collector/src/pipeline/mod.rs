@@ -103,7 +103,7 @@ pub(crate) struct Outcome {
 #[derive(Debug)]
 pub(crate) enum What {
     /// Its records are in the data set; a peer may have published them.
-    Published(Footer),
+    Published(Box<Footer>),
     /// A peer has published other records from the same position; its file ends at `next`. The lane has ended.
     Superseded {
         /// The position at which to go on.

@@ -29,6 +29,8 @@ pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>
 /// Publishes a batch's files, trying for as long as the store fails: first what stands before and beside the rows,
 /// last the rows, whose file moves the position.
 async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
+    let premises = || is_there(sink, files.footer.partition);
+    sink.persist("publishing", premises).await?;
     if let Some(next) = begin(sink, &files).await? {
         return Ok(What::Superseded { next });
     }
@@ -59,6 +61,8 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
                 delete(sink, &path).await;
             }
         }
+        let path = files.data.path.clone();
+        sink.known.published(files.footer.partition, path);
         return Ok(published(sink, files));
     };
     let theirs = in_the_way(&theirs, &files.data)?;
@@ -70,11 +74,24 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
     Ok(superseded(&theirs))
 }
 
+/// Makes sure that the next file of a partition follows those that are there: else there would be a gap before it.
+///
+/// Errors: the data set's schema or the partition's newest file is gone.
+async fn is_there(sink: &Sink, partition: i32) -> anyhow::Result<()> {
+    let newest = async {
+        match sink.known.newest(partition) {
+            Some(newest) => sink.store.require(&newest).await,
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(sink.store.require(names::SCHEMA), newest).map(drop)
+}
+
 /// Says in the data set where the partition begins, before its first file; a position where a peer has begun it at
 /// another one.
 async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     let footer = &files.footer;
-    if sink.known.is_begun(footer.partition) {
+    if sink.known.newest(footer.partition).is_some() {
         return Ok(None);
     }
     let gap = files.gap.as_ref().map_or(0, |(_, offsets)| *offsets);
@@ -94,7 +111,8 @@ async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     if first != begin.first {
         return Ok(Some(first));
     }
-    sink.known.begun(footer.partition);
+    let path = names::begin(&footer.topic, footer.partition);
+    sink.known.published(footer.partition, path);
     Ok(None)
 }
 
@@ -159,11 +177,22 @@ fn published(sink: &Sink, files: Encoded) -> What {
     );
     for (field, count) in files.footer.misfits.iter() {
         if sink.freezer.is_first_misfit(field) {
+            let frozen = sink.freezer.get();
+            let remedy = match frozen.is_some_and(|frozen| frozen.schema.can_take(field)) {
+                true => {
+                    "`collector infer` prints a schema that takes them: give it as --schema with another --out, and \
+                     collect again"
+                }
+                false => {
+                    "no schema can take them, since the name is a feature's or the collector's own (as of keys that are \
+                     not UTF-8), or differs from a column's in case alone: read them from there, or rename the field \
+                     where it is written"
+                }
+            };
             tracing::warn!(
                 field,
                 count,
-                "values of this field fit no column and are kept in _extra as JSON; `collector infer` prints a schema \
-                 that takes them: give it as --schema with another --out, and collect again"
+                "values of this field fit no column and are kept in _extra as JSON; {remedy}"
             );
         }
     }
@@ -174,7 +203,7 @@ fn published(sink: &Sink, files: Encoded) -> What {
     }
     metrics::counter!("tidemill_files_total").increment(1);
     metrics::counter!("tidemill_file_bytes_total").increment(bytes as u64);
-    What::Published(files.footer)
+    What::Published(Box::new(files.footer))
 }
 
 /// Deletes rejects that no data file stands for; where that fails the next start does.

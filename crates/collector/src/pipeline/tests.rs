@@ -157,6 +157,53 @@ async fn batches_become_files_in_their_order() {
     assert_eq!((report.rows, report.rejected, report.gaps), (24, 6, 10));
 }
 
+/// As when a disk is unmounted and mounted again: an empty folder is at the place of the data set meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_set_that_is_away_is_waited_for() {
+    let rig = Rig::new().await;
+    send(&rig.sink, vec![batch(0, 20)]);
+    let (own, away) = (rig.folder.path(), tempfile::tempdir().unwrap());
+    let away = away.path().join("away");
+    for replaced in [false, true] {
+        std::fs::rename(own, &away).unwrap();
+        if replaced {
+            std::fs::create_dir(own).unwrap();
+        }
+        let next = i64::from(replaced) * 20 + 20;
+        let sink = rig.sink.clone();
+        let sending = std::thread::spawn(move || send(&sink, vec![batch(next, next + 20)]));
+        std::thread::sleep(Duration::from_millis(500));
+        let reasons = rig.sink.health.reasons();
+        assert!(reasons.contains(".parquet is gone from"), "{reasons}");
+        assert!(resume::positions(&rig.sink, &[0]).await.is_err());
+        if replaced {
+            assert_eq!(std::fs::read_dir(own).unwrap().count(), 0);
+            std::fs::remove_dir(own).unwrap();
+        }
+        std::fs::rename(&away, own).unwrap();
+        assert_eq!(published(&sending.join().unwrap()), [(next, next + 20)]);
+        assert!(!rig.sink.health.reasons().contains("gone"));
+    }
+    assert_eq!(rig.faults().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_follows_one_that_is_gone() {
+    let rig = Rig::new().await;
+    send(&rig.sink, vec![batch(0, 20), batch(20, 40)]);
+    let newest = rig.folder.path().join(names::data("t", 0, 20));
+    let kept = std::fs::read(&newest).unwrap();
+    std::fs::remove_file(&newest).unwrap();
+    let sink = rig.sink.clone();
+    let sending = std::thread::spawn(move || send(&sink, vec![batch(40, 60)]));
+    std::thread::sleep(Duration::from_millis(500));
+    let reasons = rig.sink.health.reasons();
+    assert!(reasons.contains("00020.parquet is gone"), "{reasons}");
+    std::fs::write(&newest, kept).unwrap();
+    assert_eq!(published(&sending.join().unwrap()), [(40, 60)]);
+    assert_eq!(rig.faults().await, Vec::<String>::new());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_records_again_are_the_same_file() {
     let rig = Rig::new().await;

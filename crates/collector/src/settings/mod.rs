@@ -176,11 +176,12 @@ pub struct CollectFlags {
     #[arg(long, env = "TIDEMILL_UNTIL_END", global = true)]
     pub until_end: bool,
 
-    /// Collect from this time on (RFC 3339, a date, now, 1h ago, or an epoch number), then end
+    /// Collect from this time on (RFC 3339, a date, now, 1h ago, or an epoch number), then end: from the first record of
+    /// this Kafka time or later
     #[arg(long, env = "TIDEMILL_FROM", value_name = "TIME", global = true)]
     pub from: Option<String>,
 
-    /// Collect up to this time, which is not included, then end
+    /// Collect up to this time, which is not included, then end: up to the first record of this Kafka time or later
     #[arg(long, env = "TIDEMILL_TO", value_name = "TIME", global = true)]
     pub to: Option<String>,
 }

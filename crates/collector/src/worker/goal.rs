@@ -83,7 +83,7 @@ impl Goal {
     /// A file is in the data set.
     pub(crate) fn published(&self, file: &Footer) {
         if let Self::Bounded { progress, .. } = self {
-            progress.published(file.rows + file.rejected);
+            progress.published(file);
         }
     }
 

@@ -71,6 +71,18 @@ impl Consumer {
         Self::alone(kafka.consumer(group), topic)
     }
 
+    /// Like [`Consumer::outside`], for a reader to which a log ends after its newest record. To all others it ends where
+    /// its oldest open transaction begins.
+    pub fn outside_uncommitted(
+        kafka: &KafkaConfig,
+        group: &str,
+        topic: &str,
+    ) -> anyhow::Result<Self> {
+        let mut config = kafka.consumer(group);
+        config.set("isolation.level", "read_uncommitted");
+        Self::alone(config, topic)
+    }
+
     /// Like [`Consumer::outside`], for a reader that takes only the next record of each partition.
     pub(super) fn glancing(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
         let mut config = kafka.consumer(group);

@@ -17,7 +17,9 @@ const STALE: Duration = Duration::from_secs(3600);
 pub(super) fn create(folder: &Path, path: &str, bytes: &[u8]) -> Result<bool> {
     let target = folder.join(path);
     let parent = target.parent().unwrap_or(folder);
-    fs::create_dir_all(parent)?;
+    if parent != folder {
+        subfolder(parent)?;
+    }
     let made = match nameless(parent)? {
         Some(file) => write(&file, bytes).and_then(|()| link(&file, &target)),
         None => create_staged(folder, &target, bytes),
@@ -59,6 +61,14 @@ pub(super) fn sweep(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes a folder within the data set. The data set's own is not made again: where it is gone, its files are elsewhere.
+fn subfolder(folder: &Path) -> Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
 fn write(mut file: &File, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
@@ -98,7 +108,7 @@ fn link(_: &File, _: &Path) -> Result<()> {
 
 fn create_staged(folder: &Path, target: &Path, bytes: &[u8]) -> Result<()> {
     let staging = folder.join(names::STAGING);
-    fs::create_dir_all(&staging)?;
+    subfolder(&staging)?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -120,6 +130,19 @@ mod tests {
         prove(&folder.path().join("missing")).unwrap_err();
         #[cfg(target_os = "linux")]
         prove(Path::new("/proc")).unwrap_err();
+    }
+
+    #[test]
+    fn a_folder_that_was_taken_away_is_not_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        for path in ["a", "_rejected/a"] {
+            let error = create(&gone, path, b"ours").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{path}");
+        }
+        let error = create_staged(&gone, &gone.join("a"), b"ours").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(!gone.exists());
     }
 
     #[test]

@@ -9,11 +9,13 @@ pub use location::Location;
 use crate::dataset::names;
 use anyhow::Context;
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use location::{open_bucket, open_folder};
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,7 +40,7 @@ pub(crate) enum Creation {
 /// A file of the data set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Listed {
-    /// Its name, without its folder.
+    /// Its name, or its path where all files are listed.
     pub(crate) name: String,
     /// Its size in bytes.
     pub(crate) size: u64,
@@ -113,6 +115,24 @@ impl Store {
         }
     }
 
+    /// Makes sure that a file of the data set is there still. Where its disk is not mounted any more, or its folder was
+    /// moved away, another folder may be at its place.
+    ///
+    /// Errors: it is gone, as an [`io::Error`]: it may come back.
+    pub(crate) async fn require(&self, path: &str) -> anyhow::Result<()> {
+        match self.files.head(&Path::from(path)).await {
+            Ok(_) => Ok(()),
+            Err(Error::NotFound { .. }) => {
+                let gone = format!(
+                    "{path} is gone from {self}: mount its disk, or put the folder or the file back; the collector waits, \
+                     and writes to no other data set that is at its place"
+                );
+                Err(io::Error::new(io::ErrorKind::NotFound, gone).into())
+            }
+            Err(error) => Err(error).with_context(|| format!("looking for {path} in {self}")),
+        }
+    }
+
     /// The last bytes of a file, at most `count`, and the size of the whole.
     pub(crate) async fn tail(&self, path: &str, count: u64) -> anyhow::Result<(Bytes, u64)> {
         let options = GetOptions {
@@ -142,6 +162,18 @@ impl Store {
             Some(Listed { name, size })
         });
         let mut files: Vec<Listed> = files.collect();
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// All files of the data set and of the folders in it, by their paths and in the order of these.
+    pub(crate) async fn list_all(&self) -> anyhow::Result<Vec<Listed>> {
+        let listed = self.files.list(None).map_ok(|object| Listed {
+            name: object.location.to_string(),
+            size: object.size,
+        });
+        let listed = listed.try_collect::<Vec<Listed>>().await;
+        let mut files = listed.with_context(|| format!("listing {self}"))?;
         files.sort_unstable();
         Ok(files)
     }

@@ -54,6 +54,33 @@ impl Store {
         Ok(partitions.iter().map(name).collect())
     }
 
+    /// The first offsets of each partition's newest data files, in their order, at most `most` of each; none of a bucket,
+    /// where all would have to be listed.
+    pub(crate) async fn newest_files(
+        &self,
+        topic: &str,
+        most: usize,
+    ) -> anyhow::Result<BTreeMap<i32, Vec<i64>>> {
+        if self.folder.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        let own = topic.to_owned();
+        let found = BTreeMap::<i32, Vec<i64>>::new();
+        let found = self.read_folder(None, found, move |found, name| {
+            if let Some((of, partition, first)) = names::parse_data(name)
+                && of == own
+            {
+                found.entry(partition).or_default().push(first);
+            }
+        });
+        let mut found = found.await?;
+        for firsts in found.values_mut() {
+            firsts.sort_unstable();
+            firsts.drain(..firsts.len().saturating_sub(most));
+        }
+        Ok(found)
+    }
+
     /// The paths of each partition's reject files that start at an offset or after it.
     pub(crate) async fn rejects_from(
         &self,

@@ -141,6 +141,9 @@ async fn a_prefix_is_taken_as_it_is_written() {
     let keys: Vec<String> = stub.objects.lock().unwrap().keys().cloned().collect();
     assert_eq!(keys, [format!("{prefix}/f")]);
     assert_eq!(store.list(None).await.unwrap().len(), 1);
+    store.create("g/h", Bytes::from("ours")).await.unwrap();
+    let all = store.list_all().await.unwrap().into_iter();
+    assert_eq!(all.map(|file| file.name).collect::<Vec<_>>(), ["f", "g/h"]);
     assert_eq!(store.read("f").await.unwrap(), "ours");
 }
 

@@ -2,6 +2,7 @@
 
 use crate::dataset::catalog::Source;
 use std::collections::BTreeMap;
+use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Cluster;
 use tidemill_core::kafka::lag::{Lag, LagReader};
 use tidemill_core::settings::Shared;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// Names the partitions whose newest files are missing. `ends` says where the files of each partition end, as far as
 /// that is known.
 ///
-/// Errors: the brokers do not answer.
+/// Errors: the group has no position in the topic, so that it says nothing, or the brokers do not answer.
 pub(super) async fn missing(
     shared: &Shared,
     topic: &str,
@@ -25,7 +26,17 @@ pub(super) async fn missing(
     let partitions: Vec<i32> = (0..).take(count).collect();
     let reader = LagReader::open(&shared.kafka, &shared.group, topic)?;
     let lags = block_in_place(|| reader.look(&partitions))?;
+    if lags.iter().all(|lag| lag.committed.is_none()) {
+        return Err(without_a_position(&shared.group, topic));
+    }
     Ok(compare(topic, &shared.group, ends, &lags))
+}
+
+fn without_a_position(group: &str, topic: &str) -> anyhow::Error {
+    Failure::usage(format!(
+        "group {group} has no position in {topic}, so that missing last files would not show: give the --group of the \
+         live run that collected them; of a bounded run, which has none, give neither --brokers nor --group"
+    ))
 }
 
 fn compare(

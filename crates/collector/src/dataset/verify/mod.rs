@@ -5,6 +5,7 @@ mod group;
 
 use crate::dataset::begin::Begin;
 use crate::dataset::catalog::{Catalog, Source};
+use crate::dataset::end::End;
 use crate::dataset::store::{Location, Store};
 use crate::dataset::{names, seal};
 use crate::encode::schema::{self, Schema};
@@ -74,6 +75,7 @@ pub async fn verify(location: &Location, group: Option<&Shared>) -> anyhow::Resu
         verification.partition(&source).await;
     }
     verification.partitions_without_a_file();
+    verification.last_files().await;
     let Verification {
         schema,
         mut report,
@@ -117,7 +119,11 @@ impl Verification<'_> {
             ));
         }
         for stranger in &self.catalog.strangers {
-            self.fault(format!("{}: not a name of this data set", stranger.name));
+            self.fault(format!(
+                "{}: not a name of this data set, and pandas, polars, DuckDB or Spark may read it as a part of it: move it \
+                 elsewhere",
+                stranger.name
+            ));
         }
     }
 
@@ -211,6 +217,12 @@ impl Verification<'_> {
         let Some(topic) = self.schema.as_ref().map(|own| own.topic.clone()) else {
             return;
         };
+        if self.ends.is_empty() {
+            self.fault(format!(
+                "{}: there is nothing here but the schema: all files are missing, or no record was collected yet",
+                self.store
+            ));
+        }
         for partition in 0..self.partitions {
             if !self.ends.contains_key(&(topic.clone(), partition)) {
                 self.fault(format!(
@@ -218,6 +230,38 @@ impl Verification<'_> {
                      bounded run over all {} partitions was stopped before, and the same call goes on",
                     self.partitions
                 ));
+            }
+        }
+    }
+
+    /// Names the partitions whose files end before a bounded run had ended.
+    async fn last_files(&mut self) {
+        let catalog = self.catalog;
+        for path in &catalog.ends {
+            let file = self.store.read(path).await;
+            let end = match file.and_then(|file| End::from_file(&file)) {
+                Ok(end) => end,
+                Err(error) => {
+                    self.fault(format!("{path}: {error:#}"));
+                    continue;
+                }
+            };
+            let own = self.schema.as_ref();
+            if own.is_some_and(|own| (&own.topic, &own.fingerprint) != (&end.topic, &end.schema)) {
+                self.fault(format!("{path}: it is of another data set"));
+                continue;
+            }
+            for (partition, reached) in end.positions {
+                let source = (end.topic.clone(), partition);
+                // The end of files that cannot be read is not known.
+                let files = self.ends.get(&source).copied().unwrap_or(Some(0));
+                if let Some(files) = files.filter(|files| *files < reached) {
+                    self.fault(format!(
+                        "{} {partition}: the last files are missing: a bounded run has collected up to {reached}, the \
+                         files end at {files}",
+                        end.topic
+                    ));
+                }
             }
         }
     }

@@ -2,9 +2,10 @@
 
 use super::verify;
 use crate::dataset::begin::Begin;
-use crate::dataset::names;
+use crate::dataset::end::End;
 use crate::dataset::store::{Location, Store};
 use crate::dataset::topic::Topic;
+use crate::dataset::{names, seal};
 use crate::encode::frozen::Frozen;
 use crate::encode::schema::{Sample, Schema};
 use crate::encode::{Codec, Encoded, encode};
@@ -94,6 +95,13 @@ impl DataSet {
         {
             data_set.write(&files(partition, first, next));
         }
+        let end = End {
+            topic: "t".into(),
+            positions: [(0, 60), (1, 6), (2, 50), (3, 7)].into(),
+            schema: ours().fingerprint,
+        };
+        let store = Store::open(&data_set.location(), false).unwrap();
+        end.publish(&store, &ours()).await.unwrap();
         data_set
     }
 
@@ -170,6 +178,11 @@ fn rejects() -> String {
     names::rejected("t", 0, 30, 47)
 }
 
+fn ending() -> String {
+    let positions = r#"{"0":60,"1":6,"2":50,"3":7}"#;
+    names::end("t", &seal::hex(positions.as_bytes()))
+}
+
 fn beginning() -> String {
     names::begin("t", 0)
 }
@@ -177,7 +190,7 @@ fn beginning() -> String {
 /// What is done, a part of what is said of it, and how it is done.
 type Damage = (&'static str, &'static str, fn(&DataSet));
 
-const DAMAGES: [Damage; 45] = [
+const DAMAGES: [Damage; 51] = [
     ("a lost file", "gap, offsets 30 to 47", |set| {
         set.remove(&second());
         set.remove(&rejects());
@@ -218,6 +231,39 @@ const DAMAGES: [Damage; 45] = [
         "t 3: there is no file of it",
         |set| set.remove(&names::begin("t", 3)),
     ),
+    (
+        "the last file lost",
+        "t 0: the last files are missing: a bounded run has collected up to 60, the files end at 47",
+        |set| set.remove(&third()),
+    ),
+    (
+        "all lost but the schema",
+        "there is nothing here but the schema",
+        |set| {
+            for entry in fs::read_dir(set.0.path()).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                if name.ends_with(".parquet") && name != names::SCHEMA {
+                    set.remove(&name);
+                }
+            }
+            fs::remove_dir_all(set.path(names::REJECTED)).unwrap();
+        },
+    ),
+    ("an end cut", "not a whole Parquet file", |set| {
+        set.edit(&ending(), |bytes| bytes.truncate(bytes.len() / 2));
+    }),
+    ("a copy kept aside", ".parquet.bak: not a name", |set| {
+        let copy = format!("{}.bak", second());
+        fs::copy(set.path(&second()), set.path(&copy)).unwrap();
+    }),
+    ("a copy in a folder", "000030.parquet: not a name", |set| {
+        fs::create_dir_all(set.path("old/p=1")).unwrap();
+        let copy = format!("old/p=1/{}", second());
+        fs::copy(set.path(&second()), set.path(&copy)).unwrap();
+    }),
+    ("a name in capitals", ".PARQUET: not a name", |set| {
+        set.rename(&third(), &third().replace(".parquet", ".PARQUET"));
+    }),
     ("a lost gap", "gap, offsets 0 to 40 of t 2", |set| {
         set.remove(&names::data("t", 2, 0))
     }),
@@ -464,7 +510,13 @@ async fn nothing_is_no_data_set() {
 #[tokio::test]
 async fn a_flipped_byte_of_any_file_is_found() {
     let data_set = DataSet::new().await;
-    let paths = [second(), rejects(), names::SCHEMA.to_owned(), beginning()];
+    let paths = [
+        second(),
+        rejects(),
+        names::SCHEMA.to_owned(),
+        beginning(),
+        ending(),
+    ];
     for path in paths.map(|name| data_set.path(&name)) {
         let whole = fs::read(&path).unwrap();
         for at in (0..whole.len()).step_by(whole.len() / 40) {

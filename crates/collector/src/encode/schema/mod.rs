@@ -119,6 +119,14 @@ impl Schema {
         Ok(schema)
     }
 
+    /// A field of this name can have a column, in this schema or in a wider one.
+    pub(crate) fn can_take(&self, field: &str) -> bool {
+        let twin =
+            |column: &Column| column.name != field && column.name.eq_ignore_ascii_case(field);
+        let feature = self.feature_names().iter().any(|name| name == field);
+        !is_reserved(field) && !feature && !self.columns.iter().any(twin)
+    }
+
     /// The names of the point-in-time features.
     pub(crate) fn feature_names(&self) -> &[String] {
         let features = self.features.as_ref();
@@ -239,6 +247,29 @@ mod tests {
             {"name":"c","type":{"list":{"struct":[{"name":"d","type":"json"}]}}}]}"#;
         let schema = Schema::from_json(text.as_bytes()).unwrap();
         assert_eq!(schema.json_places(), ["a", "c[].d", "_extra"]);
+    }
+
+    #[test]
+    fn a_field_that_no_schema_can_take_is_told_from_others() {
+        let mut schema = Schema::from_json(br#"{"columns":[{"name":"A","type":"bool"}]}"#).unwrap();
+        schema.features = Some(FeatureColumns {
+            names: vec!["spent".into()],
+            definitions: String::new(),
+            ttl_ms: 0,
+            events_topic: String::new(),
+            as_of: String::new(),
+            delay_ms: 0,
+        });
+        for (field, expected) in [
+            ("A", true),
+            ("b", true),
+            ("a", false),
+            ("_key", false),
+            ("_Offset", false),
+            ("spent", false),
+        ] {
+            assert_eq!(schema.can_take(field), expected, "{field}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Columns against a brute force over the plain list of events, by the words of the documentation.
 
-use super::super::Columns;
+use super::super::{Columns, Unknown};
 use super::{Counts, History, Incoming, Question};
 use arrow::array::AsArray;
 use arrow::datatypes::Float64Type;
@@ -142,12 +142,13 @@ fn bytes(told: &Told) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
     }
 }
 
-fn ask(history: &History, records: &[String]) -> (Vec<Vec<Option<f64>>>, u64) {
+fn ask(history: &History, records: &[String]) -> (Vec<Vec<Option<f64>>>, Unknown) {
     let mut columns = Columns::of(history);
     records
         .iter()
         .for_each(|record| columns.push(record.as_bytes()));
-    let (arrays, unknown) = columns.finish();
+    let unknown = columns.unknown();
+    let arrays = columns.finish();
     let plain = arrays
         .iter()
         .map(|array| array.as_primitive::<Float64Type>().iter().collect());
@@ -221,7 +222,7 @@ proptest! {
             format!("{{\"user_id\":\"u{user}\",\"at\":{}}}", START + minutes * MINUTE)
         }).collect();
         let (columns, unknown) = ask(&history, &records);
-        prop_assert_eq!(unknown, 0);
+        prop_assert_eq!(unknown, Unknown::default());
         for (row, (user, minutes)) in asked.iter().enumerate() {
             let own = expected(&log, *user, START + (minutes - delay) * MINUTE);
             for (feature, expected) in own.iter().enumerate() {
@@ -272,7 +273,11 @@ fn what_cannot_be_known_is_null_and_counted() {
     assert_eq!(columns[1], [none, none, none, none, none, none, Some(1.0)]);
     assert_eq!(columns[2], [none; 7]);
     assert!(columns[3][5].is_some() && columns[3][4].is_none());
-    assert_eq!(unknown, 7);
+    let expected = Unknown {
+        unasked: 4,
+        uncovered: 3,
+    };
+    assert_eq!(unknown, expected);
 }
 
 #[test]

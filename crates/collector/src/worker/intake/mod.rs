@@ -36,7 +36,7 @@ pub(crate) struct Intake {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event {
     /// The position of a partition moved.
-    Published(Footer),
+    Published(Box<Footer>),
     /// A peer was first; the partition was closed and is to be opened at the peer's position.
     Superseded {
         /// The partition.
