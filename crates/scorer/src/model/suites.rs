@@ -99,7 +99,8 @@ fn difference(ours: &[f64], theirs: &[f64]) -> Option<String> {
         return Some(format!("{} numbers, not {}", ours.len(), theirs.len()));
     }
     let same = |(a, b): (&f64, &f64)| {
-        a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= TOLERANCE * b.abs().max(1.0)
+        let near = || (a - b).abs() <= TOLERANCE * b.abs().max(1.0);
+        a == b || (a.is_nan() && b.is_nan()) || (b.is_finite() && near())
     };
     let at = ours.iter().zip(theirs).position(|pair| !same(pair))?;
     let count = ours.iter().zip(theirs).filter(|pair| !same(*pair)).count();

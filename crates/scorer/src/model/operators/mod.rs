@@ -1,6 +1,7 @@
 //! The operators that models may use: tract's, and over them our own.
 
 mod attributes;
+mod cast;
 mod clip;
 mod columns;
 mod encode;
@@ -96,6 +97,8 @@ fn register(register: &mut OnnxOpRegister) {
     reduce::register(register);
     register.insert("ArrayFeatureExtractor", columns::array_feature_extractor);
     register.insert("Binarizer", replace::binarizer);
+    register.insert("Cast", cast::cast);
+    register.insert("CastLike", cast::cast_like);
     register.insert("Clip", clip::clip);
     register.insert("FeatureVectorizer", columns::feature_vectorizer);
     register.insert("Imputer", replace::imputer);

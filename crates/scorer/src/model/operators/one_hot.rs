@@ -4,9 +4,9 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::array::{OneHot, Slice};
-use tract_onnx::tract_hir::tract_core::ops::cast::cast;
 
 use super::attributes::{Attributes, Built};
+use super::cast::wire_cast;
 use super::function::Function;
 
 /// Indices, the depth and the values for off and on.
@@ -90,8 +90,8 @@ impl Expansion for Lenient {
             off: values.nth(0)?.into_arc_tensor(),
             on: values.nth(1)?.into_arc_tensor(),
         };
-        let whole = cast(i64::datum_type());
-        let found = model.wire_node(format!("{prefix}.whole"), whole, &inputs[..1])?;
+        let whole = format!("{prefix}.whole");
+        let found = wire_cast(&whole, model, inputs[0], i64::datum_type())?;
         let found = model.wire_node(format!("{prefix}.place"), place.typed(), &found)?;
         let found = model.wire_node(format!("{prefix}.hot"), op, &found)?;
         model.wire_node(prefix, Slice::new(axis, 0, dim), &found)

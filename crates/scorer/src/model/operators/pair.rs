@@ -187,7 +187,7 @@ impl BinMiniOp for Pair {
             DatumType::F32 => zip(c, a, b, self.single),
             DatumType::F64 => zip(c, a, b, self.double),
             DatumType::I64 => zip(c, a, b, self.whole),
-            // tract has whole numbers that were cast as dimensions.
+            // Sizes of tensors are dimensions in tract.
             DatumType::I32 | DatumType::TDim => {
                 let (wide_a, wide_b) = (a.cast_to::<i64>()?, b.cast_to::<i64>()?);
                 let mut wide = Tensor::zero_dt(i64::datum_type(), c.shape())?;

@@ -3,11 +3,12 @@
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
-use tract_onnx::tract_hir::ops::binary::{wire_cast, wire_rank_broadcast};
+use tract_onnx::tract_hir::ops::binary::{wire_cast as wire_casts, wire_rank_broadcast};
 use tract_onnx::tract_hir::tract_core::broadcast::multi_broadcast;
-use tract_onnx::tract_hir::tract_core::ops::{cast::cast, math};
+use tract_onnx::tract_hir::tract_core::ops::math;
 
 use super::attributes::Built;
+use super::cast::wire_cast;
 use super::function::{Function, function};
 
 /// The result has the base's type.
@@ -61,12 +62,12 @@ impl Expansion for Power {
                 .context("the inputs' types do not mix")?,
         };
         let found = wire_rank_broadcast(prefix, model, inputs)?;
-        let found = wire_cast(prefix, model, &found, common)?;
+        let found = wire_casts(prefix, model, &found, common)?;
         if common == kind {
             return model.wire_node(prefix, math::pow(), &found);
         }
         let found = model.wire_node(format!("{prefix}.pow"), math::pow(), &found)?;
-        model.wire_node(prefix, cast(kind), &found)
+        wire_cast(prefix, model, found[0], kind)
     }
 }
 

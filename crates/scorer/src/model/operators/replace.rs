@@ -5,7 +5,6 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::element_wise::ElementWiseIntoHir;
 use tract_onnx::tract_hir::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_hir::tract_core::ops::cast::cast;
 use tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_hir::tract_core::ops::logic::{Iff, comp_eq};
 use tract_onnx::tract_hir::tract_core::ops::math::is_nan;
@@ -67,15 +66,8 @@ impl Expansion for Imputer {
         model: &mut TypedModel,
         inputs: &[OutletId],
     ) -> TractResult<TVec<OutletId>> {
-        let given = model.outlet_fact(inputs[0])?.datum_type;
-        // tract has whole numbers that were cast as dimensions.
-        let kind = if given == TDim::datum_type() {
-            i64::datum_type()
-        } else {
-            given
-        };
-        let inputs = model.wire_node(format!("{prefix}.whole"), cast(kind), inputs)?;
         let fact = model.outlet_fact(inputs[0])?;
+        let kind = fact.datum_type;
         let rank = fact.rank();
         ensure!(
             kind.is_integer() == self.values.datum_type().is_integer(),
@@ -95,15 +87,14 @@ impl Expansion for Imputer {
         };
         let values = model.add_const(format!("{prefix}.values"), constant(&self.values)?)?;
         let missing = if self.nan {
-            model.wire_node(format!("{prefix}.missing"), is_nan(), &inputs)?[0]
+            model.wire_node(format!("{prefix}.missing"), is_nan(), inputs)?[0]
         } else {
             let missing = model.add_const(format!("{prefix}.what"), constant(&self.missing)?)?;
             let equal = TypedBinOp(comp_eq(), None);
             model.wire_node(format!("{prefix}.missing"), equal, &[inputs[0], missing])?[0]
         };
         let imputed = [missing, values, inputs[0]];
-        let imputed = model.wire_node(format!("{prefix}.imputed"), Iff, &imputed)?;
-        model.wire_node(prefix, cast(given), &imputed)
+        model.wire_node(prefix, Iff, &imputed)
     }
 }
 
