@@ -19,6 +19,8 @@ const STRANGE_MS: i64 = 10 * 365 * 86_400_000;
 pub enum Seen {
     /// It can be used; of this user, if records are kept by user.
     Usable(Option<String>),
+    /// The binary cannot tell: what it judges records by cannot be used.
+    Unjudged,
     /// It cannot be used, and would become a dead letter or a rejected row.
     Rejected(Reject),
 }
@@ -33,6 +35,7 @@ pub(super) struct Sample {
     /// Kafka timestamps (epoch ms).
     times: Vec<i64>,
     rejected: BTreeMap<&'static str, (u64, String)>,
+    unjudged: u64,
     unkeyed: u64,
     /// Records whose key is not the user's id.
     other_key: u64,
@@ -71,6 +74,7 @@ impl Sample {
                 self.users.entry(user).or_default().insert(partition);
             }
             Seen::Usable(None) => {}
+            Seen::Unjudged => self.unjudged += 1,
             Seen::Rejected(reject) => {
                 let found = self.rejected.entry(reject.reason.code());
                 found.or_insert((0, reject.error)).0 += 1;
@@ -84,7 +88,16 @@ impl Sample {
             return;
         }
         let count: u64 = self.rejected.values().map(|(count, _)| count).sum();
-        if count == 0 {
+        if self.unjudged > 0 {
+            report.warning(
+                "records",
+                format!(
+                    "{} of {} sampled were not judged",
+                    self.unjudged, self.records
+                ),
+                "mend the other problems first, and run doctor again",
+            );
+        } else if count == 0 {
             report.ok(
                 "records",
                 format!("{} of {} sampled can be used", self.records, self.records),
@@ -255,6 +268,16 @@ mod tests {
         );
         sample.judge_clock(true, 100_000, &mut report);
         assert!(report.findings[2].message.contains("brokers' clock"));
+    }
+
+    #[test]
+    fn a_sample_that_nobody_judged_is_not_called_usable() {
+        let mut sample = Sample::default();
+        sample.take((0, 1), (None, None), None, Seen::Unjudged);
+        let mut report = Report::default();
+        sample.judge("t", &mut report);
+        assert_eq!(report.findings[0].level, Level::Warning);
+        assert_eq!(report.findings[0].message, "1 of 1 sampled were not judged");
     }
 
     #[test]

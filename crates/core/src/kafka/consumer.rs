@@ -10,6 +10,7 @@ use super::hints::Hints;
 use super::rebalances::{Change, Rebalances};
 use super::stopped::Stopped;
 use super::{Polled, Record};
+use crate::exit::Failure;
 use anyhow::{Context as _, anyhow};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -83,9 +84,11 @@ impl Consumer {
         use RDKafkaErrorCode as Code;
         match error {
             KafkaError::MessageConsumptionFatal(_) => {
-                let cause = self.base.client().fatal_error();
-                let cause = cause.map_or_else(|| error.to_string(), |(_, text)| text);
-                Err(anyhow!("the Kafka consumer failed for good: {cause}"))
+                let (code, cause) = match self.base.client().fatal_error() {
+                    Some((code, text)) => (Some(code), text),
+                    None => (None, error.to_string()),
+                };
+                Err(for_good(code, &cause))
             }
             KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
                 let assigned = self.base.assignment()?;
@@ -193,5 +196,32 @@ impl Consumer {
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(*position))?;
         }
         Ok(list)
+    }
+}
+
+/// The error of a client that cannot be used any more.
+fn for_good(code: Option<RDKafkaErrorCode>, cause: &str) -> anyhow::Error {
+    if code == Some(RDKafkaErrorCode::FencedInstanceId) {
+        return Failure::usage(
+            "another process runs under the same --instance: give each process its own",
+        );
+    }
+    anyhow!("the Kafka consumer failed for good: {cause}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Code;
+
+    #[test]
+    fn a_second_process_under_one_name_is_the_users_mistake() {
+        let text = "Static consumer fenced";
+        let error = for_good(Some(RDKafkaErrorCode::FencedInstanceId), text);
+        assert_eq!(Failure::code(&error), Code::Usage);
+        assert!(error.to_string().contains("--instance"), "{error}");
+        let error = for_good(Some(RDKafkaErrorCode::UnsupportedFeature), text);
+        assert_eq!(Failure::code(&error), Code::Internal);
+        assert!(error.to_string().contains(text), "{error}");
     }
 }

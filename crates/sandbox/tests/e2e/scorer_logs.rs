@@ -62,6 +62,23 @@ fn a_topic_that_is_made_anew_is_scored_from_its_start() -> Result<()> {
 }
 
 #[test]
+fn a_topic_that_was_made_anew_meanwhile_is_scored_from_its_start() -> Result<()> {
+    let scene = Scene::new("anew-away", 2)?;
+    let mut scorer = scene.scorer("scorer", &["--start", "latest"])?;
+    scorer.wait_ready()?;
+    send(&scene, 0..40)?;
+    scored(&scene, 0..40)?;
+    scorer.kill()?;
+    make_anew(&scene.brokers, &scene.names.transactions, 2)?;
+    send(&scene, 100..150)?;
+    scorer.start_again()?;
+    assert_eq!(scored(&scene, 100..150)?.len(), 90);
+    assert!(scorer.output().contains("the topic was made anew"));
+    assert!(scorer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
 fn a_position_that_is_none_of_the_log_is_searched_again() -> Result<()> {
     let scene = Scene::new("other-log", 1)?;
     send(&scene, 0..20)?;

@@ -51,7 +51,8 @@ pub async fn run(
             .map(|decoder| decoder.decode(record.value(), record.timestamp(), &mut rows));
         match decoded {
             Some(Err(reject)) => Seen::Rejected(reject),
-            _ => Seen::Usable(None),
+            Some(Ok(_)) => Seen::Usable(None),
+            None => Seen::Unjudged,
         }
     };
     let patient = Patient {

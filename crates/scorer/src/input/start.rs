@@ -12,7 +12,8 @@ use anyhow::Context as _;
 use tidemill_core::kafka::{Consumer, Log, LogFit, StoredPosition, TopicId};
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Start;
+use super::first;
+use crate::settings::{Config, Start};
 
 /// Pause between two looks at the committed positions.
 const WAIT: Duration = Duration::from_millis(100);
@@ -55,8 +56,8 @@ pub struct Question<'q> {
     pub assigned: &'q [i32],
     /// The number of the topic's partitions when the process started.
     pub count: usize,
-    /// Start of a group without positions.
-    pub start: Start,
+    /// The flags.
+    pub config: &'q Config,
     /// Kafka's id of the topic when the process started.
     pub topic: Option<TopicId>,
     /// Fingerprints of records that were found before a position, and are not those that had been read there.
@@ -71,9 +72,10 @@ pub fn positions(
 ) -> Option<Vec<Begin>> {
     let mut told = String::new();
     while !shutdown.is_cancelled() {
-        match attempt(consumer, question) {
+        match attempt(consumer, question, shutdown) {
             Ok(Some(positions)) => return Some(positions),
             Ok(None) => {}
+            Err(_) if shutdown.is_cancelled() => {}
             Err(error) => {
                 let error = format!("{error:#}");
                 if error != told {
@@ -88,7 +90,11 @@ pub fn positions(
     None
 }
 
-fn attempt(consumer: &Consumer, question: &Question<'_>) -> anyhow::Result<Option<Vec<Begin>>> {
+fn attempt(
+    consumer: &Consumer,
+    question: &Question<'_>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<Vec<Begin>>> {
     let assigned = question.assigned;
     let highest = assigned.iter().max().map_or(0, |highest| highest + 1);
     let all: Vec<i32> = (0..highest.max(question.count as i32)).collect();
@@ -117,7 +123,7 @@ fn attempt(consumer: &Consumer, question: &Question<'_>) -> anyhow::Result<Optio
             begins.collect::<anyhow::Result<_>>().map(Some)
         }
         Step::First(partitions) => {
-            let start = first_start(question, topic);
+            let start = first::start(question.config, question.topic, topic, shutdown)?;
             let positions = find(consumer, &partitions, start)?;
             let positions = of_topic(topic, &positions);
             consumer.commit(&positions)?;
@@ -125,20 +131,6 @@ fn attempt(consumer: &Consumer, question: &Question<'_>) -> anyhow::Result<Optio
             Ok(None)
         }
         Step::Wait => Ok(None),
-    }
-}
-
-/// The start of the group. Kafka deletes the positions of a topic that is deleted: one made anew since the process started
-/// has none, and all of its records are new.
-fn first_start(question: &Question<'_>, topic: Option<TopicId>) -> Start {
-    match (question.topic, topic) {
-        (Some(before), Some(now)) if before != now => {
-            tracing::warn!(
-                "the topic was made anew, and its group's positions are gone with the old one"
-            );
-            Start::Earliest
-        }
-        _ => question.start,
     }
 }
 
@@ -269,27 +261,6 @@ fn decide(committed: &[(i32, Option<StoredPosition<u64>>)], assigned: &[i32]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_topic_made_anew_is_read_from_its_start_whatever_is_configured() {
-        let id = |text: &str| text.parse::<TopicId>().ok();
-        let [one, other] = ["AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg"].map(id);
-        for (before, now, expected) in [
-            (one, one, Start::Latest),
-            (None, one, Start::Latest),
-            (one, None, Start::Latest),
-            (one, other, Start::Earliest),
-        ] {
-            let question = Question {
-                assigned: &[],
-                count: 1,
-                start: Start::Latest,
-                topic: before,
-                found: &BTreeMap::new(),
-            };
-            assert_eq!(first_start(&question, now), expected);
-        }
-    }
 
     fn at(next: i64) -> Option<StoredPosition<u64>> {
         Some(next.into())

@@ -56,7 +56,13 @@ impl<'s> Outlet<'s> {
             let began = Instant::now();
             let (mut batch, scored) = (work.batch, work.scored);
             let outcome = delivery.publish(consumer, &work.positions, &shutdown, |producer| {
-                publisher.send(producer, &shared.dead_letters, &batch, &scored)
+                publisher.send(
+                    producer,
+                    &shared.dead_letters,
+                    &batch,
+                    &scored,
+                    &work.positions,
+                )
             })?;
             let ended = Instant::now();
             stage("publish", ended - began);

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use tidemill_core::kafka::TopicId;
+
 use crate::features::status::Status;
 
 /// Name of the header that carries the receipt.
@@ -68,13 +70,16 @@ impl Times {
     }
 }
 
-/// The start of every receipt of one model and partition.
-pub fn receipt_prefix(model: &str, topic: &str, partition: i32) -> Vec<u8> {
+/// The start of every receipt of one model and partition. `id` is Kafka's id of the topic, left out where brokers give none.
+pub fn receipt_prefix(model: &str, topic: &str, id: Option<TopicId>, partition: i32) -> Vec<u8> {
     let mut prefix = Vec::new();
     prefix.extend_from_slice(b"{\"v\":1,\"model\":");
     write_text(&mut prefix, model);
     prefix.extend_from_slice(b",\"topic\":");
     write_text(&mut prefix, topic);
+    if let Some(id) = id {
+        drop(write!(prefix, ",\"topic_id\":\"{id}\""));
+    }
     prefix.extend_from_slice(b",\"partition\":");
     write_whole(&mut prefix, partition.into());
     prefix.extend_from_slice(b",\"offset\":");
@@ -177,7 +182,8 @@ mod tests {
 
     #[test]
     fn receipts_have_exactly_the_documented_bytes() {
-        let prefix = receipt_prefix("ab12", "transactions", 3);
+        let id = "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok();
+        let prefix = receipt_prefix("ab12", "transactions", id, 3);
         let mut receipt = Receipt {
             offset: 1207,
             inputs: &[49.99, 10.0, 0.0, f64::NAN],
@@ -194,7 +200,8 @@ mod tests {
         let mut out = Vec::new();
         write_receipt(&mut out, &prefix, &receipt);
         let expected = concat!(
-            r#"{"v":1,"model":"ab12","topic":"transactions","partition":3,"offset":1207,"#,
+            r#"{"v":1,"model":"ab12","topic":"transactions","topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","#,
+            r#""partition":3,"offset":1207,"#,
             r#""inputs":[49.99,10.0,0.0,null],"status":["ok","ok","stale","default"],"#,
             r#""t":{"fetched":2,"features":3,"scored":5}}"#
         );
@@ -203,6 +210,9 @@ mod tests {
         let mut out = Vec::new();
         write_receipt(&mut out, &prefix, &receipt);
         assert!(out.ends_with(br#""default"]}"#));
+        let without = receipt_prefix("ab12", "transactions", None, 3);
+        let expected = br#"{"v":1,"model":"ab12","topic":"transactions","partition":3,"offset":"#;
+        assert_eq!(without, expected, "old brokers");
     }
 
     proptest! {
@@ -215,7 +225,7 @@ mod tests {
             let statuses = vec![Status::Ok; inputs.len()];
             let receipt = Receipt { offset: 1, inputs: &inputs, statuses: &statuses, times: None };
             let mut out = Vec::new();
-            write_receipt(&mut out, &receipt_prefix("m", &id, 0), &receipt);
+            write_receipt(&mut out, &receipt_prefix("m", &id, None, 0), &receipt);
             let text = String::from_utf8(out).unwrap();
             let listed = text.split("\"inputs\":[").nth(1).unwrap().split(']').next().unwrap();
             let back: Vec<f64> = listed.split(',').filter_map(|x| x.parse().ok()).collect();

@@ -1,6 +1,9 @@
 //! Turns a scored batch into records on the output topics; reports alerts and metrics once they are committed.
 
-use tidemill_core::kafka::{DeadLetters, Outgoing, Producer, one_header};
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use tidemill_core::kafka::{DeadLetters, Outgoing, Producer, StoredPosition, TopicId, one_header};
 
 use crate::input::batch::{Answer, Batch};
 use crate::output::prediction::{
@@ -15,10 +18,17 @@ pub struct Publisher {
     source: String,
     /// Digest of the model whose receipts begin with `prefixes`.
     model: String,
-    /// The constant beginning of the receipts, by partition.
-    prefixes: Vec<Vec<u8>>,
+    /// By partition.
+    prefixes: BTreeMap<i32, Prefix>,
     value: Vec<u8>,
     receipt: Vec<u8>,
+}
+
+/// The constant beginning of a partition's receipts.
+struct Prefix {
+    /// Kafka's id of the topic that it names.
+    topic: Option<TopicId>,
+    text: Vec<u8>,
 }
 
 impl Publisher {
@@ -28,13 +38,13 @@ impl Publisher {
             topic: config.output_topic.clone(),
             source: config.shared.topic.clone(),
             model: String::new(),
-            prefixes: Vec::new(),
+            prefixes: BTreeMap::new(),
             value: Vec::new(),
             receipt: Vec::new(),
         }
     }
 
-    /// Queues a prediction or a dead letter for each record, in the records' order.
+    /// Queues a prediction or a dead letter for each record, in the records' order; `positions` are those after them.
     ///
     /// # Errors
     ///
@@ -45,10 +55,14 @@ impl Publisher {
         dead_letters: &DeadLetters,
         batch: &Batch<'_>,
         scored: &Scored,
+        positions: &[(i32, StoredPosition<u64>)],
     ) -> anyhow::Result<()> {
         if self.model != scored.model.sha256 {
             self.model.clone_from(&scored.model.sha256);
             self.prefixes.clear();
+        }
+        for (partition, position) in positions {
+            self.name_topic(*partition, position.topic);
         }
         let threshold = scored.model.manifest.threshold;
         for (record, answer) in batch.answers() {
@@ -68,14 +82,11 @@ impl Publisher {
                 statuses: row.statuses,
                 times: record.timestamp().map(|origin| scored.times.since(origin)),
             };
-            let prefix = prefix(
-                &mut self.prefixes,
-                &self.model,
-                &self.source,
-                record.partition(),
-            );
+            let partition = record.partition();
+            let prefix = self.prefixes.get(&partition);
+            let prefix = prefix.with_context(|| format!("no position after {partition}"))?;
             self.receipt.clear();
-            write_receipt(&mut self.receipt, prefix, &receipt);
+            write_receipt(&mut self.receipt, &prefix.text, &receipt);
             producer.send(Outgoing {
                 topic: &self.topic,
                 key: Some(row.id.as_bytes()),
@@ -85,6 +96,15 @@ impl Publisher {
             })?;
         }
         Ok(())
+    }
+
+    /// Has the receipts of a partition name the topic of this id.
+    fn name_topic(&mut self, partition: i32, topic: Option<TopicId>) {
+        let known = self.prefixes.get(&partition);
+        if known.is_none_or(|known| known.topic != topic) {
+            let text = receipt_prefix(&self.model, &self.source, topic, partition);
+            self.prefixes.insert(partition, Prefix { topic, text });
+        }
     }
 
     /// Reports a batch that was committed at `now` (epoch milliseconds): alerts and metrics.
@@ -129,21 +149,4 @@ impl Publisher {
             "batch committed"
         );
     }
-}
-
-fn prefix<'p>(
-    prefixes: &'p mut Vec<Vec<u8>>,
-    model: &str,
-    topic: &str,
-    partition: i32,
-) -> &'p [u8] {
-    let index = partition as usize;
-    if prefixes.len() <= index {
-        prefixes.resize(index + 1, Vec::new());
-    }
-    let prefix = &mut prefixes[index];
-    if prefix.is_empty() {
-        *prefix = receipt_prefix(model, topic, partition);
-    }
-    prefix
 }

@@ -149,7 +149,7 @@ impl<'w, 's> Assignment<'w, 's> {
             let question = Question {
                 assigned: &partitions,
                 count: shared.partitions,
-                start: shared.config.start,
+                config: &shared.config,
                 topic: shared.topic,
                 found: &found,
             };
