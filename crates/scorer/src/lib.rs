@@ -48,7 +48,9 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<
         None => {
             let print_config = flags.shared.print_config;
             let config = flags.validate()?;
-            if !print_config {
+            if print_config {
+                run::load(&config).await?;
+            } else {
                 run::run(config, shutdown).await?;
             }
             Ok(ExitCode::SUCCESS)

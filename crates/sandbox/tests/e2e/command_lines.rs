@@ -150,10 +150,12 @@ fn a_set_up_is_checked_without_a_server() -> Result<()> {
         ("scorer", ["--model", "/no/such.onnx"], "/no/such.onnx"),
         ("collector", ["--schema", "/no/such.json"], "/no/such.json"),
     ] {
-        let output = run(name, &[&["validate"][..], &arguments].concat())?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(64), "{name}: {said}");
-        assert!(said.contains(says), "{says:?} is not in: {said}");
+        for way in ["validate", "--print-config"] {
+            let output = run(name, &[&[way][..], &arguments].concat())?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(64), "{name} {way}: {said}");
+            assert!(said.contains(says), "{says:?} is not in: {said}");
+        }
     }
     Ok(())
 }
