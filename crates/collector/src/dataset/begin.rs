@@ -2,13 +2,14 @@
 //!
 //! It makes missing leading files and missing partitions show, and keeps two processes from beginning at two places.
 
+use crate::dataset::facts::Facts;
 use crate::dataset::footer::{FORMAT, PREFIX};
+use crate::dataset::names;
 use crate::dataset::store::{Creation, Store};
-use crate::dataset::{names, seal};
 use crate::encode::frozen::Frozen;
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use bytes::Bytes;
-use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
+use parquet::file::metadata::KeyValue;
 use std::fmt;
 use tidemill_core::kafka::TopicId;
 
@@ -59,26 +60,13 @@ impl Begin {
 
     /// Reads the file, which is held against its digest.
     pub(crate) fn from_file(file: &Bytes) -> anyhow::Result<Self> {
-        let metadata = ParquetMetaDataReader::new()
-            .parse_and_finish(file)
-            .context("not a whole Parquet file")?;
-        seal::check(file)?;
-        let pairs = metadata.file_metadata().key_value_metadata();
-        let text = |key: &str| {
-            let mut pairs = pairs.into_iter().flatten();
-            let found = pairs.find(|pair| pair.key == format!("{PREFIX}{key}"));
-            let value = found.and_then(|pair| pair.value.as_deref());
-            value.with_context(|| format!("its footer has no {PREFIX}{key}"))
-        };
+        let facts = Facts::of(file)?;
+        let text = |key: &str| facts.text(key);
         let number = |key: &str| -> anyhow::Result<i64> {
             let text = text(key)?;
             text.parse()
                 .with_context(|| format!("its footer's {PREFIX}{key} is {text:?}"))
         };
-        ensure!(
-            text("format")? == FORMAT,
-            "another version of the collector wrote it"
-        );
         Ok(Self {
             topic: text("topic")?.to_owned(),
             topic_id: text("topic_id").ok().and_then(|id| id.parse().ok()),

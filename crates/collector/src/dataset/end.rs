@@ -2,13 +2,14 @@
 //!
 //! It makes missing last files show, of which no other file tells.
 
+use crate::dataset::facts::Facts;
 use crate::dataset::footer::{FORMAT, PREFIX};
 use crate::dataset::store::Store;
 use crate::dataset::{names, seal};
 use crate::encode::frozen::Frozen;
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use bytes::Bytes;
-use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
+use parquet::file::metadata::KeyValue;
 use std::collections::BTreeMap;
 
 /// How far a bounded run has collected. All of it follows from the files.
@@ -41,21 +42,8 @@ impl End {
 
     /// Reads the file, which is held against its digest.
     pub(crate) fn from_file(file: &Bytes) -> anyhow::Result<Self> {
-        let metadata = ParquetMetaDataReader::new()
-            .parse_and_finish(file)
-            .context("not a whole Parquet file")?;
-        seal::check(file)?;
-        let pairs = metadata.file_metadata().key_value_metadata();
-        let text = |key: &str| {
-            let mut pairs = pairs.into_iter().flatten();
-            let found = pairs.find(|pair| pair.key.strip_prefix(PREFIX) == Some(key));
-            let value = found.and_then(|pair| pair.value.as_deref());
-            value.with_context(|| format!("its footer has no {PREFIX}{key}"))
-        };
-        ensure!(
-            text("format")? == FORMAT,
-            "another version of the collector wrote it"
-        );
+        let facts = Facts::of(file)?;
+        let text = |key: &str| facts.text(key);
         Ok(Self {
             topic: text("topic")?.to_owned(),
             positions: serde_json::from_str(text("positions")?).context("its positions")?,

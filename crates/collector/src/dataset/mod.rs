@@ -30,6 +30,7 @@
 pub(crate) mod begin;
 pub(crate) mod catalog;
 pub(crate) mod end;
+mod facts;
 pub(crate) mod footer;
 pub(crate) mod gaps;
 pub mod inspect;
