@@ -4,10 +4,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use sandbox::harness::{Names, Program, Scene, until};
 use sandbox::kafka::create_topics;
-use sandbox::stack::Stack;
+use sandbox::stack::{Kafka, Stack};
 
 use crate::SOON;
 use crate::operations::{EVENT, PAYMENT};
@@ -20,6 +20,8 @@ const SHOWN: Duration = Duration::from_secs(5);
 const STOP: Duration = Duration::from_secs(10);
 /// How long an outage is watched, longer than any wait of a client for one answer.
 const LASTING: Duration = Duration::from_secs(15);
+/// The readiness page of a program whose batch is being published for a while.
+const AT_WORK: &str = "its work has been under way for ";
 /// Longer than the session, the transaction and the poll interval of a member.
 const LONG: Duration = Duration::from_secs(90);
 
@@ -42,6 +44,33 @@ fn shows(programs: &[Program], part: &str) -> Result<()> {
         thread::sleep(Duration::from_millis(100));
     }
     Ok(())
+}
+
+/// Freezes the brokers while each of `scorers` publishes a batch, and returns when. A freeze that finds one of them
+/// between two batches leaves it nothing to publish or to undo: it is lifted, and tried again.
+fn freeze_at_work(kafka: &Kafka, scorers: &[&Program]) -> Result<Instant> {
+    until("a freeze that finds all at work", SOON, || {
+        for scorer in scorers {
+            grows(scorer, PREDICTIONS, 100)?;
+        }
+        kafka.pause()?;
+        let begun = Instant::now();
+        while begun.elapsed() < SHOWN {
+            let pages = scorers.iter().map(|scorer| scorer.page("/readyz"));
+            let pages = pages.collect::<Result<Vec<_>>>()?;
+            if pages.iter().all(|(_, reasons)| reasons.contains(AT_WORK)) {
+                return Ok(Some(begun));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        kafka.resume()?;
+        Ok(None)
+    })
+}
+
+/// True if the scorer says so, in its log or on its readiness page.
+fn tells(scorer: &Program, text: &str) -> Result<bool> {
+    Ok(scorer.page("/readyz")?.1.contains(text) || scorer.output().contains(text))
 }
 
 /// All end with 0 within the promise.
@@ -124,34 +153,29 @@ fn brokers_away_for_90_s_are_shown_each_second_and_scorers_end_well_in_every_sta
     // The others, each with what tells that it is in its state: in the log, or on the readiness page.
     let mut others = [
         (other("searching")?, "looking up where to read"),
-        (other("publishing")?, "its work has been under way for "),
+        (other("publishing")?, AT_WORK),
         (other("undone")?, "transaction undone"),
     ];
-    let told = |scorer: &Program, text: &str| -> Result<bool> {
-        Ok(scorer.page("/readyz")?.1.contains(text) || scorer.output().contains(text))
-    };
     watched.wait_ready()?;
     for (scorer, _) in &mut others[1..] {
         scorer.wait_ready()?;
     }
     let sent = under_traffic(&scene, || {
-        for scorer in [&watched, &others[1].0, &others[2].0] {
-            grows(scorer, PREDICTIONS, 100)?;
-        }
+        let [(searching, looks_up), (publishing, _), (undone, _)] = &others;
         until("a look-up", SOON, || {
-            Ok(told(&others[0].0, others[0].1)?.then_some(()))
+            Ok(tells(searching, looks_up)?.then_some(()))
         })?;
-        kafka.pause()?;
-        let begun = Instant::now();
+        let begun = freeze_at_work(&kafka, &[&watched, publishing, undone])?;
         thread::scope(|scope| -> Result<()> {
             let stops = scope.spawn(|| -> Result<()> {
                 for (scorer, state) in &mut others {
-                    until(state, SOON, || Ok(told(scorer, state)?.then_some(())))?;
+                    until(state, SOON, || Ok(tells(scorer, state)?.then_some(())))
+                        .with_context(|| scorer.output())?;
                     stop(std::slice::from_mut(scorer))?;
                 }
                 Ok(())
             });
-            thread::sleep(SHOWN);
+            thread::sleep(SHOWN.saturating_sub(begun.elapsed()));
             while begun.elapsed() < LONG {
                 let (code, reasons) = watched.page("/readyz")?;
                 assert_eq!(code, 503, "ready after {:?} of the outage", begun.elapsed());
