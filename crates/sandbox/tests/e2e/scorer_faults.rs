@@ -163,6 +163,8 @@ impl OpenPosition {
         config.set("group.id", group);
         let outsider: BaseConsumer = config.create()?;
         config.set("transactional.id", group);
+        // Longer than any test looks at it: the brokers end no transaction before.
+        config.set("transaction.timeout.ms", "600000");
         let producer: ThreadedProducer<_> = config.create()?;
         producer.init_transactions(SOON)?;
         producer.begin_transaction()?;
