@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// Measures both builds: catching up on one topic, then the freshness of paced events on topics of their own.
 pub(super) fn measure(stack: &Stack, flags: &Flags, folder: &Path) -> Result<String> {
     let names = Names::unique("against");
-    let mut traffic = Traffic::new(flags.users);
+    let mut traffic = Traffic::new(flags.users, flags.zipf)?;
     let spinner = progress::spinner("writing events");
     for (records, warm) in [(flags.warm, Some(flags.warm)), (flags.events, None)] {
         let event = |_, draft: &mut _| traffic.event(draft, warm);

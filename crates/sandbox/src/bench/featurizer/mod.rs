@@ -1,6 +1,7 @@
 //! `sandbox bench featurizer`: events a second into Redis, and the time until an event is visible there.
 
 mod against;
+mod cost;
 pub(super) mod decay;
 mod freshness;
 mod plain;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tidemill_core::settings::parse_duration;
 
+use self::cost::Spent;
 use self::traffic::Traffic;
 use tidemill_core::tell_line;
 
@@ -30,6 +32,9 @@ pub struct Flags {
     /// Users, all equally active
     #[arg(long, default_value_t = 100_000)]
     users: u32,
+    /// The users are not equally active: the activity of the n-th is as n to the power of minus this (Zipf)
+    #[arg(long, value_name = "EXPONENT")]
+    zipf: Option<f64>,
     /// Events that the windows hold already when the measurement begins, spread over the last 24 hours
     #[arg(long, default_value_t = 1_000_000)]
     warm: u64,
@@ -66,7 +71,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     }
     let scene = Scene::on(&stack, Names::unique("bench"), PARTITIONS)?;
     let topic = &scene.names.user_events;
-    let mut traffic = Traffic::new(flags.users);
+    let mut traffic = Traffic::new(flags.users, flags.zipf)?;
 
     let spinner = progress::spinner("building windows");
     let past = |_, draft: &mut _| traffic.event(draft, Some(flags.warm));
@@ -87,10 +92,14 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     spinner.done("limits are measured");
 
     let spinner = progress::spinner("measuring the featurizer");
+    let begun = Spent::read(&scene, None)?;
     let mut featurizer = scene.featurizer("featurizer", &[])?;
     let ours = steady::catch_up(&scene, &mut featurizer, PARTITIONS, all)?;
+    let caught_up = Spent::read(&scene, Some(&featurizer))?;
     featurizer.wait_ready()?;
+    let live = Spent::read(&scene, Some(&featurizer))?;
     let (sent, fresh) = freshness::measure(&scene, &mut traffic, flags.paced, SETTLE, flags.fresh)?;
+    let followed = Spent::read(&scene, Some(&featurizer))?;
     let mut fresh_rows = vec![vec!["events/s".to_owned(), format!("{sent:.0}")]];
     fresh_rows.extend(fresh.rows());
     let memory = steady::memory(&scene, &featurizer)?;
@@ -111,5 +120,10 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     tell_line!("{}", rates.markdown())?;
     tell_line!("{}", table(&["from produce to Redis", ""], &fresh_rows))?;
     tell_line!("{}", table(&["memory", ""], &memory))?;
+    let cost = caught_up.rows(&begun, flags.events);
+    tell_line!("{}", table(&["an event, catching up", ""], &cost))?;
+    let events = sent * (SETTLE + flags.fresh).as_secs_f64();
+    let cost = followed.rows(&live, events as u64);
+    tell_line!("{}", table(&["an event, as it comes", ""], &cost))?;
     Ok(())
 }
