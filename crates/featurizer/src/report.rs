@@ -6,7 +6,7 @@ use crate::expiry::Expiry;
 use crate::rejections::{Rejection, Rejections};
 use crate::setback::Setback;
 use crate::store::Redis;
-use crate::warm_up::WarmUp;
+use crate::warm_up::{Stage, WarmUp};
 use metrics::{counter, gauge, histogram};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl Report {
         }
         counter!("tidemill_interruptions_total").increment(1);
         self.part.failed(reason);
-        self.readiness(assignment);
+        self.readiness(assignment, 0);
     }
 
     /// Counts records that retention deleted before they were applied.
@@ -146,29 +146,24 @@ impl Report {
         gauge("tidemill_cached_users", users as f64);
         gauge("tidemill_cached_bytes", (bytes + assignment.bytes()) as f64);
         gauge("tidemill_decay_backlog", expiry.backlog() as f64);
-        self.readiness(assignment);
+        self.readiness(assignment, expiry.backlog());
         consumer.commit_hint(&assignment.positions());
         self.surroundings
             .look()
             .map_or(Ok(()), |change| Err(change.into()))
     }
 
-    /// Updates readiness from the state of the partitions.
-    pub(crate) fn readiness(&mut self, assignment: &Assignment) {
+    /// Updates readiness from the state of the partitions; `due` users wait for their hashes.
+    pub(crate) fn readiness(&mut self, assignment: &Assignment, due: u64) {
         if !assignment.is_failing() {
             self.part.succeeded();
         }
-        match obstacle(assignment) {
+        match obstacle(assignment, due) {
             Some(obstacle) => self.part.unready(obstacle),
             None => self.part.ready(),
         }
-        match warm_up(assignment) {
-            (_, 0) => self.warm_up.done(self.number),
-            (done, all) => {
-                let (done, all) = (done.unsigned_abs(), all.unsigned_abs());
-                self.warm_up.report(self.number, done, all);
-            }
-        }
+        let (_, stage) = unsettled(assignment, due);
+        self.warm_up.report(self.number, stage);
     }
 
     /// Warns, unless it has just warned of the same. True if it has warned now.
@@ -185,7 +180,7 @@ impl Report {
 }
 
 /// The reason, other than a failure, why a worker is not ready.
-fn obstacle(assignment: &Assignment) -> Option<String> {
+fn obstacle(assignment: &Assignment, due: u64) -> Option<String> {
     if !assignment.has_joined() {
         return Some("joining the group".into());
     }
@@ -197,19 +192,34 @@ fn obstacle(assignment: &Assignment) -> Option<String> {
         }
         _ => return Some("waiting for the positions of its partitions".into()),
     }
-    let unsettled = assignment.owned().filter(|(_, own)| !own.is_settled());
-    let unsettled = unsettled.count();
-    if unsettled == 0 {
-        return None;
-    }
-    Some(match warm_up(assignment) {
-        (_, 0) => format!("writing the hashes of {unsettled} partitions"),
-        (done, all) => format!("warming up {unsettled} partitions, {} %", done * 100 / all),
+    Some(match unsettled(assignment, due) {
+        (_, Stage::Settled) => return None,
+        (partitions, Stage::Reading { done, all }) => {
+            let share = done * 100 / all;
+            format!("warming up {partitions} partitions: {done} of {all} records, {share} %")
+        }
+        (partitions, Stage::Writing { left: 0 }) => {
+            format!("comparing the hashes of {partitions} partitions with their windows")
+        }
+        (partitions, Stage::Writing { left }) => {
+            format!("writing the hashes of {partitions} partitions: {left} users are left")
+        }
     })
 }
 
-/// Offsets that warm-ups have applied, and their total.
-fn warm_up(assignment: &Assignment) -> (i64, i64) {
+/// The number of partitions whose hashes do not agree with their windows yet, and the stage of the worker.
+fn unsettled(assignment: &Assignment, due: u64) -> (usize, Stage) {
+    let unsettled = assignment.owned().filter(|(_, own)| !own.is_settled());
+    let partitions = unsettled.count();
     let warm_ups = assignment.owned().filter_map(|(_, own)| own.warm_up());
-    warm_ups.fold((0, 0), |(done, all), own| (done + own.0, all + own.1))
+    let (done, all) = warm_ups.fold((0, 0), |(done, all), own| (done + own.0, all + own.1));
+    let stage = match (partitions, all.unsigned_abs()) {
+        (0, _) => Stage::Settled,
+        (_, 0) => Stage::Writing { left: due },
+        (_, all) => Stage::Reading {
+            done: done.unsigned_abs(),
+            all,
+        },
+    };
+    (partitions, stage)
 }

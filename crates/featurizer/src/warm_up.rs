@@ -1,4 +1,5 @@
-//! Progress of building windows: on a terminal a bar with rate and time left, elsewhere a log line every few seconds.
+//! Progress of building windows, and of writing the hashes after it: on a terminal a bar with rate and time left,
+//! elsewhere a log line every few seconds.
 
 use indicatif::{
     HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
@@ -12,7 +13,18 @@ use std::time::{Duration, Instant};
 /// Pause between two log lines.
 const LINES: Duration = Duration::from_secs(5);
 
-/// The warm-up of all workers of a process, in offsets.
+/// The stage of a worker between its start and its first exact hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It has applied `done` of the `all` offsets that its windows are built from.
+    Reading { done: u64, all: u64 },
+    /// Its windows are built, and so many users are known to wait for their hashes.
+    Writing { left: u64 },
+    /// Every hash agrees with its window.
+    Settled,
+}
+
+/// The warm-up of all workers of a process.
 pub(crate) struct WarmUp {
     terminal: bool,
     state: Mutex<Option<State>>,
@@ -20,11 +32,24 @@ pub(crate) struct WarmUp {
 
 /// A warm-up under way.
 struct State {
+    workers: BTreeMap<usize, Worker>,
+    /// True while windows are built.
+    reading: bool,
+    /// The most users that have waited for their hashes at once.
+    most: u64,
     bar: ProgressBar,
+    /// The beginning of the stage.
     begun: Instant,
     line: Instant,
-    /// For each worker, the offsets done and their total.
-    workers: BTreeMap<usize, (u64, u64)>,
+}
+
+/// The part of one worker.
+#[derive(Default)]
+struct Worker {
+    /// Offsets applied, and their total.
+    records: (u64, u64),
+    /// Users that wait for their hashes; `None` once there are none.
+    left: Option<u64>,
 }
 
 impl Default for WarmUp {
@@ -37,81 +62,165 @@ impl Default for WarmUp {
 }
 
 impl WarmUp {
-    /// Notes that a worker has applied `done` of the `all` offsets that its windows are built from.
-    pub(crate) fn report(&self, worker: usize, done: u64, all: u64) {
+    /// Notes the stage of a worker.
+    pub(crate) fn report(&self, worker: usize, stage: Stage) {
         let Ok(mut state) = self.state.lock() else {
             return;
         };
-        let state = state.get_or_insert_with(|| State::begin(self.terminal));
-        state.workers.insert(worker, (done, all));
-        let (done, all) = state.sums();
-        state.bar.set_length(all);
-        state.bar.set_position(done);
-        if !self.terminal && state.line.elapsed() >= LINES {
-            state.line = Instant::now();
-            let rate = done as f64 / state.begun.elapsed().as_secs_f64().max(0.001);
-            let left = Duration::from_secs_f64(all.saturating_sub(done) as f64 / rate.max(1.0));
-            tracing::info!(
-                records = done,
-                of = all,
-                per_second = rate.round(),
-                left = %HumanDuration(left),
-                "warming up"
-            );
+        if state.is_none() {
+            let reading = match stage {
+                Stage::Reading { .. } => true,
+                Stage::Writing { left } if left > 0 => false,
+                Stage::Writing { .. } | Stage::Settled => return,
+            };
+            *state = Some(State::begin(reading, self.terminal));
         }
-    }
-
-    /// Notes that a worker builds no windows, or has finished.
-    pub(crate) fn done(&self, worker: usize) {
-        let Ok(mut state) = self.state.lock() else {
-            return;
-        };
         let Some(under_way) = state.as_mut() else {
             return;
         };
-        if let Some((done, all)) = under_way.workers.get_mut(&worker) {
-            *done = *all;
-        }
-        let (done, all) = under_way.sums();
-        if done == all {
-            under_way.bar.finish_and_clear();
-            let seconds = under_way.begun.elapsed().as_secs_f64();
-            tracing::info!(records = done, seconds, "windows are built");
+        under_way.note(worker, stage);
+        if under_way.tell(self.terminal) {
             *state = None;
         }
     }
 }
 
 impl State {
-    fn begin(terminal: bool) -> Self {
-        let target = match terminal {
-            true => ProgressDrawTarget::stderr_with_hz(5),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(Some(0), target);
-        let style = ProgressStyle::with_template(
-            "warming up {bar:40} {percent:>3} %  {human_pos} of {human_len} records  {rate}/s  {eta} left",
-        );
-        if let Ok(style) = style {
-            bar.set_style(style.with_key("rate", whole_rate));
-        }
-        let (begun, line, workers) = (Instant::now(), Instant::now(), BTreeMap::new());
+    fn begin(reading: bool, terminal: bool) -> Self {
         Self {
-            bar,
-            begun,
-            line,
-            workers,
+            workers: BTreeMap::new(),
+            reading,
+            most: 0,
+            bar: bar(reading, terminal),
+            begun: Instant::now(),
+            line: Instant::now(),
         }
     }
 
-    fn sums(&self) -> (u64, u64) {
-        let sum = |(done, all): (u64, u64), own: &(u64, u64)| (done + own.0, all + own.1);
-        self.workers.values().fold((0, 0), sum)
+    fn note(&mut self, worker: usize, stage: Stage) {
+        let own = self.workers.entry(worker).or_default();
+        let (_, all) = own.records;
+        (own.records, own.left) = match stage {
+            Stage::Reading { done, all } => ((done, all), None),
+            Stage::Writing { left } => ((all, all), Some(left)),
+            Stage::Settled => ((all, all), None),
+        };
+    }
+
+    /// Shows the progress. True if there is none any more.
+    fn tell(&mut self, terminal: bool) -> bool {
+        let sum = |of: fn(&Worker) -> u64| self.workers.values().map(of).sum::<u64>();
+        let (done, all) = (sum(|own| own.records.0), sum(|own| own.records.1));
+        if done < all {
+            if !self.reading {
+                // A partition came whose windows have to be built.
+                *self = Self {
+                    workers: std::mem::take(&mut self.workers),
+                    ..Self::begin(true, terminal)
+                };
+            }
+            self.show(terminal, "warming up", done, all);
+            return false;
+        }
+        if self.reading {
+            let seconds = self.begun.elapsed().as_secs_f64();
+            self.bar.finish_and_clear();
+            tracing::info!(records = done, seconds, "windows are built");
+            *self = Self {
+                workers: std::mem::take(&mut self.workers),
+                ..Self::begin(false, terminal)
+            };
+        }
+        let left = self.workers.values().filter_map(|own| own.left);
+        let left = left.reduce(|one, other| one + other);
+        self.most = self.most.max(left.unwrap_or_default());
+        match left {
+            Some(left) => self.show(terminal, "writing hashes", self.most - left, self.most),
+            None => {
+                let seconds = self.begun.elapsed().as_secs_f64();
+                self.bar.finish_and_clear();
+                tracing::info!(seconds, "hashes are written");
+            }
+        }
+        left.is_none()
+    }
+
+    fn show(&mut self, terminal: bool, stage: &str, done: u64, of: u64) {
+        self.bar.set_length(of);
+        self.bar.set_position(done);
+        if !terminal && self.line.elapsed() >= LINES {
+            self.line = Instant::now();
+            let rate = done as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+            let left = Duration::from_secs_f64(of.saturating_sub(done) as f64 / rate.max(1.0));
+            let (per_second, left) = (rate.round(), HumanDuration(left));
+            match self.reading {
+                true => tracing::info!(records = done, of, per_second, %left, "{stage}"),
+                false => tracing::info!(users = done, of, per_second, %left, "{stage}"),
+            }
+        }
     }
 }
 
-/// Records a second, without a fraction.
+fn bar(reading: bool, terminal: bool) -> ProgressBar {
+    let target = match terminal {
+        true => ProgressDrawTarget::stderr_with_hz(5),
+        false => ProgressDrawTarget::hidden(),
+    };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    let style = ProgressStyle::with_template(match reading {
+        true => {
+            "warming up {bar:40} {percent:>3} %  {human_pos} of {human_len} records  {rate}/s  {eta} left"
+        }
+        false => {
+            "writing hashes {bar:40} {percent:>3} %  {human_pos} of {human_len} users  {rate}/s  {eta} left"
+        }
+    });
+    if let Ok(style) = style {
+        bar.set_style(style.with_key("rate", whole_rate));
+    }
+    bar
+}
+
+/// The rate a second, without a fraction.
 fn whole_rate(state: &ProgressState, out: &mut dyn Write) {
     // The bar writes to a string, which never fails.
     write!(out, "{}", HumanCount(state.per_sec() as u64)).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The stage shown: `true` while windows are built, and the users done and in all.
+    fn shown(warm_up: &WarmUp) -> Option<(bool, u64, u64)> {
+        let state = warm_up.state.lock().unwrap();
+        let state = state.as_ref()?;
+        let (done, all) = (state.bar.position(), state.bar.length());
+        Some((state.reading, done, all.unwrap_or_default()))
+    }
+
+    #[test]
+    fn it_ends_when_all_workers_have_written_their_hashes() {
+        let warm_up = WarmUp::default();
+        let reading = |done| Stage::Reading { done, all: 10 };
+        let writing = |left| Stage::Writing { left };
+        for (worker, stage, expected) in [
+            (0, Stage::Settled, None),
+            (0, writing(0), None),
+            (0, reading(1), Some((true, 1, 10))),
+            (1, reading(4), Some((true, 5, 20))),
+            // The other one still reads.
+            (0, writing(7), Some((true, 14, 20))),
+            (1, writing(3), Some((false, 0, 10))),
+            (0, writing(2), Some((false, 5, 10))),
+            (0, Stage::Settled, Some((false, 7, 10))),
+            (1, reading(0), Some((true, 10, 20))),
+            (1, Stage::Settled, None),
+            (1, writing(4), Some((false, 0, 4))),
+            (1, Stage::Settled, None),
+        ] {
+            warm_up.report(worker, stage);
+            assert_eq!(shown(&warm_up), expected, "worker {worker}: {stage:?}");
+        }
+    }
 }

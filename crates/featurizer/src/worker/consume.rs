@@ -99,7 +99,8 @@ impl Worker {
         }
         // Users of these may be ahead.
         self.batch.begin(Span::One);
-        self.report.readiness(&self.assignment);
+        let due = self.expiry.backlog();
+        self.report.readiness(&self.assignment, due);
         Ok(())
     }
 
@@ -114,7 +115,8 @@ impl Worker {
         self.consumer.release(partitions).map_err(Setback::Fatal)?;
         self.engine.release(partitions);
         self.assignment.revoked(partitions);
-        self.report.readiness(&self.assignment);
+        let due = self.expiry.backlog();
+        self.report.readiness(&self.assignment, due);
         written
     }
 }
