@@ -16,7 +16,7 @@ use crate::pipeline::premises::Premises;
 use crate::pipeline::retry::Outages;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tidemill_core::claim::{Claims, Resolver};
 use tidemill_core::exit::{Code, Failure};
@@ -24,6 +24,9 @@ use tidemill_core::health::Health;
 use tidemill_core::kafka::StoredPosition;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+
+/// Time limit for everything that a test waits for.
+const SOON: Duration = Duration::from_secs(30);
 
 struct Rig {
     folder: TempDir,
@@ -93,6 +96,16 @@ impl Rig {
         let found = resume::positions(&self.sink, &[0]).await.unwrap()[0].1;
         found.map(|position| position.next)
     }
+
+    /// Waits until the process is unready for this reason.
+    fn until_unready(&self, because: &str) {
+        let deadline = Instant::now() + SOON;
+        while !self.sink.health.reasons().contains(because) {
+            let reasons = self.sink.health.reasons();
+            assert!(Instant::now() < deadline, "{because}: {reasons}");
+            std::thread::yield_now();
+        }
+    }
 }
 
 /// Records of [first, next); every fifth cannot become a row.
@@ -125,9 +138,8 @@ fn send(sink: &Sink, batches: Vec<Batch>) -> Vec<What> {
 }
 
 fn collect(told: &Receiver<Outcome>, most: usize) -> Vec<What> {
-    let deadline = Duration::from_secs(30);
     (0..most)
-        .map_while(|_| told.recv_timeout(deadline).ok())
+        .map_while(|_| told.recv_timeout(SOON).ok())
         .map(|outcome| outcome.what)
         .collect()
 }
@@ -172,9 +184,7 @@ async fn a_data_set_that_is_away_is_waited_for() {
         let next = i64::from(replaced) * 20 + 20;
         let sink = rig.sink.clone();
         let sending = std::thread::spawn(move || send(&sink, vec![batch(next, next + 20)]));
-        std::thread::sleep(Duration::from_millis(500));
-        let reasons = rig.sink.health.reasons();
-        assert!(reasons.contains(".parquet is gone from"), "{reasons}");
+        rig.until_unready(".parquet is gone from");
         assert!(resume::positions(&rig.sink, &[0]).await.is_err());
         if replaced {
             assert_eq!(std::fs::read_dir(own).unwrap().count(), 0);
@@ -196,9 +206,7 @@ async fn no_file_follows_one_that_is_gone() {
     std::fs::remove_file(&newest).unwrap();
     let sink = rig.sink.clone();
     let sending = std::thread::spawn(move || send(&sink, vec![batch(40, 60)]));
-    std::thread::sleep(Duration::from_millis(500));
-    let reasons = rig.sink.health.reasons();
-    assert!(reasons.contains("00020.parquet is gone"), "{reasons}");
+    rig.until_unready("00020.parquet is gone");
     std::fs::write(&newest, kept).unwrap();
     assert_eq!(published(&sending.join().unwrap()), [(40, 60)]);
     assert_eq!(rig.faults().await, Vec::<String>::new());
@@ -391,15 +399,7 @@ async fn a_full_disk_loses_nothing() {
     let (outcomes, told) = channel();
     let lane = Lane::open(&rig.sink, 0, 1, outcomes);
     lane.give(batch(20, 40));
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while !rig.sink.health.reasons().contains("store") {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{}",
-            rig.sink.health.reasons()
-        );
-        tokio::task::yield_now().await;
-    }
+    rig.until_unready("store: ");
     std::fs::remove_file(place).unwrap();
     std::fs::rename(&away, place).unwrap();
     assert_eq!(published(&collect(&told, 1)), [(20, 40)]);
