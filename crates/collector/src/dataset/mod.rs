@@ -29,6 +29,7 @@
 
 pub(crate) mod begin;
 pub(crate) mod catalog;
+pub(crate) mod damage;
 pub(crate) mod end;
 mod facts;
 pub(crate) mod footer;

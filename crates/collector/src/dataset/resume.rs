@@ -2,12 +2,13 @@
 
 use crate::dataset::begin::Begin;
 use crate::dataset::catalog::Catalog;
+use crate::dataset::damage::damaged;
 use crate::dataset::footer::Footer;
 use crate::dataset::names;
 use crate::dataset::reader::read_footer;
 use crate::dataset::store::Store;
 use crate::pipeline::Sink;
-use anyhow::{Context, ensure};
+use anyhow::{anyhow, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemill_core::kafka::StoredPosition;
 
@@ -59,13 +60,23 @@ pub(crate) async fn positions(
 }
 
 async fn look(sink: &Sink, partition: i32, newest: Option<String>) -> anyhow::Result<Found> {
-    if let Some(name) = newest {
-        return Ok(Found::File(end(&sink.store, &name).await?));
+    let found = match newest {
+        Some(name) => Found::File(end(&sink.store, &name).await?),
+        None => {
+            let begin = Begin::find(&sink.store, &sink.topic.name, partition).await?;
+            begin.map_or(Found::Nothing, Found::Begin)
+        }
+    };
+    if let (Some(frozen), Some(schema), Some(path)) =
+        (sink.freezer.get(), found.schema(), found.path())
+    {
+        let other = || anyhow!("it has another schema than the data set, and was copied here");
+        ensure!(
+            frozen.fingerprint == schema,
+            damaged(&sink.store, &path, other())
+        );
     }
-    let begin = Begin::find(&sink.store, &sink.topic.name, partition).await;
-    let path = || names::begin(&sink.topic.name, partition);
-    let begin = begin.with_context(|| format!("{} in {}", path(), sink.store))?;
-    Ok(begin.map_or(Found::Nothing, Found::Begin))
+    Ok(found)
 }
 
 impl Found {
@@ -74,6 +85,15 @@ impl Found {
         match self {
             Self::File(footer) => footer.first,
             Self::Begin(_) | Self::Nothing => 0,
+        }
+    }
+
+    /// The fingerprint of the schema that it was written with.
+    fn schema(&self) -> Option<&str> {
+        match self {
+            Self::File(footer) => Some(&footer.schema),
+            Self::Begin(begin) => Some(&begin.schema),
+            Self::Nothing => None,
         }
     }
 
@@ -116,10 +136,8 @@ pub(crate) async fn newest(store: &Store, topic: &str) -> anyhow::Result<Vec<Foo
 async fn end(store: &Store, name: &str) -> anyhow::Result<Footer> {
     let footer = read_footer(store, name).await?;
     let named = names::data(&footer.topic, footer.partition, footer.first);
-    ensure!(
-        named == name,
-        "{name} in {store} holds what should be named {named}: it was renamed or copied",
-    );
+    let copied = || anyhow!("it holds what should be named {named}, and was renamed or copied");
+    ensure!(named == name, damaged(store, name, copied()));
     Ok(footer)
 }
 

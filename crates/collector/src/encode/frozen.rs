@@ -1,10 +1,11 @@
 //! The schema that all files of a data set share: given, found in the data set, or inferred once and published.
 
 use crate::dataset::begin::Begin;
+use crate::dataset::damage::damaged;
 use crate::dataset::store::{Creation, Store};
 use crate::dataset::{names, reader};
 use crate::encode::sampling::{Enough, Sampling};
-use crate::encode::schema::{self, Column, FeatureColumns, Sample, Schema};
+use crate::encode::schema::{Column, FeatureColumns, Sample, Schema};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -83,7 +84,7 @@ impl Freezer {
                 continue;
             };
             let own = match names::parse_begin(&file) {
-                Some(_) => Begin::from_file(&store.read(&file).await?)?.schema,
+                Some(_) => Begin::read(store, &file, &store.read(&file).await?)?.schema,
                 None => reader::read_footer(store, &file).await?.schema,
             };
             let given = self.wanted.schema.clone().map(|given| self.complete(given));
@@ -198,9 +199,9 @@ impl Freezer {
 
     /// Reads the data set's schema and holds it against what the flags ask for.
     fn accept(&self, file: Bytes) -> anyhow::Result<Arc<Frozen>> {
-        let path = || format!("{} in {}", names::SCHEMA, self.store);
-        let schema = Schema::from_file(file.clone()).with_context(path)?;
-        let topic = schema::topic(&file).with_context(path)?;
+        let read = Schema::of_data_set(&file);
+        let (schema, topic) =
+            read.map_err(|cause| damaged(&self.store, names::SCHEMA, cause))?;
         let differs = |what: &str| {
             Failure::usage(format!(
                 "{} was begun with {what} than asked for now: use the same, or another --out",

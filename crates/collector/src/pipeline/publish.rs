@@ -2,6 +2,7 @@
 
 use super::{Sink, Tell, What};
 use crate::dataset::begin::Begin;
+use crate::dataset::damage::damaged;
 use crate::dataset::footer::Footer;
 use crate::dataset::store::Creation;
 use crate::dataset::{names, reader};
@@ -36,7 +37,7 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
     }
     if let Some((gap, offsets)) = &files.gap {
         if let Some(theirs) = create(sink, gap).await? {
-            return Ok(superseded(&in_the_way(&theirs, gap)?));
+            return Ok(superseded(&in_the_way(sink, &theirs, gap)?));
         }
         // Counted here and not where it was noticed: from now on the data set itself tells of it.
         metrics::counter!("tidemill_lost_records_total").increment(*offsets);
@@ -65,7 +66,7 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
         sink.known.published(files.footer.partition, path);
         return Ok(published(sink, files));
     };
-    let theirs = in_the_way(&theirs, &files.data)?;
+    let theirs = in_the_way(sink, &theirs, &files.data)?;
     if let Some(path) = &rejects
         && (theirs.next, &theirs.rejects) != (files.footer.next, &files.footer.rejects)
     {
@@ -140,7 +141,7 @@ async fn publish_rejects(sink: &Sink, files: &Encoded) -> anyhow::Result<Rejects
     let data = &files.data;
     let find = || sink.store.find(&data.path);
     if let Some(theirs) = sink.persist("looking for a peer's file", find).await? {
-        return Ok(Rejects::Overtaken(in_the_way(&theirs, data)?));
+        return Ok(Rejects::Overtaken(in_the_way(sink, &theirs, data)?));
     }
     tracing::warn!(
         path = usual.path,
@@ -218,8 +219,9 @@ fn superseded(theirs: &Footer) -> What {
 }
 
 /// The footer of the file that was there before ours.
-fn in_the_way(theirs: &Bytes, ours: &File) -> anyhow::Result<Footer> {
-    reader::footer(theirs).with_context(|| format!("{} is in the way", ours.path))
+fn in_the_way(sink: &Sink, theirs: &Bytes, ours: &File) -> anyhow::Result<Footer> {
+    let footer = reader::footer(theirs);
+    footer.map_err(|cause| damaged(&sink.store, &ours.path, cause))
 }
 
 /// Creates a file; `None` when it is there with our bytes, otherwise the bytes that were there before.

@@ -39,7 +39,7 @@ fn schema() -> Schema {
     sample.schema(false)
 }
 
-fn wanted() -> Wanted {
+pub(crate) fn wanted() -> Wanted {
     Wanted {
         topic: "t".into(),
         schema: Some(schema()),
@@ -237,6 +237,20 @@ async fn a_zombie_writes_nothing_after_its_successors_file() {
     assert_eq!(rig.position().await, Some(50));
     let rejects = rig.sink.store.list(Some(names::REJECTED)).await.unwrap();
     assert_eq!(rejects.len(), 3, "the zombie's own are gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_in_the_way_ends_the_run() {
+    let rig = Rig::new().await;
+    send(&rig.sink, vec![batch(0, 20)]);
+    let path = names::data("t", 0, 20);
+    rig.sink.store.create(&path, "PAR1".into()).await.unwrap();
+    let whats = send(&rig.sink, vec![batch(20, 40)]);
+    let [What::Failed(error)] = &whats[..] else {
+        panic!("{whats:?}");
+    };
+    assert_eq!(Failure::code(error), Code::Usage);
+    assert!(error.to_string().contains(&path), "{error:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

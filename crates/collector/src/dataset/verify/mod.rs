@@ -6,10 +6,9 @@ mod group;
 use crate::dataset::begin::Begin;
 use crate::dataset::catalog::{Catalog, Source};
 use crate::dataset::end::End;
+use crate::dataset::names;
 use crate::dataset::store::{Location, Store};
-use crate::dataset::{names, seal};
-use crate::encode::schema::{self, Schema};
-use anyhow::Context;
+use crate::encode::schema::Schema;
 use file::Check;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -271,7 +270,7 @@ impl Verification<'_> {
         let (topic, partition) = source;
         let path = names::begin(topic, *partition);
         let fault = match Begin::find(self.store, topic, *partition).await {
-            Ok(Some(begin)) if (&begin.topic, begin.partition) == (topic, *partition) => {
+            Ok(Some(begin)) => {
                 let own = self.schema.as_ref().map(|own| &own.fingerprint);
                 if own.is_some_and(|own| *own != begin.schema) {
                     self.fault(format!("{path}: it has another schema than the data set"));
@@ -279,14 +278,10 @@ impl Verification<'_> {
                 self.partitions = self.partitions.max(begin.partitions.unwrap_or(0));
                 return Some(begin);
             }
-            Ok(Some(begin)) => format!(
-                "{path}: it is that of {}",
-                names::begin(&begin.topic, begin.partition)
-            ),
             Ok(None) => {
                 format!("{path}: it is missing, so that missing first files would not show")
             }
-            Err(error) => format!("{path}: {error:#}"),
+            Err(error) => format!("{error:#}"),
         };
         self.fault(fault);
         None
@@ -297,9 +292,8 @@ async fn read_schema(store: &Store) -> anyhow::Result<Option<Kept>> {
     let Some(file) = store.find(names::SCHEMA).await? else {
         return Ok(None);
     };
-    let fingerprint = Schema::from_file(file.clone())?.fingerprint()?;
-    let topic = schema::topic(&file).context("it does not say of which topic the data set is")?;
-    seal::check(&file)?;
+    let (schema, topic) = Schema::of_data_set(&file)?;
+    let fingerprint = schema.fingerprint()?;
     Ok(Some(Kept { topic, fingerprint }))
 }
 

@@ -439,7 +439,7 @@ const DAMAGES: [Damage; 51] = [
     ),
     (
         "a beginning cut",
-        "_begin+t+00000.parquet: not a whole",
+        "is not as it was written: not a whole",
         |set| {
             set.edit(&beginning(), |bytes| bytes.truncate(bytes.len() / 2));
         },

@@ -5,7 +5,6 @@ mod file;
 mod infer;
 
 pub(crate) use arrow::header_fields;
-pub(crate) use file::topic;
 pub(crate) use infer::Sample;
 
 use anyhow::{Context, bail, ensure};
