@@ -1,6 +1,7 @@
 //! A run of the collector: opens what it needs, starts the workers, waits for them.
 
 use crate::bounded::ends::Ends;
+use crate::bounded::prepare::Prepared;
 use crate::bounded::progress::Progress;
 use crate::bounded::stretch::Range;
 use crate::bounded::{prepare, shares};
@@ -177,8 +178,8 @@ async fn run_stretch(
     partitions: usize,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(left) = prepare::prepare(&config, &mut sink, stretch, partitions, shutdown).await?
-    else {
+    let prepared = prepare::prepare(&config, &mut sink, stretch, partitions, shutdown).await?;
+    let Some(Prepared { stretch, left }) = prepared else {
         return Ok(());
     };
     let ended = sink.clone();
@@ -197,7 +198,7 @@ async fn run_stretch(
         };
         start_workers(count, config, sink, shutdown, open).await?;
     }
-    if !shutdown.is_cancelled() && prepare::end(&ended, partitions, shutdown).await? {
+    if !shutdown.is_cancelled() && prepare::end(&ended, &stretch, shutdown).await? {
         progress.finish();
     }
     Ok(())

@@ -11,6 +11,8 @@ use crate::features::{self, History};
 use crate::pipeline::Sink;
 use crate::pipeline::retry::{Outages, unreachable};
 use crate::settings::{Config, Features, Stretch};
+use anyhow::ensure;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Cluster;
@@ -29,15 +31,23 @@ pub(crate) fn partitions(cluster: &Cluster, topic: &str) -> anyhow::Result<usize
     })
 }
 
-/// Prepares a bounded run: the schema, the users' events, and the ranges to read, which it returns. `None` when told to
-/// stop before. Servers that are away are waited for.
+/// The ranges of a bounded run.
+pub(crate) struct Prepared {
+    /// The stretch in each partition of the topic.
+    pub(crate) stretch: Vec<Range>,
+    /// The parts of it that are to be collected.
+    pub(crate) left: Vec<Range>,
+}
+
+/// Prepares a bounded run: the schema, the users' events, and the ranges, which it returns. `None` when told to stop
+/// before. Servers that are away are waited for.
 pub(crate) async fn prepare(
     config: &Config,
     sink: &mut Sink,
     stretch: Stretch,
     partitions: usize,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Option<Vec<Range>>> {
+) -> anyhow::Result<Option<Prepared>> {
     let shared = &config.shared;
     let partitions: Vec<i32> = (0..).take(partitions).collect();
     let start = Outages::of(sink.health.part("start"));
@@ -57,21 +67,27 @@ pub(crate) async fn prepare(
             block_in_place(|| sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown))
         };
         let what = "reading records for the schema";
-        let sample = start.retry_until(shutdown, what, read).await?;
-        let Some(sample) = sample.filter(|_| !shutdown.is_cancelled()) else {
+        let read = start.retry_until(shutdown, what, read).await?;
+        let Some(sample::Read { sample, records }) = read.filter(|_| !shutdown.is_cancelled())
+        else {
             return Ok(None);
         };
-        if sample.records() == 0 {
+        if records == 0 {
             // Nothing is frozen from nothing.
-            return match whole.iter().all(|range| range.len() == 0) {
-                true => Ok(Some(Vec::new())),
-                false => Err(Failure::usage(format!(
-                    "no record of {} in this stretch is a JSON object, so that there is nothing to infer a schema from: \
-                     give --schema",
-                    shared.topic
-                ))),
-            };
+            stretch::tell_without_records(&whole);
+            return Ok(Some(Prepared {
+                stretch: whole,
+                left: Vec::new(),
+            }));
         }
+        let unusable = || {
+            Failure::usage(format!(
+                "no record of {} in this stretch is a JSON object, so that there is nothing to infer a schema from: give \
+                 --schema",
+                shared.topic
+            ))
+        };
+        ensure!(sample.records() > 0, unusable());
         let freeze = || sink.freezer.freeze(&sample);
         let what = "freezing the schema";
         if start.retry_until(shutdown, what, freeze).await?.is_none() {
@@ -86,25 +102,36 @@ pub(crate) async fn prepare(
     }
     let look_up = || stretch::left(sink, &whole, stretch);
     let what = "looking up what is collected";
-    start.retry_until(shutdown, what, look_up).await
+    let left = start.retry_until(shutdown, what, look_up).await?;
+    Ok(left.map(|left| Prepared {
+        stretch: whole,
+        left,
+    }))
 }
 
 /// Says in the data set how far it goes, now that all files of the run are there; false when told to stop before.
 pub(crate) async fn end(
     sink: &Sink,
-    partitions: usize,
+    stretch: &[Range],
     shutdown: &CancellationToken,
 ) -> anyhow::Result<bool> {
     let Some(frozen) = sink.freezer.get() else {
         return Ok(true);
     };
-    let partitions: Vec<i32> = (0..).take(partitions).collect();
+    let partitions: Vec<i32> = stretch.iter().map(|range| range.partition).collect();
     let say = || async {
-        let found = resume::positions(sink, &partitions).await?.into_iter();
-        let found = found.filter_map(|(partition, position)| Some((partition, position?.next)));
+        let found = resume::positions(sink, &partitions).await?;
+        let mut positions = BTreeMap::new();
+        for ((partition, position), range) in found.into_iter().zip(stretch) {
+            let position = match position {
+                Some(position) => position.next,
+                None => stretch::begin_empty(sink, range, &frozen).await?,
+            };
+            positions.insert(partition, position);
+        }
         let end = End {
             topic: sink.topic.name.to_string(),
-            positions: found.collect(),
+            positions,
             schema: frozen.fingerprint.clone(),
         };
         end.publish(&sink.store, &frozen).await

@@ -3,6 +3,7 @@
 use crate::dataset::begin::Begin;
 use crate::dataset::resume;
 use crate::dataset::start::{Start, another_log, start};
+use crate::encode::frozen::Frozen;
 use crate::pipeline::Sink;
 use crate::settings::Stretch;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -100,22 +101,13 @@ pub(crate) async fn left(
         let mut range = *range;
         let start = unread(sink, &range, position, stretch)?;
         range.first = start.position;
-        if let Some(gap) = start.gap.filter(|_| range.len() == 0) {
-            // A gap before records is told once they are collected.
-            tracing::warn!(
-                partition,
-                from = gap.start,
-                to = gap.end,
-                "retention has deleted all records that were to be collected"
-            );
-        }
         if stretch.from.is_some() && position.is_none() && range.begins_cut() {
             cut.push(partition);
         }
-        if position.is_none() && range.len() == 0 {
-            begin_empty(sink, &range).await?;
+        // A gap is recorded even where nothing follows it.
+        if range.len() > 0 || start.gap.is_some() {
+            left.push(range);
         }
-        left.push(range);
     }
     if !cut.is_empty() {
         tracing::warn!(
@@ -124,8 +116,20 @@ pub(crate) async fn left(
              begins with those that are left"
         );
     }
-    left.retain(|range| range.len() > 0);
     Ok(left)
+}
+
+/// Tells of retention where no record is left and, for want of a schema, no gap can be recorded.
+pub(crate) fn tell_without_records(ranges: &[Range]) {
+    let cut = ranges.iter().filter(|range| range.oldest > 0);
+    let cut: Vec<i32> = cut.map(|range| range.partition).collect();
+    if !cut.is_empty() {
+        tracing::warn!(
+            partitions = ?cut,
+            "retention has deleted the oldest records of these partitions, and none is left in the stretch: without a \
+             schema nothing is written; to record the loss, give --schema"
+        );
+    }
 }
 
 /// Errors: the stretch has records from before the data set begins, which can only be added to at its end.
@@ -152,12 +156,13 @@ async fn refuse_earlier(sink: &Sink, ranges: &[Range]) -> anyhow::Result<()> {
     )))
 }
 
-/// Begins a partition that has no record to collect: a later run does not collect what lies before `--from`, and `verify`
-/// misses no file of it.
-async fn begin_empty(sink: &Sink, range: &Range) -> anyhow::Result<()> {
-    let Some(frozen) = sink.freezer.get() else {
-        return Ok(());
-    };
+/// Begins a partition that brought no record, and returns where: a later run does not collect what lies before `--from`,
+/// and `verify` misses no file of it.
+pub(crate) async fn begin_empty(
+    sink: &Sink,
+    range: &Range,
+    frozen: &Frozen,
+) -> anyhow::Result<i64> {
     let begin = Begin {
         topic: sink.topic.name.to_string(),
         topic_id: sink.topic.id,
@@ -168,7 +173,7 @@ async fn begin_empty(sink: &Sink, range: &Range) -> anyhow::Result<()> {
         empty: true,
         schema: frozen.fingerprint.clone(),
     };
-    begin.publish(&sink.store, &frozen).await.map(drop)
+    begin.publish(&sink.store, frozen).await
 }
 
 /// The start of what the data set does not hold, given the end of its files of the partition.
@@ -284,7 +289,9 @@ pub(crate) mod tests {
             begin: 500,
             ..range(0, 500)
         };
-        begin_empty(&sink, &begun).await.unwrap();
+        let frozen = sink.freezer.get().unwrap();
+        let first = begin_empty(&sink, &begun, &frozen).await.unwrap();
+        assert_eq!(first, 500);
         for (first, end, refused) in [
             (0, 500, true),
             (0, 900, true),

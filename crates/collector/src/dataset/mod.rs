@@ -4,7 +4,7 @@
 //! | file | holds | published |
 //! |---|---|---|
 //! | `_schema.parquet` | no rows; the columns of all files, the schema as JSON and the topic in its footer | once, before all others |
-//! | `_begin+<topic>+<partition>.parquet` | no rows; where the partition begins (`first`), by which `--from`, the topic's id; of bounded runs, which begin all partitions, their number | once, before the partition's first file |
+//! | `_begin+<topic>+<partition>.parquet` | no rows; where the partition begins (`first`), by which `--from`, the topic's id; of bounded runs, which begin all partitions, their number | once, before the partition's first file; where a bounded run finds no record, at its end |
 //! | `_end+<topic>+<digest>.parquet` | no rows; how far each partition was collected (`positions`); the digest is theirs | last of all files of a bounded run |
 //! | `_rejected/<topic>+<partition>+<first>+<next>.ndjson` | a line for each record of [first, next) that cannot be a row | before the data file that counts it |
 //! | `<topic>+<partition>+<first>.parquet` | the rows of [first, next), or none where retention was faster (`gap`) | last: it moves the position |

@@ -1,0 +1,88 @@
+//! Stretches without a record to collect: offsets of aborted transactions alone.
+
+use std::fs;
+use std::ops::Range;
+use std::process::Command;
+
+use anyhow::Result;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use sandbox::harness::{Binaries, Scene, until};
+use sandbox::oracle::read_data_set;
+
+use crate::collector::{bounded, finish, labeled, verify};
+use crate::SOON;
+
+/// Offsets of a partition that no reader gets: records of a transaction that is aborted.
+fn abort(scene: &Scene, partition: i32) -> Result<()> {
+    let topic = &scene.names.labeled_events;
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", &scene.brokers)
+        .set("transactional.id", format!("{topic}-{partition}"))
+        .create()?;
+    producer.init_transactions(SOON)?;
+    producer.begin_transaction()?;
+    let value = labeled(1);
+    for _ in 0..50 {
+        let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
+        let record = record.partition(partition).payload(value.as_bytes());
+        producer.send(record).map_err(|(error, _)| error)?;
+    }
+    producer.flush(SOON)?;
+    Ok(producer.abort_transaction(SOON)?)
+}
+
+fn send(scene: &Scene, numbers: Range<u64>) -> Result<()> {
+    let values: Vec<String> = numbers.map(labeled).collect();
+    let records: Vec<_> = values.iter().map(|own| (None, Some(own.as_str()))).collect();
+    scene.send(&scene.names.labeled_events, &records)
+}
+
+/// `collector verify` finds a data set whole, and says this.
+fn assert_whole(scene: &Scene, out: &str, says: &str) -> Result<()> {
+    let output = verify(&scene.folder().join(out))?;
+    let told = String::from_utf8(output.stdout)?;
+    assert!(output.status.success() && told.contains(says), "{told}");
+    Ok(())
+}
+
+#[test]
+fn a_topic_of_aborted_records_is_an_empty_one() -> Result<()> {
+    let scene = Scene::new("co-aborted", 2)?;
+    abort(&scene, 0)?;
+    finish(bounded(&scene, "nothing", &["--until-end"])?)?;
+    assert_eq!(fs::read_dir(scene.folder().join("nothing"))?.count(), 0);
+    let schema = scene.labels_schema()?;
+    let given = ["--until-end", "--schema", &schema];
+    finish(bounded(&scene, "given", &given)?)?;
+    assert_whole(&scene, "given", "whole: 0 files, 0 rows")?;
+    let mut live = scene.collector("live", &[])?;
+    live.wait_ready()?;
+    assert!(live.terminate()?.success(), "{}", live.output());
+    assert_eq!(read_data_set(&scene.data_set())?.files.len(), 0);
+    let infer = Command::new(Binaries::build()?.path("collector"))
+        .args(["infer", "--brokers", &scene.brokers, "--topic"])
+        .arg(&scene.names.labeled_events)
+        .output()?;
+    let told = String::from_utf8(infer.stderr)?;
+    assert_eq!(infer.status.code(), Some(64), "{told}");
+    assert!(told.contains("has no record in this stretch"), "{told}");
+    Ok(())
+}
+
+/// One partition brings records, the others have none that a reader gets.
+#[test]
+fn partitions_that_bring_no_record_are_begun_too() -> Result<()> {
+    let scene = Scene::new("co-partly", 1)?;
+    send(&scene, 0..20)?;
+    let topic = &scene.names.labeled_events;
+    let add = rdkafka::admin::NewPartitions::new(topic, 3);
+    let admin: rdkafka::admin::AdminClient<_> = ClientConfig::new()
+        .set("bootstrap.servers", &scene.brokers)
+        .create()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(admin.create_partitions([&add], &rdkafka::admin::AdminOptions::new()))?;
+    until("the partition", SOON, || Ok(abort(&scene, 1).ok()))?;
+    finish(bounded(&scene, "once", &["--until-end"])?)?;
+    assert_whole(&scene, "once", "whole: 1 files, 20 rows")
+}
