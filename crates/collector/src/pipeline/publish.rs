@@ -35,13 +35,6 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
     if let Some(next) = begin(sink, &files).await? {
         return Ok(What::Superseded { next });
     }
-    if let Some((gap, offsets)) = &files.gap {
-        if let Some(theirs) = create(sink, gap).await? {
-            return Ok(superseded(&in_the_way(sink, &theirs, gap)?));
-        }
-        // Counted here and not where it was noticed: from now on the data set itself tells of it.
-        metrics::counter!("tidemill_lost_records_total").increment(*offsets);
-    }
     let rejects = match publish_rejects(sink, &files).await? {
         Rejects::None => None,
         Rejects::At(path) => Some(path),
@@ -95,13 +88,12 @@ async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     if sink.known.newest(footer.partition).is_some() {
         return Ok(None);
     }
-    let gap = files.gap.as_ref().map_or(0, |(_, offsets)| *offsets);
     let frozen = sink.freezer.get().context("files without a schema")?;
     let begin = Begin {
         topic: footer.topic.clone(),
         topic_id: footer.topic_id,
         partition: footer.partition,
-        first: footer.first - gap as i64,
+        first: footer.first,
         partitions: sink.partitions,
         from: sink.from,
         empty: false,
@@ -164,14 +156,20 @@ fn published(sink: &Sink, files: Encoded) -> What {
         next,
         rows,
         rejected,
+        gap,
         ..
     } = files.footer;
+    if gap {
+        // Counted here and not where it was noticed: from now on the data set itself tells of it.
+        metrics::counter!("tidemill_lost_records_total").increment((next - first).unsigned_abs());
+    }
     tracing::info!(
         partition,
         first,
         next,
         rows,
         rejected,
+        gap,
         bytes,
         "published {}",
         files.data.path

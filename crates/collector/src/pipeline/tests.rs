@@ -155,10 +155,14 @@ fn published(whats: &[What]) -> Vec<(i64, i64)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_become_files_in_their_order() {
     let rig = Rig::new().await;
-    let mut second = batch(30, 37);
-    second.gap = Some(20..30);
-    let whats = send(&rig.sink, vec![batch(0, 20), second, batch(37, 40)]);
-    assert_eq!(published(&whats), [(0, 20), (30, 37), (37, 40)]);
+    let batches = vec![
+        batch(0, 20),
+        Batch::gap(20..30),
+        batch(30, 37),
+        batch(37, 40),
+    ];
+    let whats = send(&rig.sink, batches);
+    assert_eq!(published(&whats), [(0, 20), (20, 30), (30, 37), (37, 40)]);
     assert_eq!(rig.faults().await, Vec::<String>::new());
     assert_eq!(rig.position().await, Some(40));
     let gap = rig.sink.store.read(&names::data("t", 0, 20)).await.unwrap();

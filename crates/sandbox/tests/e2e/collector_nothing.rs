@@ -1,4 +1,4 @@
-//! Stretches without a record to collect: offsets of aborted transactions alone.
+//! Stretches without a record to collect: offsets of aborted transactions alone, and logs that retention has emptied.
 
 use std::fs;
 use std::ops::Range;
@@ -8,10 +8,12 @@ use anyhow::Result;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use sandbox::harness::{Binaries, Scene, until};
+use sandbox::kafka::delete_before;
 use sandbox::oracle::read_data_set;
 
 use crate::collector::{bounded, finish, labeled, verify};
-use crate::SOON;
+use crate::scorer::counter;
+use crate::{SOON, assert_ends};
 
 /// Offsets of a partition that no reader gets: records of a transaction that is aborted.
 fn abort(scene: &Scene, partition: i32) -> Result<()> {
@@ -85,4 +87,34 @@ fn partitions_that_bring_no_record_are_begun_too() -> Result<()> {
     until("the partition", SOON, || Ok(abort(&scene, 1).ok()))?;
     finish(bounded(&scene, "once", &["--until-end"])?)?;
     assert_whole(&scene, "once", "whole: 1 files, 20 rows")
+}
+
+#[test]
+fn what_retention_took_is_recorded_although_no_record_follows() -> Result<()> {
+    let scene = Scene::new("co-emptied", 1)?;
+    let (topic, out) = (&scene.names.labeled_events, "training_data");
+    send(&scene, 0..100)?;
+    finish(bounded(&scene, out, &["--until-end"])?)?;
+    send(&scene, 100..300)?;
+    delete_before(&scene.brokers, topic, 0, 300)?;
+    let mut live = scene.collector("live", &["--max-age", "1s"])?;
+    until("the gap", SOON, || {
+        Ok((counter(&live, "tidemill_lost_records_total")? == 200).then_some(()))
+    })?;
+    assert_whole(&scene, out, "100 rows, 0 rejected, 200 offsets lost")?;
+    send(&scene, 300..310)?;
+    until("the next records", SOON, || {
+        Ok((read_data_set(&scene.data_set())?.rows.len() == 110).then_some(()))
+    })?;
+    assert!(live.terminate()?.success(), "{}", live.output());
+    send(&scene, 310..350)?;
+    delete_before(&scene.brokers, topic, 0, 350)?;
+    finish(bounded(&scene, out, &["--until-end"])?)?;
+    assert_whole(&scene, out, "110 rows, 0 rejected, 240 offsets lost")?;
+    // Nothing can be recorded without a schema.
+    let says = ["retention has deleted the oldest records", "--schema"];
+    assert_ends(bounded(&scene, "fresh", &["--until-end"])?, 0, &says)?;
+    let schema = scene.labels_schema()?;
+    finish(bounded(&scene, "given", &["--until-end", "--schema", &schema])?)?;
+    assert_whole(&scene, "given", "0 rows, 0 rejected, 350 offsets lost")
 }

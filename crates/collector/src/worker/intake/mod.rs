@@ -65,6 +65,7 @@ impl Intake {
 
     /// Begins a partition.
     pub(crate) fn open(&mut self, partition: i32, start: Start) {
+        let start = self.recordable(start);
         self.lanes += 1;
         let lane = Lane::open(&self.sink, partition, self.lanes, self.outcomes.0.clone());
         let place = partition as usize;
@@ -175,9 +176,18 @@ impl Intake {
 
     /// Goes on after the consumer has stopped; what lies before the log's oldest record is recorded as a gap.
     pub(crate) fn go_on(&mut self, partition: i32, start: Start) {
+        let start = self.recordable(start);
         if let Some(held) = self.get(partition) {
             held.go_on(start);
         }
+    }
+
+    /// While there is no schema there are no files; once there is one, the partition is opened again.
+    fn recordable(&self, mut start: Start) -> Start {
+        if self.sink.freezer.get().is_none() {
+            start.gap = None;
+        }
+        start
     }
 
     /// The position after the last record taken of a partition, with what tells its log from others.

@@ -4,6 +4,7 @@ use crate::dataset::start::Start;
 use crate::pipeline::Lane;
 use crate::pipeline::batch::Batch;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 use tidemill_core::kafka::LogFit;
 
@@ -24,15 +25,15 @@ pub(super) struct Partition {
 impl Partition {
     /// Nothing of it was read.
     pub(super) fn new(lane: Lane, start: Start) -> Self {
-        let mut batch = Batch::at(start.position);
-        batch.gap = start.gap;
-        Self {
-            batch,
+        let mut new = Self {
+            batch: Batch::at(start.position),
             last: start.last,
             since: None,
             lane,
             under_way: VecDeque::new(),
-        }
+        };
+        new.record(start.gap);
+        new
     }
 
     /// The fingerprint of the record before the position, where it is known.
@@ -53,16 +54,20 @@ impl Partition {
 
     /// Goes on after the consumer has stopped. What lies before the log's oldest record is recorded as a gap.
     pub(super) fn go_on(&mut self, start: Start) {
-        if start.gap.is_none() {
+        if start.position == self.batch.next {
             return;
         }
         self.send();
-        // A gap before it that no file tells of yet is a part of this one.
-        let before = self.batch.gap.as_ref();
-        let from = before.map_or(self.batch.next, |gap| gap.start);
         self.batch = Batch::at(start.position);
-        self.batch.gap = Some(from..start.position);
         self.last = None;
+        self.record(start.gap);
+    }
+
+    /// Gives a gap on its way at once: nobody knows if another record ever follows it.
+    fn record(&mut self, gap: Option<Range<i64>>) {
+        if let Some(gap) = gap {
+            self.give(Batch::gap(gap));
+        }
     }
 
     /// Ends the file here, if there is anything in it, and gives it on its way.
@@ -74,8 +79,12 @@ impl Partition {
         self.last = self.batch.last();
         let full = std::mem::replace(&mut self.batch, following);
         self.since = None;
-        self.under_way.push_back(full.footprint());
-        self.lane.give(full);
+        self.give(full);
+    }
+
+    fn give(&mut self, batch: Batch) {
+        self.under_way.push_back(batch.footprint());
+        self.lane.give(batch);
     }
 }
 
@@ -83,16 +92,17 @@ impl Partition {
 mod tests {
     use super::*;
     use crate::dataset::store::{Location, Store};
-    use crate::pipeline;
+    use crate::pipeline::{self, What};
     use std::sync::mpsc::channel;
+    use std::time::Duration;
     use tidemill_core::kafka::fingerprint;
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn the_record_before_the_position_has_to_be_the_one_that_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
         let sink = pipeline::tests::sink(store).await;
-        let (outcomes, _told) = channel();
+        let (outcomes, told) = channel();
         let at = |position, gap, last| Start {
             position,
             gap,
@@ -116,9 +126,15 @@ mod tests {
         assert_eq!(own.compare(10, || 8), Err(LogFit::OtherRecords));
 
         own.go_on(at(11, None, Some(last)));
-        assert_eq!((own.batch.next, &own.batch.gap), (11, &None));
+        assert_eq!((own.batch.next, own.under_way.len()), (11, 1));
         own.go_on(at(20, Some(11..20), None));
-        assert_eq!((own.batch.next, &own.batch.gap), (20, &Some(11..20)));
+        assert_eq!((own.batch.next, own.under_way.len()), (20, 2));
         assert_eq!(own.compare(19, || 8), Ok(()), "retention took it");
+        // Without any record after it.
+        let next = || match told.recv_timeout(Duration::from_secs(30)).unwrap().what {
+            What::Published(file) => (file.first, file.next, file.gap),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([next(), next()], [(10, 11, false), (11, 20, true)]);
     }
 }
