@@ -52,7 +52,9 @@ pub async fn infer(
             0 => "no record in this stretch".to_owned(),
             records => format!("no JSON object among the {records} records of this stretch"),
         };
-        Failure::usage(format!("{topic} has {found}: check --topic, --from and --to"))
+        Failure::usage(format!(
+            "{topic} has {found}: check --topic, --from and --to"
+        ))
     };
     ensure!(sample.records() > 0, nothing());
     let schema = sample.schema(config.headers).to_json()?;

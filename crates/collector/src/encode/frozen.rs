@@ -5,7 +5,7 @@ use crate::dataset::damage::damaged;
 use crate::dataset::store::{Creation, Store};
 use crate::dataset::{names, reader};
 use crate::encode::sampling::{Enough, Sampling};
-use crate::encode::schema::{Column, FeatureColumns, Sample, Schema};
+use crate::encode::schema::{FeatureColumns, Sample, Schema};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -104,9 +104,9 @@ impl Freezer {
     fn complete(&self, mut schema: Schema) -> Schema {
         schema.headers = self.wanted.headers;
         schema.features.clone_from(&self.wanted.features);
-        let features = schema.feature_names().to_vec();
-        let own = |column: &Column| !features.contains(&column.name);
-        schema.columns.retain(own);
+        let mut columns = std::mem::take(&mut schema.columns);
+        columns.retain(|column| !schema.is_feature(&column.name));
+        schema.columns = columns;
         schema
     }
 
@@ -200,8 +200,7 @@ impl Freezer {
     /// Reads the data set's schema and holds it against what the flags ask for.
     fn accept(&self, file: Bytes) -> anyhow::Result<Arc<Frozen>> {
         let read = Schema::of_data_set(&file);
-        let (schema, topic) =
-            read.map_err(|cause| damaged(&self.store, names::SCHEMA, cause))?;
+        let (schema, topic) = read.map_err(|cause| damaged(&self.store, names::SCHEMA, cause))?;
         let differs = |what: &str| {
             Failure::usage(format!(
                 "{} was begun with {what} than asked for now: use the same, or another --out",
@@ -225,11 +224,8 @@ impl Freezer {
         ensure!(schema.headers == *headers, differs("other --headers"));
         ensure!(schema.features == *features, differs("other --features"));
         if let Some(given) = given {
-            let features = schema.feature_names();
-            let own = given
-                .columns
-                .iter()
-                .filter(|column| !features.contains(&column.name));
+            let given = given.columns.iter();
+            let own = given.filter(|column| !schema.is_feature(&column.name));
             ensure!(own.eq(&schema.columns), differs("another --schema"));
         }
         let fingerprint = schema.fingerprint()?;

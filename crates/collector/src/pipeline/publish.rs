@@ -180,7 +180,7 @@ fn published(sink: &Sink, files: Encoded) -> What {
             let remedy = match frozen.is_some_and(|frozen| frozen.schema.can_take(field)) {
                 true => {
                     "`collector infer` prints a schema that takes them: give it as --schema with another --out, and \
-                     collect again"
+                     collect again (in an object only the first of names that differ in case alone gets a column)"
                 }
                 false => {
                     "no schema can take them, since the name is a feature's or the collector's own (as of keys that are \

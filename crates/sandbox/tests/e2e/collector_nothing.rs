@@ -36,7 +36,10 @@ fn abort(scene: &Scene, partition: i32) -> Result<()> {
 
 fn send(scene: &Scene, numbers: Range<u64>) -> Result<()> {
     let values: Vec<String> = numbers.map(labeled).collect();
-    let records: Vec<_> = values.iter().map(|own| (None, Some(own.as_str()))).collect();
+    let records: Vec<_> = values
+        .iter()
+        .map(|own| (None, Some(own.as_str())))
+        .collect();
     scene.send(&scene.names.labeled_events, &records)
 }
 
@@ -115,6 +118,10 @@ fn what_retention_took_is_recorded_although_no_record_follows() -> Result<()> {
     let says = ["retention has deleted the oldest records", "--schema"];
     assert_ends(bounded(&scene, "fresh", &["--until-end"])?, 0, &says)?;
     let schema = scene.labels_schema()?;
-    finish(bounded(&scene, "given", &["--until-end", "--schema", &schema])?)?;
+    finish(bounded(
+        &scene,
+        "given",
+        &["--until-end", "--schema", &schema],
+    )?)?;
     assert_whole(&scene, "given", "0 rows, 0 rejected, 350 offsets lost")
 }

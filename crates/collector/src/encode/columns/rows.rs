@@ -121,7 +121,7 @@ impl Rows {
         self.scratch.clear();
         self.push_members(&members, list_cells(text.len()));
         self.bytes += text.len();
-        self.push_coordinates(at);
+        self.push_coordinates(at, &members);
         Ok(())
     }
 
@@ -191,13 +191,14 @@ impl Rows {
     fn push_coordinates<'a>(
         &mut self,
         at: Coordinates<'a, impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>>,
+        members: &[Member<'_>],
     ) {
         if let Some(key) = at.key
             && std::str::from_utf8(key).is_err()
         {
             let encoded = format!("{{\"base64\":\"{}\"}}", STANDARD.encode(key));
             self.misfits.add("_key", 1);
-            push_member(&mut self.scratch, "_key", encoded.as_bytes());
+            push_member(&mut self.scratch, &free_name(members), encoded.as_bytes());
         }
         let extra = (!self.scratch.is_empty()).then(|| braced(&self.scratch));
         self.extra.push(extra.as_deref());
@@ -214,6 +215,22 @@ impl Rows {
         arrays.extend(self.coordinates.finish()?);
         RecordBatch::try_new(self.schema, arrays).context("columns that do not make up the schema")
     }
+}
+
+/// The name in `_extra` of a record's key that is not UTF-8: `_key`, with more underscores in front where the record has a
+/// field of that name.
+fn free_name(members: &[Member<'_>]) -> String {
+    let mut free = "_key".to_owned();
+    let has = |name: &str| {
+        let mut names = members
+            .iter()
+            .filter_map(|own| unescape(own.key, own.escaped));
+        names.any(|own| own == name)
+    };
+    while has(&free) {
+        free.insert(0, '_');
+    }
+    free
 }
 
 /// Cells that the lists of a record of `bytes` may have.
