@@ -18,7 +18,7 @@ pub(crate) fn warn(
     stretch: Stretch,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let behind = ranges.iter().filter(|range| range.end < range.log_end);
+    let behind = ranges.iter().filter(|range| range.end < range.log.end);
     let starts: Vec<(i32, i64)> = behind.map(|range| (range.partition, range.end)).collect();
     if stretch.to.is_none() || starts.is_empty() {
         return Ok(());

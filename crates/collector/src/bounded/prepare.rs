@@ -13,7 +13,6 @@ use crate::pipeline::retry::{Outages, unreachable};
 use crate::settings::{Config, Features, Stretch};
 use anyhow::ensure;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Cluster;
 use tokio::task::block_in_place;
@@ -61,10 +60,19 @@ pub(crate) async fn prepare(
     if start.retry_until(shutdown, what, look).await?.is_none() {
         return Ok(None);
     }
-    if sink.freezer.get().is_none() {
+    if sink.data_set.frozen().is_none() {
         let first = |sample: &Sample| sample.records() > 0;
         let read = || async {
-            block_in_place(|| sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown))
+            block_in_place(|| {
+                sample::read(
+                    shared,
+                    sink.encoding.resolver(),
+                    &whole,
+                    SAMPLE,
+                    first,
+                    shutdown,
+                )
+            })
         };
         let what = "reading records for the schema";
         let read = start.retry_until(shutdown, what, read).await?;
@@ -88,7 +96,7 @@ pub(crate) async fn prepare(
             ))
         };
         ensure!(sample.records() > 0, unusable());
-        let freeze = || sink.freezer.freeze(&sample);
+        let freeze = || sink.data_set.freezer().freeze(&sample);
         let what = "freezing the schema";
         if start.retry_until(shutdown, what, freeze).await?.is_none() {
             return Ok(None);
@@ -98,7 +106,7 @@ pub(crate) async fn prepare(
         let Some(history) = load_history(config, sink, features, stretch, shutdown).await? else {
             return Ok(None);
         };
-        sink.history = Some(Arc::new(history));
+        sink.encoding.use_history(history);
     }
     let look_up = || stretch::left(sink, &whole, stretch);
     let what = "looking up what is collected";
@@ -109,36 +117,36 @@ pub(crate) async fn prepare(
     }))
 }
 
-/// Says in the data set how far it goes, now that all files of the run are there; false when told to stop before.
+/// Says in the data set how far it goes, now that all files of the run are there; `None` when told to stop before.
 pub(crate) async fn end(
     sink: &Sink,
     stretch: &[Range],
     shutdown: &CancellationToken,
-) -> anyhow::Result<bool> {
-    let Some(frozen) = sink.freezer.get() else {
-        return Ok(true);
+) -> anyhow::Result<Option<()>> {
+    let Some(frozen) = sink.data_set.frozen() else {
+        return Ok(Some(()));
     };
     let partitions: Vec<i32> = stretch.iter().map(|range| range.partition).collect();
     let say = || async {
-        let found = resume::positions(sink, &partitions).await?;
+        let found = resume::positions(&sink.data_set, &partitions).await?;
         let mut positions = BTreeMap::new();
         for ((partition, position), range) in found.into_iter().zip(stretch) {
             let position = match position {
                 Some(position) => position.next,
-                None => stretch::begin_empty(sink, range, &frozen).await?,
+                // Else verify would miss its files, and a later run collect what lies before --from.
+                None => sink.data_set.begin(partition, range.begin, true).await?,
             };
             positions.insert(partition, position);
         }
         let end = End {
-            topic: sink.topic.name.to_string(),
+            topic: sink.data_set.topic().name.to_string(),
             positions,
             schema: frozen.fingerprint.clone(),
         };
-        end.publish(&sink.store, &frozen).await
+        end.publish(sink.data_set.store(), &frozen).await
     };
     let what = "ending the data set";
-    let said = sink.outages.retry_until(shutdown, what, say);
-    Ok(said.await?.is_some())
+    sink.outages.retry_until(shutdown, what, say).await
 }
 
 /// The users' events of before the end of the stretch; `None` when told to stop before.
@@ -164,7 +172,7 @@ async fn load_history(
         block_in_place(|| {
             features::load(
                 shared,
-                &sink.resolver,
+                sink.encoding.resolver(),
                 topic,
                 &ranges,
                 &features.question,

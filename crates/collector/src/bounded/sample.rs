@@ -45,7 +45,8 @@ pub(crate) fn read(
                     all.records += 1;
                 }
                 Polled::OutOfRange => {
-                    consumer.seek(range.partition, consumer.log_range(range.partition)?.0)?
+                    let log = consumer.log_range(range.partition)?;
+                    consumer.seek(range.partition, log.oldest)?;
                 }
                 Polled::End(_) => break,
                 _ => {}

@@ -2,13 +2,12 @@
 
 use crate::dataset::begin::Begin;
 use crate::dataset::resume;
-use crate::dataset::start::{Start, another_log, start};
-use crate::encode::frozen::Frozen;
+use crate::dataset::start::{Start, start};
 use crate::pipeline::Sink;
 use crate::settings::Stretch;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Consumer, Log, StoredPosition};
+use tidemill_core::kafka::{Consumer, Log, LogRange, StoredPosition};
 use tidemill_core::settings::Shared;
 
 /// The partitions whose beginnings are read at a time.
@@ -19,16 +18,14 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Range {
     /// The partition.
     pub(crate) partition: i32,
-    /// The oldest record of the log, as it was when the run began.
-    pub(crate) oldest: i64,
+    /// The log, as it was when the run began.
+    pub(crate) log: LogRange,
     /// The position at which the data set begins if it has no file of the partition yet.
     pub(crate) begin: i64,
     /// The position to start from.
     pub(crate) first: i64,
     /// The position to end at.
     pub(crate) end: i64,
-    /// The end of the log, as it was when the run began.
-    pub(crate) log_end: i64,
 }
 
 impl Range {
@@ -44,7 +41,7 @@ impl Range {
 
     /// The data set begins with the oldest record of a log that had older ones.
     fn begins_cut(&self) -> bool {
-        self.oldest > 0 && self.begin == self.oldest
+        self.log.is_cut() && self.begin == self.log.oldest
     }
 }
 
@@ -59,14 +56,13 @@ pub(crate) fn log_ranges(
     let consumer = Consumer::outside_uncommitted(&shared.kafka, &shared.group, topic)?;
     let mut ranges = Vec::with_capacity(partitions.len());
     for partition in partitions {
-        let (oldest, end) = consumer.log_range(*partition)?;
+        let log = consumer.log_range(*partition)?;
         ranges.push(Range {
             partition: *partition,
-            oldest,
+            log,
             begin: 0,
-            first: oldest,
-            end,
-            log_end: end,
+            first: log.oldest,
+            end: log.end,
         });
     }
     if let Some(from) = stretch.from {
@@ -94,7 +90,7 @@ pub(crate) async fn left(
 ) -> anyhow::Result<Vec<Range>> {
     let partitions: Vec<i32> = ranges.iter().map(|range| range.partition).collect();
     refuse_earlier(sink, ranges).await?;
-    let files = resume::positions(sink, &partitions).await?;
+    let files = resume::positions(&sink.data_set, &partitions).await?;
     let mut left = Vec::with_capacity(ranges.len());
     let mut cut = Vec::new();
     for (range, (partition, position)) in ranges.iter().zip(files) {
@@ -121,7 +117,7 @@ pub(crate) async fn left(
 
 /// Tells of retention where no record is left and, for want of a schema, no gap can be recorded.
 pub(crate) fn tell_without_records(ranges: &[Range]) {
-    let cut = ranges.iter().filter(|range| range.oldest > 0);
+    let cut = ranges.iter().filter(|range| range.log.is_cut());
     let cut: Vec<i32> = cut.map(|range| range.partition).collect();
     if !cut.is_empty() {
         tracing::warn!(
@@ -135,7 +131,12 @@ pub(crate) fn tell_without_records(ranges: &[Range]) {
 /// Errors: the stretch has records from before the data set begins, which can only be added to at its end.
 async fn refuse_earlier(sink: &Sink, ranges: &[Range]) -> anyhow::Result<()> {
     let looks = ranges.iter().map(|range| async move {
-        let begin = Begin::find(&sink.store, &sink.topic.name, range.partition).await?;
+        let begin = Begin::find(
+            sink.data_set.store(),
+            &sink.data_set.topic().name,
+            range.partition,
+        )
+        .await?;
         let begin = begin.filter(|begin| range.has_before(begin.first));
         Ok::<_, anyhow::Error>(begin.map(|begin| (range, begin)))
     });
@@ -152,28 +153,11 @@ async fn refuse_earlier(sink: &Sink, ranges: &[Range]) -> anyhow::Result<()> {
     Err(Failure::usage(format!(
         "{} begins at {} in partition {} ({begun_by}), and this stretch at {}: what lies between would be missing; give \
          the --from that it was begun with, or another --out",
-        sink.store, begin.first, range.partition, range.first
+        sink.data_set.store(),
+        begin.first,
+        range.partition,
+        range.first
     )))
-}
-
-/// Begins a partition that brought no record, and returns where: a later run does not collect what lies before `--from`,
-/// and `verify` misses no file of it.
-pub(crate) async fn begin_empty(
-    sink: &Sink,
-    range: &Range,
-    frozen: &Frozen,
-) -> anyhow::Result<i64> {
-    let begin = Begin {
-        topic: sink.topic.name.to_string(),
-        topic_id: sink.topic.id,
-        partition: range.partition,
-        first: range.begin,
-        partitions: sink.partitions,
-        from: sink.from,
-        empty: true,
-        schema: frozen.fingerprint.clone(),
-    };
-    begin.publish(&sink.store, frozen).await
 }
 
 /// The start of what the data set does not hold, given the end of its files of the partition.
@@ -189,12 +173,14 @@ fn unread(
     if let (Some(position), Some(_)) = (position, stretch.from)
         && position.next < range.begin
         // Else retention has deleted what lies between, which is told as a gap.
-        && range.begin > range.oldest
+        && range.begin > range.log.oldest
     {
         return Err(Failure::usage(format!(
             "{} ends at {} in partition {partition}, --from begins at {}: what lies between would be missing; give \
              another --out",
-            sink.store, position.next, range.begin
+            sink.data_set.store(),
+            position.next,
+            range.begin
         )));
     }
     let position = position.unwrap_or(StoredPosition {
@@ -203,19 +189,19 @@ fn unread(
         last: None,
     });
     let log = Log {
-        topic: sink.topic.id,
-        oldest: range.oldest,
+        topic: sink.data_set.topic().id,
         // A data set may reach beyond --to; this run then has nothing to do there.
-        end: range.log_end,
+        range: range.log,
         last: None,
     };
     let found = start(position, log);
-    found.map_err(|fit| another_log(&sink.topic.name, partition, position.next, fit))
+    found.map_err(|fit| sink.data_set.of_another_log(partition, position.next, fit))
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::dataset::open::Begins;
     use crate::dataset::store::{Location, Store};
     use crate::pipeline;
     use tidemill_core::exit::Code;
@@ -224,11 +210,10 @@ pub(crate) mod tests {
     pub(crate) fn range(partition: i32, end: i64) -> Range {
         Range {
             partition,
-            oldest: 0,
+            log: LogRange { oldest: 0, end },
             begin: 0,
             first: 0,
             end,
-            log_end: end,
         }
     }
 
@@ -254,11 +239,13 @@ pub(crate) mod tests {
         ] {
             let range = Range {
                 partition: 0,
-                oldest: 100,
+                log: LogRange {
+                    oldest: 100,
+                    end: 500,
+                },
                 begin,
                 first: begin.max(100),
                 end: 400,
-                log_end: 500,
             };
             let files = files.map(|next| StoredPosition {
                 topic: None,
@@ -283,15 +270,12 @@ pub(crate) mod tests {
     async fn a_stretch_from_before_the_data_set_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
-        let mut sink = pipeline::tests::sink(store).await;
-        sink.from = Some(1_700_000_000_000);
-        let begun = Range {
-            begin: 500,
-            ..range(0, 500)
+        let begins = Begins {
+            partitions: None,
+            from: Some(1_700_000_000_000),
         };
-        let frozen = sink.freezer.get().unwrap();
-        let first = begin_empty(&sink, &begun, &frozen).await.unwrap();
-        assert_eq!(first, 500);
+        let sink = pipeline::tests::sink_of(store, "t".into(), begins).await;
+        assert_eq!(sink.data_set.begin(0, 500, true).await.unwrap(), 500);
         for (first, end, refused) in [
             (0, 500, true),
             (0, 900, true),
@@ -320,8 +304,9 @@ pub(crate) mod tests {
     #[test]
     fn a_data_set_that_begins_where_retention_has_cut_is_told_from_others() {
         for (oldest, begin, expected) in [(0, 0, false), (100, 100, true), (100, 150, false)] {
+            let log = LogRange { oldest, end: 500 };
             let range = Range {
-                oldest,
+                log,
                 begin,
                 ..range(0, 500)
             };

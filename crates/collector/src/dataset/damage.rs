@@ -103,7 +103,7 @@ mod tests {
             let opened = Freezer::open(self.store.clone(), wanted()).await;
             if opened.is_ok() {
                 let sink = sink(self.store.clone()).await;
-                errors.extend(resume::positions(&sink, &[0, 1]).await.err());
+                errors.extend(resume::positions(&sink.data_set, &[0, 1]).await.err());
             }
             errors.extend(opened.err());
             errors.extend(inspect::inspect(&self.location).await.err());

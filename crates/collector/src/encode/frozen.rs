@@ -115,6 +115,11 @@ impl Freezer {
         self.frozen.get().cloned()
     }
 
+    /// The headers of records are kept.
+    pub(crate) fn keeps_headers(&self) -> bool {
+        self.wanted.headers
+    }
+
     /// Takes a record's content into account while there is no schema.
     pub(crate) fn observe(&self, content: Result<Option<&[u8]>, Reject>) {
         self.sampling().observe(content, self.wanted.enough);

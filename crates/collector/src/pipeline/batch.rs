@@ -25,10 +25,8 @@ const NULL: u32 = u32::MAX;
 /// deleted them before they could be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Batch {
-    /// The position before the first record.
-    pub(crate) first: i64,
-    /// The position after the last.
-    pub(crate) next: i64,
+    first: i64,
+    next: i64,
     entries: Vec<Entry>,
     /// Keys, values and headers, end to end; those of a record lie in one block.
     blocks: Vec<Vec<u8>>,
@@ -89,6 +87,16 @@ impl Batch {
             next: offsets.end,
             ..Self::default()
         }
+    }
+
+    /// The position before the first record.
+    pub(crate) fn first(&self) -> i64 {
+        self.first
+    }
+
+    /// The position after the last.
+    pub(crate) fn next(&self) -> i64 {
+        self.next
     }
 
     /// It stands for offsets whose records are deleted.

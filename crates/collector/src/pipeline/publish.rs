@@ -1,13 +1,11 @@
 //! The publishing half of a lane: a batch's files become visible in their order, whatever the store does.
 
 use super::{Sink, Tell, What};
-use crate::dataset::begin::Begin;
 use crate::dataset::damage::damaged;
 use crate::dataset::footer::Footer;
 use crate::dataset::store::Creation;
 use crate::dataset::{names, reader};
 use crate::encode::{Encoded, File};
-use anyhow::Context;
 use bytes::Bytes;
 use std::time::Instant;
 use tidemill_core::metric::stage;
@@ -31,7 +29,7 @@ pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>
 /// last the rows, whose file moves the position.
 async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
     let premises = || is_there(sink, files.footer.partition);
-    sink.persist("publishing", premises).await?;
+    sink.outages.persist("publishing", premises).await?;
     if let Some(next) = begin(sink, &files).await? {
         return Ok(What::Superseded { next });
     }
@@ -47,16 +45,18 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
             // Nobody can publish a data file that stands for it any more.
             delete(sink, &usual.path).await;
         }
-        for path in sink
-            .known
-            .take_dead(files.footer.partition, files.footer.next)
-        {
+        let Footer {
+            partition, next, ..
+        } = files.footer;
+        for path in sink.data_set.known().take_dead(partition, next) {
             if Some(&path) != rejects.as_ref() {
                 delete(sink, &path).await;
             }
         }
         let path = files.data.path.clone();
-        sink.known.published(files.footer.partition, path);
+        sink.data_set
+            .known()
+            .published(files.footer.partition, path);
         return Ok(published(sink, files));
     };
     let theirs = in_the_way(sink, &theirs, &files.data)?;
@@ -73,39 +73,31 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
 /// Errors: the data set's schema or the partition's newest file is gone.
 async fn is_there(sink: &Sink, partition: i32) -> anyhow::Result<()> {
     let newest = async {
-        match sink.known.newest(partition) {
-            Some(newest) => sink.store.require(&newest).await,
+        match sink.data_set.known().newest(partition) {
+            Some(newest) => sink.data_set.store().require(&newest).await,
             None => Ok(()),
         }
     };
-    tokio::try_join!(sink.store.require(names::SCHEMA), newest).map(drop)
+    tokio::try_join!(sink.data_set.store().require(names::SCHEMA), newest).map(drop)
 }
 
 /// Says in the data set where the partition begins, before its first file; a position where a peer has begun it at
 /// another one.
 async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     let footer = &files.footer;
-    if sink.known.newest(footer.partition).is_some() {
+    if sink.data_set.known().newest(footer.partition).is_some() {
         return Ok(None);
     }
-    let frozen = sink.freezer.get().context("files without a schema")?;
-    let begin = Begin {
-        topic: footer.topic.clone(),
-        topic_id: footer.topic_id,
-        partition: footer.partition,
-        first: footer.first,
-        partitions: sink.partitions,
-        from: sink.from,
-        empty: false,
-        schema: frozen.fingerprint.clone(),
-    };
-    let publish = || begin.publish(&sink.store, &frozen);
-    let first = sink.persist("beginning a partition", publish).await?;
-    if first != begin.first {
+    let publish = || sink.data_set.begin(footer.partition, footer.first, false);
+    let first = sink
+        .outages
+        .persist("beginning a partition", publish)
+        .await?;
+    if first != footer.first {
         return Ok(Some(first));
     }
     let path = names::begin(&footer.topic, footer.partition);
-    sink.known.published(footer.partition, path);
+    sink.data_set.known().published(footer.partition, path);
     Ok(None)
 }
 
@@ -131,8 +123,12 @@ async fn publish_rejects(sink: &Sink, files: &Encoded) -> anyhow::Result<Rejects
         return Ok(Rejects::At(usual.path.clone()));
     }
     let data = &files.data;
-    let find = || sink.store.find(&data.path);
-    if let Some(theirs) = sink.persist("looking for a peer's file", find).await? {
+    let find = || sink.data_set.store().find(&data.path);
+    if let Some(theirs) = sink
+        .outages
+        .persist("looking for a peer's file", find)
+        .await?
+    {
         return Ok(Rejects::Overtaken(in_the_way(sink, &theirs, data)?));
     }
     tracing::warn!(
@@ -175,8 +171,8 @@ fn published(sink: &Sink, files: Encoded) -> What {
         files.data.path
     );
     for (field, count) in files.footer.misfits.iter() {
-        if sink.freezer.is_first_misfit(field) {
-            let frozen = sink.freezer.get();
+        if sink.data_set.freezer().is_first_misfit(field) {
+            let frozen = sink.data_set.frozen();
             let remedy = match frozen.is_some_and(|frozen| frozen.schema.can_take(field)) {
                 true => {
                     "`collector infer` prints a schema that takes them: give it as --schema with another --out, and \
@@ -207,7 +203,7 @@ fn published(sink: &Sink, files: Encoded) -> What {
 
 /// Deletes rejects that no data file stands for; where that fails the next start does.
 async fn delete(sink: &Sink, path: &str) {
-    if let Err(error) = sink.store.delete(path).await {
+    if let Err(error) = sink.data_set.store().delete(path).await {
         tracing::debug!("{error:#}");
     }
 }
@@ -219,13 +215,13 @@ fn superseded(theirs: &Footer) -> What {
 /// The footer of the file that was there before ours.
 fn in_the_way(sink: &Sink, theirs: &Bytes, ours: &File) -> anyhow::Result<Footer> {
     let footer = reader::footer(theirs);
-    footer.map_err(|cause| damaged(&sink.store, &ours.path, cause))
+    footer.map_err(|cause| damaged(sink.data_set.store(), &ours.path, cause))
 }
 
 /// Creates a file; `None` when it is there with our bytes, otherwise the bytes that were there before.
 async fn create(sink: &Sink, file: &File) -> anyhow::Result<Option<Bytes>> {
-    let write = || sink.store.create(&file.path, file.bytes.clone());
-    Ok(match sink.persist("publishing", write).await? {
+    let write = || sink.data_set.store().create(&file.path, file.bytes.clone());
+    Ok(match sink.outages.persist("publishing", write).await? {
         Creation::Created => None,
         // An earlier try succeeded although its answer was lost, or a peer wrote the very same.
         Creation::Exists(theirs) if theirs == file.bytes => None,

@@ -139,6 +139,26 @@ impl Outages {
         }
     }
 
+    /// As [`Outages::retry`], for what the data set waits for, and failures are counted: a full disk or a store that is away
+    /// loses nothing, because the batch stays in memory and its position is not passed.
+    pub(crate) async fn persist<T, Try>(
+        &self,
+        what: &str,
+        attempt: impl Fn() -> Try,
+    ) -> anyhow::Result<T>
+    where
+        Try: Future<Output = anyhow::Result<T>>,
+    {
+        let counted = || async {
+            let outcome = attempt().await;
+            if outcome.is_err() {
+                metrics::counter!("tidemill_store_failures_total").increment(1);
+            }
+            outcome
+        };
+        self.retry(what, counted).await
+    }
+
     /// As [`Outages::retry`]; `None` when told to stop before.
     pub(crate) async fn retry_until<T, Try>(
         &self,

@@ -53,9 +53,8 @@ pub(crate) struct Worker {
     pauses: Pauses,
     /// Takes the records while there is no schema.
     sampler: Option<Sampler>,
-    /// Records that were polled since the last look at the clock, and those of them that were taken.
+    /// Records that were polled since the last look at the clock.
     polled: u64,
-    taken: u64,
 }
 
 impl Worker {
@@ -79,9 +78,8 @@ impl Worker {
             goal,
             pending,
             pauses: Pauses::none(),
-            sampler: sink.freezer.get().is_none().then(Sampler::new),
+            sampler: sink.data_set.frozen().is_none().then(Sampler::new),
             polled: 0,
-            taken: 0,
         }
     }
 
@@ -93,15 +91,12 @@ impl Worker {
             match self.consumer.poll(POLL)? {
                 Polled::Record(record) => {
                     let (partition, offset) = (record.partition(), record.offset());
-                    let taken = match &mut self.sampler {
-                        Some(sampler) => {
-                            sampler.observe(&self.sink, record.value());
-                            false
-                        }
-                        None => self.goal.holds(partition, offset) && self.intake.take(&record)?,
-                    };
+                    match &mut self.sampler {
+                        Some(sampler) => sampler.observe(&self.sink, record.value()),
+                        None if self.goal.holds(partition, offset) => self.intake.take(&record)?,
+                        None => {}
+                    }
                     self.read_to(partition, Reached::Position(offset + 1))?;
-                    self.taken += u64::from(taken);
                     self.polled += 1;
                     if !self.polled.is_multiple_of(LOOK) && !self.intake.has_grown() {
                         continue;
@@ -130,8 +125,7 @@ impl Worker {
 
     fn tick(&mut self) -> anyhow::Result<()> {
         self.sink.premises.check()?;
-        let taken = std::mem::take(&mut self.taken);
-        metrics::counter!("tidemill_records_total").increment(taken);
+        metrics::counter!("tidemill_records_total").increment(self.intake.take_count());
         if std::mem::take(&mut self.polled) > 0 {
             self.pauses.records_arrive();
         }
@@ -154,7 +148,7 @@ impl Worker {
             return Ok(());
         }
         self.freeze()?;
-        if self.sink.freezer.get().is_some() {
+        if self.sink.data_set.frozen().is_some() {
             self.sampler = None;
             let open = self.intake.open_partitions();
             open.iter()
@@ -166,7 +160,7 @@ impl Worker {
 
     /// Freezes the schema of the records so far, once they are enough. The store may be away: then it is tried again.
     fn freeze(&mut self) -> anyhow::Result<()> {
-        let freezer = &self.sink.freezer;
+        let freezer = self.sink.data_set.freezer();
         if !freezer.is_due() {
             return Ok(());
         }

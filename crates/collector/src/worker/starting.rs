@@ -3,7 +3,7 @@
 use super::{LOOKUP, Worker};
 use crate::bounded::ends::Reached;
 use crate::dataset::resume;
-use crate::dataset::start::{Start, another_log, start};
+use crate::dataset::start::{Start, start};
 use crate::pipeline::retry::{Kind, kind, told};
 use anyhow::Context;
 use std::time::Instant;
@@ -39,10 +39,11 @@ impl Worker {
     }
 
     fn start(&mut self, due: &[i32]) -> anyhow::Result<()> {
-        let lookup = async { timeout(LOOKUP, resume::positions(&self.sink, due)).await };
+        let lookup = async { timeout(LOOKUP, resume::positions(&self.sink.data_set, due)).await };
         let found = self.sink.runtime.block_on(lookup);
         let found = found.map_err(std::io::Error::from);
-        let found = found.with_context(|| format!("no answer from {}", self.sink.store))??;
+        let found =
+            found.with_context(|| format!("no answer from {}", self.sink.data_set.store()))??;
         let mut starts = Vec::with_capacity(found.len());
         for (partition, position) in found {
             let position = position.unwrap_or_else(|| StoredPosition {
@@ -80,16 +81,14 @@ impl Worker {
 
     /// The start of a partition that has this position.
     fn fit(&self, partition: i32, position: StoredPosition<u64>) -> anyhow::Result<Start> {
-        let (oldest, end) = self.consumer.log_range(partition)?;
         let log = Log {
-            topic: self.sink.topic.id,
-            oldest,
-            end,
+            topic: self.sink.data_set.topic().id,
+            range: self.consumer.log_range(partition)?,
             last: None,
         };
         let found = start(position, log);
-        let found = found
-            .map_err(|fit| another_log(&self.sink.topic.name, partition, position.next, fit))?;
+        let data_set = &self.sink.data_set;
+        let found = found.map_err(|fit| data_set.of_another_log(partition, position.next, fit))?;
         if let Some(gap) = &found.gap {
             tracing::warn!(
                 partition,

@@ -101,6 +101,7 @@ fn what_retention_took_is_recorded_although_no_record_follows() -> Result<()> {
     send(&scene, 100..300)?;
     delete_before(&scene.brokers, topic, 0, 300)?;
     let mut live = scene.collector("live", &["--max-age", "1s"])?;
+    live.wait_ready()?;
     until("the gap", SOON, || {
         Ok((counter(&live, "tidemill_lost_records_total")? == 200).then_some(()))
     })?;

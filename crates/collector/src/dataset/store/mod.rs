@@ -9,6 +9,7 @@ pub use location::Location;
 use crate::dataset::names;
 use anyhow::Context;
 use bytes::Bytes;
+use folder::Created;
 use futures_util::TryStreamExt;
 use location::{open_bucket, open_folder};
 use object_store::aws::AmazonS3Builder;
@@ -87,15 +88,17 @@ impl Store {
                     .files
                     .put_opts(&target, payload, PutMode::Create.into());
                 match put.await {
-                    Ok(_) => Ok(true),
-                    Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
+                    Ok(_) => Ok(Created::Now),
+                    Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
+                        Ok(Created::Before)
+                    }
                     Err(error) => Err(anyhow::Error::from(error)),
                 }
             }
         };
         match created.with_context(|| format!("creating {path} in {self}"))? {
-            true => Ok(Creation::Created),
-            false => Ok(Creation::Exists(self.read(path).await?)),
+            Created::Now => Ok(Creation::Created),
+            Created::Before => Ok(Creation::Exists(self.read(path).await?)),
         }
     }
 
