@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 /// Longest time that a poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
 
+/// The same while nothing but a record can give the worker something to do.
+const REST: Duration = Duration::from_millis(500);
+
 /// Pause between two ticks, which see to everything that is not a record.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -55,6 +58,8 @@ pub(crate) struct Worker {
     sampler: Option<Sampler>,
     /// Records that were polled since the last look at the clock.
     polled: u64,
+    /// The time that the next poll waits.
+    wait: Duration,
 }
 
 impl Worker {
@@ -80,6 +85,7 @@ impl Worker {
             pauses: Pauses::none(),
             sampler: sink.data_set.frozen().is_none().then(Sampler::new),
             polled: 0,
+            wait: POLL,
         }
     }
 
@@ -88,7 +94,11 @@ impl Worker {
     pub(crate) fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut tick = Instant::now();
         while !shutdown.is_cancelled() {
-            match self.consumer.poll(POLL)? {
+            let polled = self.consumer.poll(self.wait)?;
+            if !matches!(polled, Polled::Idle) {
+                self.wait = POLL;
+            }
+            match polled {
                 Polled::Record(record) => {
                     let (partition, offset) = (record.partition(), record.offset());
                     match &mut self.sampler {
@@ -139,7 +149,11 @@ impl Worker {
         self.goal.report(|partition| intake.position(partition));
         let mut open = self.intake.open_partitions();
         open.retain(|partition| self.goal.is_reading(*partition));
-        self.pauses.apply(&self.consumer, &mut self.intake, &open)
+        self.pauses.apply(&self.consumer, &mut self.intake, &open)?;
+        let live = matches!(self.goal, Goal::Live { .. });
+        let rests = live && self.pending.is_empty() && self.intake.is_at_rest();
+        self.wait = if rests { REST } else { POLL };
+        Ok(())
     }
 
     /// Begins to collect once there is a schema: the records that were looked at so far are read again.

@@ -8,6 +8,7 @@ use super::assigned::Assigned;
 use super::consumer::ANSWER;
 use super::{Consumer, KafkaConfig, LogRange, Polled};
 use crate::settings::Shared;
+use anyhow::Context as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -68,12 +69,15 @@ impl LagReader {
 
     /// The present lag of these partitions.
     pub fn look(&self, partitions: &[i32]) -> anyhow::Result<Vec<Lag>> {
+        let committed = self.0.committed(partitions, ANSWER)?.into_iter();
+        let logs = self.0.log_ranges(partitions)?;
         let mut lags = Vec::with_capacity(partitions.len());
-        for (partition, committed) in self.0.committed(partitions, ANSWER)? {
+        for (partition, committed) in committed {
+            let log = logs.get(&partition);
             let mut lag = Lag {
                 partition,
                 committed,
-                log: self.0.log_range(partition)?,
+                log: *log.with_context(|| format!("no log of partition {partition}"))?,
                 first_unread: None,
                 at_end: false,
             };
@@ -120,13 +124,10 @@ pub fn watch(shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()>
         .name("lag".into())
         .spawn(move || {
             let mut told = BTreeSet::new();
-            let mut next = Instant::now();
             while !shutdown.is_cancelled() {
-                if Instant::now() >= next {
-                    tell(&reader, &assigned, &topic, &mut told);
-                    next = Instant::now() + EVERY;
-                }
-                std::thread::sleep(Duration::from_millis(100));
+                tell(&reader, &assigned, &topic, &mut told);
+                // Nobody waits for this thread to end.
+                std::thread::sleep(EVERY);
             }
         })?;
     Ok(())

@@ -243,6 +243,12 @@ impl Intake {
         self.events.is_empty() && own.all(|(_, held)| held.is_settled())
     }
 
+    /// No record waits for its file, and no file is on its way.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let mut all = self.iter();
+        self.events.is_empty() && all.all(|(_, held)| held.is_empty() && held.is_settled())
+    }
+
     /// The partitions to read; `idle`: nothing has been read for a while.
     pub(crate) fn flow(&mut self, idle: bool) -> Flow {
         self.grown = 0;

@@ -98,6 +98,11 @@ impl Partition {
         self.under_way.iter().sum()
     }
 
+    /// There are no records since the last file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
     /// Nothing is on its way.
     pub(super) fn is_settled(&self) -> bool {
         self.under_way.is_empty()
