@@ -54,17 +54,15 @@ pub(crate) fn log_ranges(
     stretch: Stretch,
 ) -> anyhow::Result<Vec<Range>> {
     let consumer = Consumer::outside_uncommitted(&shared.kafka, &shared.group, topic)?;
-    let mut ranges = Vec::with_capacity(partitions.len());
-    for partition in partitions {
-        let log = consumer.log_range(*partition)?;
-        ranges.push(Range {
-            partition: *partition,
-            log,
-            begin: 0,
-            first: log.oldest,
-            end: log.end,
-        });
-    }
+    let logs = consumer.log_ranges(partitions)?.into_iter();
+    let range = |(partition, log): (i32, LogRange)| Range {
+        partition,
+        log,
+        begin: 0,
+        first: log.oldest,
+        end: log.end,
+    };
+    let mut ranges: Vec<Range> = logs.map(range).collect();
     if let Some(from) = stretch.from {
         let positions = consumer.positions_at(partitions, from)?;
         for (range, (_, position)) in ranges.iter_mut().zip(positions) {

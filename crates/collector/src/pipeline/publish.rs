@@ -68,17 +68,14 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
     Ok(superseded(&theirs))
 }
 
-/// Makes sure that the next file of a partition follows those that are there: else there would be a gap before it.
+/// Makes sure that the next file of a partition follows those that are there: else there would be a gap before it. On a
+/// bucket that is a request for each file.
 ///
-/// Errors: the data set's schema or the partition's newest file is gone.
+/// Errors: the partition's newest file is gone, or, where there is none yet, the data set's schema.
 async fn is_there(sink: &Sink, partition: i32) -> anyhow::Result<()> {
-    let newest = async {
-        match sink.data_set.known().newest(partition) {
-            Some(newest) => sink.data_set.store().require(&newest).await,
-            None => Ok(()),
-        }
-    };
-    tokio::try_join!(sink.data_set.store().require(names::SCHEMA), newest).map(drop)
+    let newest = sink.data_set.known().newest(partition);
+    let last = newest.as_deref().unwrap_or(names::SCHEMA);
+    sink.data_set.store().require(last).await
 }
 
 /// Says in the data set where the partition begins, before its first file; a position where a peer has begun it at

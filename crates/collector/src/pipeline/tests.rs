@@ -426,6 +426,19 @@ async fn a_store_that_fails_is_waited_out() {
     assert_eq!(keys.len(), 6, "{keys:?}");
 }
 
+/// A look at the file before, and the file itself; beginning the partition is one more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_a_bucket_takes_two_requests() {
+    let (stub, store) = stubbed(Faults::default(), "p").await;
+    let sink = sink(store).await;
+    *stub.requests.lock().unwrap() = 0;
+    // Without any reject.
+    let four = |n: i64| batch(5 * n, 5 * n + 4);
+    let whats = send(&sink, (0..10).map(four).collect());
+    assert_eq!(published(&whats).len(), 10);
+    assert_eq!(*stub.requests.lock().unwrap(), 2 * 10 + 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_loses_nothing() {
     let rig = Rig::new().await;

@@ -157,15 +157,19 @@ impl Consumer {
         Ok(LogRange { oldest, end })
     }
 
-    /// The same for many partitions, by partition, with two requests to each leader.
+    /// The same for many partitions, each of which is in the answer, with two requests to each leader.
     pub fn log_ranges(&self, partitions: &[i32]) -> anyhow::Result<BTreeMap<i32, LogRange>> {
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let oldest = self.log_ends(partitions, Offset::Beginning)?;
         let ends = self.log_ends(partitions, Offset::End)?;
         let range = |(partition, oldest)| {
-            let end = *ends.get(&partition)?;
-            Some((partition, LogRange { oldest, end }))
+            let end = ends.get(&partition);
+            let end = *end.with_context(|| format!("no log end of {} {partition}", self.topic))?;
+            Ok((partition, LogRange { oldest, end }))
         };
-        Ok(oldest.into_iter().filter_map(range).collect())
+        oldest.into_iter().map(range).collect()
     }
 
     fn log_ends(&self, partitions: &[i32], which: Offset) -> anyhow::Result<BTreeMap<i32, i64>> {
