@@ -54,7 +54,7 @@ impl Encoding {
         let mut contents = BTreeMap::new();
         for claim in batch.claims() {
             let fetch = || async { Ok(self.resolver.fetch(claim.value).await?) };
-            let content = outages.persist("fetching a claimed object", fetch).await?;
+            let content = outages.retry("fetching a claimed object", fetch).await?;
             contents.insert(claim.offset, content);
         }
         batch.resolved(contents);

@@ -190,6 +190,8 @@ fn published(sink: &Sink, files: Encoded) -> What {
     }
     metrics::counter!("tidemill_rows_total").increment(rows);
     metrics::counter!("tidemill_misfits_total").increment(files.footer.misfits.total());
+    let unknown = files.footer.unknown.total();
+    metrics::counter!("tidemill_unknown_features_total").increment(unknown);
     for (reason, count) in files.reasons {
         metrics::counter!("tidemill_rejected_total", "reason" => reason.code()).increment(count);
     }

@@ -139,7 +139,7 @@ impl Outages {
         }
     }
 
-    /// As [`Outages::retry`], for what the data set waits for, and failures are counted: a full disk or a store that is away
+    /// As [`Outages::retry`], for writing to the data set, whose failures are counted: a full disk or a store that is away
     /// loses nothing, because the batch stays in memory and its position is not passed.
     pub(crate) async fn persist<T, Try>(
         &self,

@@ -15,6 +15,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::collector::{assert_complete, assert_whole, labeled, verify};
+use crate::scorer::counter;
 use crate::{SOON, assert_ends};
 
 /// Sends labeled events of these numbers, each with its number as its Kafka time.
@@ -132,20 +133,30 @@ fn a_bounded_run_waits_for_the_store_of_claims() -> Result<()> {
     let claim = json!({"path": "one.json", "length": value.len(), "sha256": digest});
     let claim = json!({ "$claim": claim }).to_string();
     scene.send(&scene.names.labeled_events, &[(None, Some(&claim))])?;
-    let flags = ["--until-end", "--claims", &folder.display().to_string()];
-    let mut collector = scene.collector("collector", &flags)?;
-    until("the wait for the store", SOON, || {
-        let told = collector
-            .output()
-            .contains("the store of --claims does not answer");
-        Ok(told.then_some(()))
-    })?;
-    fs::remove_file(&object)?;
-    fs::write(&object, &value)?;
-    let status = collector.wait_for_end(SOON)?;
-    assert!(status.success(), "{}", collector.output());
-    assert_eq!(rows(&scene), 1);
-    assert_whole(&scene.data_set())
+    let (claims, schema) = (folder.display().to_string(), scene.labels_schema()?);
+    let flags = ["--until-end", "--claims", &claims, "--out"];
+    // The sample for the schema waits, or the file.
+    for (out, more) in [("sampled", &[][..]), ("given", &["--schema", &schema])] {
+        let place = scene.folder().join(out);
+        let path = place.display().to_string();
+        let mut collector = scene.collector(out, &[&flags[..], &[&path], more].concat())?;
+        until("the wait for the store", SOON, || {
+            let told = collector
+                .output()
+                .contains("the store of --claims does not answer");
+            Ok(told.then_some(()))
+        })?;
+        assert_eq!(counter(&collector, "tidemill_store_failures_total")?, 0);
+        fs::remove_file(&object)?;
+        fs::write(&object, &value)?;
+        let status = collector.wait_for_end(SOON)?;
+        assert!(status.success(), "{}", collector.output());
+        assert_eq!(read_data_set(&place)?.rows.len(), 1);
+        assert_whole(&place)?;
+        fs::remove_file(&object)?;
+        symlink(&object, &object)?;
+    }
+    Ok(())
 }
 
 /// Processor time of a process so far, and how often its threads have gone to sleep: the latter is the same whatever else
