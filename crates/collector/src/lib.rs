@@ -24,6 +24,8 @@ mod features;
 mod pipeline;
 pub mod run;
 pub mod settings;
+#[cfg(test)]
+mod tidy;
 mod worker;
 
 pub use dataset::{Footer, Location};

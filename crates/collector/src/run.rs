@@ -1,16 +1,18 @@
 //! A run of the collector: opens what it needs, starts the workers, waits for them.
 
 use crate::bounded::ends::Ends;
+use crate::bounded::prepare::Prepared;
 use crate::bounded::progress::Progress;
 use crate::bounded::stretch::Range;
 use crate::bounded::{prepare, shares};
 use crate::dataset::gaps;
-use crate::dataset::known_partitions::KnownPartitions;
+use crate::dataset::open::{Begins, DataSet};
 use crate::dataset::store::{Location, Store};
 use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
 use crate::pipeline::Sink;
 use crate::pipeline::encoders::Encoders;
+use crate::pipeline::encoding::Encoding;
 use crate::pipeline::premises::{self, Premises};
 use crate::pipeline::retry::{Kind, Outages, kind, told, unreachable};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
@@ -65,13 +67,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     };
     let sink = open_sink(&config, store, topic, partitions, health.clone()).await;
     let sink = sink.map_err(|error| unusable(&config.out, error))?;
-    let (kept, name) = (sink.store.clone(), sink.topic.name.clone());
-    let looking = tokio::spawn(gaps::warn(kept, name, partitions));
+    let looking = tokio::spawn(gaps::warn(sink.data_set.clone(), partitions));
     pulse::watch(shared, &health, shutdown.clone())?;
     watch_premises(&config, &cluster, &sink)?;
     drop(cluster);
     start.ready();
-    tracing::info!(topic = shared.topic, out = %sink.store, workers = shared.workers, "collecting");
+    tracing::info!(topic = shared.topic, out = %sink.data_set.store(), workers = shared.workers, "collecting");
     match config.extent {
         Extent::Live { max_age } => {
             lag::watch(shared, shutdown.clone())?;
@@ -126,7 +127,9 @@ fn watch_premises(config: &Config, cluster: &Cluster, sink: &Sink) -> anyhow::Re
         let entered = block_in_place(|| premises::enter(cluster, &outside, shared, own));
         entered.map_err(unreachable)?;
     }
-    Ok(sink.premises.watch(outside, sink.topic.id, writes_to)?)
+    Ok(sink
+        .premises
+        .watch(outside, sink.data_set.topic().id, writes_to)?)
 }
 
 async fn open_sink(
@@ -148,22 +151,19 @@ async fn open_sink(
         Extent::Live { .. } => None,
         Extent::Stretch(stretch) => Some(stretch),
     };
+    let begins = Begins {
+        partitions: stretch.and(i32::try_from(partitions).ok()),
+        from: stretch.and_then(|stretch| stretch.from),
+    };
+    // The last files are made after the end is asked for.
+    let resolver = Resolver::open(&config.shared.claims, &CancellationToken::new())?;
+    let encoders = Encoders::start(config.budget(config.shared.workers).encoders)?;
     let store_part = health.part("store");
     store_part.ready();
     Ok(Sink {
-        topic,
-        store,
-        headers: config.headers,
-        // The last files are made after the end is asked for.
-        resolver: Resolver::open(&config.shared.claims, &CancellationToken::new())?,
-        freezer: Arc::new(freezer),
-        codec: config.codec,
-        history: None,
-        known: KnownPartitions::default(),
+        data_set: DataSet::new(topic, store, freezer, begins),
+        encoding: Encoding::new(resolver, config.codec, encoders),
         premises: Premises::default(),
-        partitions: stretch.and(i32::try_from(partitions).ok()),
-        from: stretch.and_then(|stretch| stretch.from),
-        encoders: Encoders::start(config.budget(config.shared.workers).encoders)?,
         health,
         outages: Outages::of(store_part),
         runtime: Handle::current(),
@@ -177,8 +177,8 @@ async fn run_stretch(
     partitions: usize,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(left) = prepare::prepare(&config, &mut sink, stretch, partitions, shutdown).await?
-    else {
+    let prepared = prepare::prepare(&config, &mut sink, stretch, partitions, shutdown).await?;
+    let Some(Prepared { stretch, left }) = prepared else {
         return Ok(());
     };
     let ended = sink.clone();
@@ -187,7 +187,8 @@ async fn run_stretch(
     let progress = Arc::new(Progress::new(total));
     let count = config.shared.workers.min(left.len());
     if count > 0 {
-        sink.encoders = Encoders::start(config.budget(count).encoders)?;
+        let encoders = Encoders::start(config.budget(count).encoders)?;
+        sink.encoding.use_encoders(encoders);
         let shares = shares::deal(left, count);
         let (shared, shown) = (config.shared.clone(), progress.clone());
         let open = move |number: usize, kafka: &KafkaConfig| {
@@ -197,7 +198,7 @@ async fn run_stretch(
         };
         start_workers(count, config, sink, shutdown, open).await?;
     }
-    if !shutdown.is_cancelled() && prepare::end(&ended, partitions, shutdown).await? {
+    if !shutdown.is_cancelled() && prepare::end(&ended, &stretch, shutdown).await?.is_some() {
         progress.finish();
     }
     Ok(())

@@ -23,13 +23,8 @@ pub fn keep(
     let thread = std::thread::Builder::new().name(pulse.name().into());
     thread.spawn(move || {
         let mut away = false;
-        let mut next = Instant::now();
         while !shutdown.is_cancelled() {
-            if Instant::now() < next {
-                std::thread::sleep(Duration::from_millis(50));
-                continue;
-            }
-            next = Instant::now() + EVERY;
+            let begun = Instant::now();
             match ask() {
                 Ok(()) => pulse.beat(),
                 Err(error) => pulse.missed(error),
@@ -41,6 +36,8 @@ pub fn keep(
                 _ => {}
             }
             away = reason.is_some();
+            // Nobody waits for this thread to end.
+            std::thread::sleep(EVERY.saturating_sub(begun.elapsed()));
         }
     })?;
     Ok(())

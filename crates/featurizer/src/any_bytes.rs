@@ -9,6 +9,7 @@ use crate::users::{Erasures, Home, User};
 use change::{cases, change};
 use proptest::prelude::*;
 use tidemill_core::features::{Definitions, Evaluation, Limits};
+use tidemill_core::kafka::LogRange;
 
 const POSITION: &str = "offset=1234 token=deadbeef-17 epoch=2a log=7 begin=3 features=00ff00ff topic=AAAAAAAAAAAAAAAAAAAAAQ last=123456789abcdef \
      warm_until=2000 complete_from=1771151400000 ahead=3000:7:2f mixed=1 unswept=1";
@@ -45,7 +46,8 @@ proptest! {
         for text in [changed, String::from_iter(text)] {
             if let Ok(position) = text.parse::<Position>() {
                 prop_assert_eq!(position.to_string().parse(), Ok(position.clone()));
-                let known = Known { stored: Some(position), log: Some(log), ..Known::default() };
+                let range = LogRange { oldest: log.0, end: log.1 };
+                let known = Known { stored: Some(position), log: Some(range), ..Known::default() };
                 let present = Present { definitions: "00ff00ff", topic: None };
                 let _any = resume(&[(0, known)].into(), present);
             }

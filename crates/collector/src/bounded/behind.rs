@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 /// Records of each partition that are looked at: times that are out of order are mostly so by little.
 const LOOK: u64 = 10_000;
 
+/// The same of all partitions together: a second of work.
+const LOOK_IN_ALL: u64 = 1_000_000;
+
 /// Warns of records that lie behind the ends of the ranges although they are of times before `--to`.
 pub(crate) fn warn(
     shared: &Shared,
@@ -18,14 +21,15 @@ pub(crate) fn warn(
     stretch: Stretch,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let behind = ranges.iter().filter(|range| range.end < range.log_end);
+    let behind = ranges.iter().filter(|range| range.end < range.log.end);
     let starts: Vec<(i32, i64)> = behind.map(|range| (range.partition, range.end)).collect();
     if stretch.to.is_none() || starts.is_empty() {
         return Ok(());
     }
     let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
     consumer.start(&starts)?;
-    let mut left: BTreeMap<i32, u64> = starts.iter().map(|(own, _)| (*own, LOOK)).collect();
+    let each = (LOOK_IN_ALL / starts.len() as u64).clamp(1, LOOK);
+    let mut left: BTreeMap<i32, u64> = starts.iter().map(|(own, _)| (*own, each)).collect();
     let mut found = 0_u64;
     while !left.is_empty() && !shutdown.is_cancelled() {
         match consumer.poll(Duration::from_millis(50))? {

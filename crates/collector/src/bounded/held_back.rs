@@ -48,7 +48,7 @@ fn readable_ends(
     let consumer = Consumer::outside(&shared.kafka, &shared.group, topic)?;
     let ranges = consumer.log_ranges(partitions)?.into_iter();
     Ok(ranges
-        .map(|(partition, (_, end))| (partition, end))
+        .map(|(partition, log)| (partition, log.end))
         .collect())
 }
 

@@ -11,7 +11,8 @@ use crate::features::{self, History};
 use crate::pipeline::Sink;
 use crate::pipeline::retry::{Outages, unreachable};
 use crate::settings::{Config, Features, Stretch};
-use std::sync::Arc;
+use anyhow::ensure;
+use std::collections::BTreeMap;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::Cluster;
 use tokio::task::block_in_place;
@@ -29,15 +30,23 @@ pub(crate) fn partitions(cluster: &Cluster, topic: &str) -> anyhow::Result<usize
     })
 }
 
-/// Prepares a bounded run: the schema, the users' events, and the ranges to read, which it returns. `None` when told to
-/// stop before. Servers that are away are waited for.
+/// The ranges of a bounded run.
+pub(crate) struct Prepared {
+    /// The stretch in each partition of the topic.
+    pub(crate) stretch: Vec<Range>,
+    /// The parts of it that are to be collected.
+    pub(crate) left: Vec<Range>,
+}
+
+/// Prepares a bounded run: the schema, the users' events, and the ranges, which it returns. `None` when told to stop
+/// before. Servers that are away are waited for.
 pub(crate) async fn prepare(
     config: &Config,
     sink: &mut Sink,
     stretch: Stretch,
     partitions: usize,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Option<Vec<Range>>> {
+) -> anyhow::Result<Option<Prepared>> {
     let shared = &config.shared;
     let partitions: Vec<i32> = (0..).take(partitions).collect();
     let start = Outages::of(sink.health.part("start"));
@@ -51,28 +60,43 @@ pub(crate) async fn prepare(
     if start.retry_until(shutdown, what, look).await?.is_none() {
         return Ok(None);
     }
-    if sink.freezer.get().is_none() {
+    if sink.data_set.frozen().is_none() {
         let first = |sample: &Sample| sample.records() > 0;
         let read = || async {
-            block_in_place(|| sample::read(shared, &sink.resolver, &whole, SAMPLE, first, shutdown))
+            block_in_place(|| {
+                sample::read(
+                    shared,
+                    sink.encoding.resolver(),
+                    &whole,
+                    SAMPLE,
+                    first,
+                    shutdown,
+                )
+            })
         };
         let what = "reading records for the schema";
-        let sample = start.retry_until(shutdown, what, read).await?;
-        let Some(sample) = sample.filter(|_| !shutdown.is_cancelled()) else {
+        let read = start.retry_until(shutdown, what, read).await?;
+        let Some(sample::Read { sample, records }) = read.filter(|_| !shutdown.is_cancelled())
+        else {
             return Ok(None);
         };
-        if sample.records() == 0 {
+        if records == 0 {
             // Nothing is frozen from nothing.
-            return match whole.iter().all(|range| range.len() == 0) {
-                true => Ok(Some(Vec::new())),
-                false => Err(Failure::usage(format!(
-                    "no record of {} in this stretch is a JSON object, so that there is nothing to infer a schema from: \
-                     give --schema",
-                    shared.topic
-                ))),
-            };
+            stretch::tell_without_records(&whole);
+            return Ok(Some(Prepared {
+                stretch: whole,
+                left: Vec::new(),
+            }));
         }
-        let freeze = || sink.freezer.freeze(&sample);
+        let unusable = || {
+            Failure::usage(format!(
+                "no record of {} in this stretch is a JSON object, so that there is nothing to infer a schema from: give \
+                 --schema",
+                shared.topic
+            ))
+        };
+        ensure!(sample.records() > 0, unusable());
+        let freeze = || sink.data_set.freezer().freeze(&sample);
         let what = "freezing the schema";
         if start.retry_until(shutdown, what, freeze).await?.is_none() {
             return Ok(None);
@@ -82,36 +106,47 @@ pub(crate) async fn prepare(
         let Some(history) = load_history(config, sink, features, stretch, shutdown).await? else {
             return Ok(None);
         };
-        sink.history = Some(Arc::new(history));
+        sink.encoding.use_history(history);
     }
     let look_up = || stretch::left(sink, &whole, stretch);
     let what = "looking up what is collected";
-    start.retry_until(shutdown, what, look_up).await
+    let left = start.retry_until(shutdown, what, look_up).await?;
+    Ok(left.map(|left| Prepared {
+        stretch: whole,
+        left,
+    }))
 }
 
-/// Says in the data set how far it goes, now that all files of the run are there; false when told to stop before.
+/// Says in the data set how far it goes, now that all files of the run are there; `None` when told to stop before.
 pub(crate) async fn end(
     sink: &Sink,
-    partitions: usize,
+    stretch: &[Range],
     shutdown: &CancellationToken,
-) -> anyhow::Result<bool> {
-    let Some(frozen) = sink.freezer.get() else {
-        return Ok(true);
+) -> anyhow::Result<Option<()>> {
+    let Some(frozen) = sink.data_set.frozen() else {
+        return Ok(Some(()));
     };
-    let partitions: Vec<i32> = (0..).take(partitions).collect();
+    let partitions: Vec<i32> = stretch.iter().map(|range| range.partition).collect();
     let say = || async {
-        let found = resume::positions(sink, &partitions).await?.into_iter();
-        let found = found.filter_map(|(partition, position)| Some((partition, position?.next)));
+        let found = resume::positions(&sink.data_set, &partitions).await?;
+        let mut positions = BTreeMap::new();
+        for ((partition, position), range) in found.into_iter().zip(stretch) {
+            let position = match position {
+                Some(position) => position.next,
+                // Else verify would miss its files, and a later run collect what lies before --from.
+                None => sink.data_set.begin(partition, range.begin, true).await?,
+            };
+            positions.insert(partition, position);
+        }
         let end = End {
-            topic: sink.topic.name.to_string(),
-            positions: found.collect(),
+            topic: sink.data_set.topic().name.to_string(),
+            positions,
             schema: frozen.fingerprint.clone(),
         };
-        end.publish(&sink.store, &frozen).await
+        end.publish(sink.data_set.store(), &frozen).await
     };
     let what = "ending the data set";
-    let said = sink.outages.retry_until(shutdown, what, say);
-    Ok(said.await?.is_some())
+    sink.outages.retry_until(shutdown, what, say).await
 }
 
 /// The users' events of before the end of the stretch; `None` when told to stop before.
@@ -137,7 +172,7 @@ async fn load_history(
         block_in_place(|| {
             features::load(
                 shared,
-                &sink.resolver,
+                sink.encoding.resolver(),
                 topic,
                 &ranges,
                 &features.question,

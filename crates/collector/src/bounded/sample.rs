@@ -11,6 +11,15 @@ use tokio_util::sync::CancellationToken;
 /// From so many records a bounded run infers the schema of its data set.
 pub(crate) const SAMPLE: u64 = 10_000;
 
+/// The records that were read.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// Those of them that are usable.
+    pub(crate) sample: Sample,
+    /// All of them. Ranges may have offsets and no record: those of transaction markers and of aborted records.
+    pub(crate) records: u64,
+}
+
 /// Reads the ranges one after the other, at most `limit` usable records of each, until `enough` says so after one of them.
 pub(crate) fn read(
     shared: &Shared,
@@ -19,8 +28,8 @@ pub(crate) fn read(
     limit: u64,
     enough: impl Fn(&Sample) -> bool,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Sample> {
-    let mut sample = Sample::default();
+) -> anyhow::Result<Read> {
+    let mut all = Read::default();
     for range in ranges.iter().filter(|range| range.len() > 0) {
         let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
         consumer.start(&[(range.partition, range.first)])?;
@@ -31,18 +40,21 @@ pub(crate) fn read(
                 Polled::Record(record) => {
                     let content = resolver.peek(record.value())?;
                     let value = content.of(record.value());
-                    left -= u64::from(value.and_then(|value| sample.observe(value)).is_ok());
+                    let observed = value.and_then(|value| all.sample.observe(value));
+                    left -= u64::from(observed.is_ok());
+                    all.records += 1;
                 }
                 Polled::OutOfRange => {
-                    consumer.seek(range.partition, consumer.log_range(range.partition)?.0)?
+                    let log = consumer.log_range(range.partition)?;
+                    consumer.seek(range.partition, log.oldest)?;
                 }
                 Polled::End(_) => break,
                 _ => {}
             }
         }
-        if enough(&sample) {
+        if enough(&all.sample) {
             break;
         }
     }
-    Ok(sample)
+    Ok(all)
 }

@@ -2,12 +2,12 @@
 
 use crate::dataset::begin::Begin;
 use crate::dataset::resume;
-use crate::dataset::start::{Start, another_log, start};
+use crate::dataset::start::{Start, start};
 use crate::pipeline::Sink;
 use crate::settings::Stretch;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Consumer, Log, StoredPosition};
+use tidemill_core::kafka::{Consumer, Log, LogRange, StoredPosition};
 use tidemill_core::settings::Shared;
 
 /// The partitions whose beginnings are read at a time.
@@ -18,16 +18,14 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Range {
     /// The partition.
     pub(crate) partition: i32,
-    /// The oldest record of the log, as it was when the run began.
-    pub(crate) oldest: i64,
+    /// The log, as it was when the run began.
+    pub(crate) log: LogRange,
     /// The position at which the data set begins if it has no file of the partition yet.
     pub(crate) begin: i64,
     /// The position to start from.
     pub(crate) first: i64,
     /// The position to end at.
     pub(crate) end: i64,
-    /// The end of the log, as it was when the run began.
-    pub(crate) log_end: i64,
 }
 
 impl Range {
@@ -43,7 +41,7 @@ impl Range {
 
     /// The data set begins with the oldest record of a log that had older ones.
     fn begins_cut(&self) -> bool {
-        self.oldest > 0 && self.begin == self.oldest
+        self.log.is_cut() && self.begin == self.log.oldest
     }
 }
 
@@ -56,18 +54,15 @@ pub(crate) fn log_ranges(
     stretch: Stretch,
 ) -> anyhow::Result<Vec<Range>> {
     let consumer = Consumer::outside_uncommitted(&shared.kafka, &shared.group, topic)?;
-    let mut ranges = Vec::with_capacity(partitions.len());
-    for partition in partitions {
-        let (oldest, end) = consumer.log_range(*partition)?;
-        ranges.push(Range {
-            partition: *partition,
-            oldest,
-            begin: 0,
-            first: oldest,
-            end,
-            log_end: end,
-        });
-    }
+    let logs = consumer.log_ranges(partitions)?.into_iter();
+    let range = |(partition, log): (i32, LogRange)| Range {
+        partition,
+        log,
+        begin: 0,
+        first: log.oldest,
+        end: log.end,
+    };
+    let mut ranges: Vec<Range> = logs.map(range).collect();
     if let Some(from) = stretch.from {
         let positions = consumer.positions_at(partitions, from)?;
         for (range, (_, position)) in ranges.iter_mut().zip(positions) {
@@ -93,29 +88,20 @@ pub(crate) async fn left(
 ) -> anyhow::Result<Vec<Range>> {
     let partitions: Vec<i32> = ranges.iter().map(|range| range.partition).collect();
     refuse_earlier(sink, ranges).await?;
-    let files = resume::positions(sink, &partitions).await?;
+    let files = resume::positions(&sink.data_set, &partitions).await?;
     let mut left = Vec::with_capacity(ranges.len());
     let mut cut = Vec::new();
     for (range, (partition, position)) in ranges.iter().zip(files) {
         let mut range = *range;
         let start = unread(sink, &range, position, stretch)?;
         range.first = start.position;
-        if let Some(gap) = start.gap.filter(|_| range.len() == 0) {
-            // A gap before records is told once they are collected.
-            tracing::warn!(
-                partition,
-                from = gap.start,
-                to = gap.end,
-                "retention has deleted all records that were to be collected"
-            );
-        }
         if stretch.from.is_some() && position.is_none() && range.begins_cut() {
             cut.push(partition);
         }
-        if position.is_none() && range.len() == 0 {
-            begin_empty(sink, &range).await?;
+        // A gap is recorded even where nothing follows it.
+        if range.len() > 0 || start.gap.is_some() {
+            left.push(range);
         }
-        left.push(range);
     }
     if !cut.is_empty() {
         tracing::warn!(
@@ -124,14 +110,31 @@ pub(crate) async fn left(
              begins with those that are left"
         );
     }
-    left.retain(|range| range.len() > 0);
     Ok(left)
+}
+
+/// Tells of retention where no record is left and, for want of a schema, no gap can be recorded.
+pub(crate) fn tell_without_records(ranges: &[Range]) {
+    let cut = ranges.iter().filter(|range| range.log.is_cut());
+    let cut: Vec<i32> = cut.map(|range| range.partition).collect();
+    if !cut.is_empty() {
+        tracing::warn!(
+            partitions = ?cut,
+            "retention has deleted the oldest records of these partitions, and none is left in the stretch: without a \
+             schema nothing is written; to record the loss, give --schema"
+        );
+    }
 }
 
 /// Errors: the stretch has records from before the data set begins, which can only be added to at its end.
 async fn refuse_earlier(sink: &Sink, ranges: &[Range]) -> anyhow::Result<()> {
     let looks = ranges.iter().map(|range| async move {
-        let begin = Begin::find(&sink.store, &sink.topic.name, range.partition).await?;
+        let begin = Begin::find(
+            sink.data_set.store(),
+            &sink.data_set.topic().name,
+            range.partition,
+        )
+        .await?;
         let begin = begin.filter(|begin| range.has_before(begin.first));
         Ok::<_, anyhow::Error>(begin.map(|begin| (range, begin)))
     });
@@ -148,27 +151,11 @@ async fn refuse_earlier(sink: &Sink, ranges: &[Range]) -> anyhow::Result<()> {
     Err(Failure::usage(format!(
         "{} begins at {} in partition {} ({begun_by}), and this stretch at {}: what lies between would be missing; give \
          the --from that it was begun with, or another --out",
-        sink.store, begin.first, range.partition, range.first
+        sink.data_set.store(),
+        begin.first,
+        range.partition,
+        range.first
     )))
-}
-
-/// Begins a partition that has no record to collect: a later run does not collect what lies before `--from`, and `verify`
-/// misses no file of it.
-async fn begin_empty(sink: &Sink, range: &Range) -> anyhow::Result<()> {
-    let Some(frozen) = sink.freezer.get() else {
-        return Ok(());
-    };
-    let begin = Begin {
-        topic: sink.topic.name.to_string(),
-        topic_id: sink.topic.id,
-        partition: range.partition,
-        first: range.begin,
-        partitions: sink.partitions,
-        from: sink.from,
-        empty: true,
-        schema: frozen.fingerprint.clone(),
-    };
-    begin.publish(&sink.store, &frozen).await.map(drop)
 }
 
 /// The start of what the data set does not hold, given the end of its files of the partition.
@@ -184,12 +171,14 @@ fn unread(
     if let (Some(position), Some(_)) = (position, stretch.from)
         && position.next < range.begin
         // Else retention has deleted what lies between, which is told as a gap.
-        && range.begin > range.oldest
+        && range.begin > range.log.oldest
     {
         return Err(Failure::usage(format!(
             "{} ends at {} in partition {partition}, --from begins at {}: what lies between would be missing; give \
              another --out",
-            sink.store, position.next, range.begin
+            sink.data_set.store(),
+            position.next,
+            range.begin
         )));
     }
     let position = position.unwrap_or(StoredPosition {
@@ -198,19 +187,19 @@ fn unread(
         last: None,
     });
     let log = Log {
-        topic: sink.topic.id,
-        oldest: range.oldest,
+        topic: sink.data_set.topic().id,
         // A data set may reach beyond --to; this run then has nothing to do there.
-        end: range.log_end,
+        range: range.log,
         last: None,
     };
     let found = start(position, log);
-    found.map_err(|fit| another_log(&sink.topic.name, partition, position.next, fit))
+    found.map_err(|fit| sink.data_set.of_another_log(partition, position.next, fit))
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::dataset::open::Begins;
     use crate::dataset::store::{Location, Store};
     use crate::pipeline;
     use tidemill_core::exit::Code;
@@ -219,11 +208,10 @@ pub(crate) mod tests {
     pub(crate) fn range(partition: i32, end: i64) -> Range {
         Range {
             partition,
-            oldest: 0,
+            log: LogRange { oldest: 0, end },
             begin: 0,
             first: 0,
             end,
-            log_end: end,
         }
     }
 
@@ -249,11 +237,13 @@ pub(crate) mod tests {
         ] {
             let range = Range {
                 partition: 0,
-                oldest: 100,
+                log: LogRange {
+                    oldest: 100,
+                    end: 500,
+                },
                 begin,
                 first: begin.max(100),
                 end: 400,
-                log_end: 500,
             };
             let files = files.map(|next| StoredPosition {
                 topic: None,
@@ -278,13 +268,12 @@ pub(crate) mod tests {
     async fn a_stretch_from_before_the_data_set_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
-        let mut sink = pipeline::tests::sink(store).await;
-        sink.from = Some(1_700_000_000_000);
-        let begun = Range {
-            begin: 500,
-            ..range(0, 500)
+        let begins = Begins {
+            partitions: None,
+            from: Some(1_700_000_000_000),
         };
-        begin_empty(&sink, &begun).await.unwrap();
+        let sink = pipeline::tests::sink_of(store, "t".into(), begins).await;
+        assert_eq!(sink.data_set.begin(0, 500, true).await.unwrap(), 500);
         for (first, end, refused) in [
             (0, 500, true),
             (0, 900, true),
@@ -313,8 +302,9 @@ pub(crate) mod tests {
     #[test]
     fn a_data_set_that_begins_where_retention_has_cut_is_told_from_others() {
         for (oldest, begin, expected) in [(0, 0, false), (100, 100, true), (100, 150, false)] {
+            let log = LogRange { oldest, end: 500 };
             let range = Range {
-                oldest,
+                log,
                 begin,
                 ..range(0, 500)
             };

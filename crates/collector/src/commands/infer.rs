@@ -41,15 +41,19 @@ pub async fn infer(
         return Ok(None);
     };
     let read = || sample::read(shared, &resolver, &ranges, u64::MAX, |_| false, shutdown);
-    let sample = block_in_place(read)?;
+    let sample::Read { sample, records } = block_in_place(read)?;
     if shutdown.is_cancelled() {
         // A schema of a part would look like one of the whole.
         return Ok(None);
     }
     let nothing = || {
         let topic = &shared.topic;
+        let found = match records {
+            0 => "no record in this stretch".to_owned(),
+            records => format!("no JSON object among the {records} records of this stretch"),
+        };
         Failure::usage(format!(
-            "{topic} has no JSON object in this stretch: check --topic, --from and --to"
+            "{topic} has {found}: check --topic, --from and --to"
         ))
     };
     ensure!(sample.records() > 0, nothing());

@@ -2,12 +2,13 @@
 //!
 //! It makes missing leading files and missing partitions show, and keeps two processes from beginning at two places.
 
+use crate::dataset::damage::damaged;
 use crate::dataset::facts::Facts;
 use crate::dataset::footer::{FORMAT, PREFIX};
 use crate::dataset::names;
 use crate::dataset::store::{Creation, Store};
 use crate::encode::frozen::Frozen;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bytes::Bytes;
 use parquet::file::metadata::KeyValue;
 use std::fmt;
@@ -41,25 +42,37 @@ impl Begin {
         let file = frozen.schema.without_rows(self.to_key_values())?;
         match store.create(&path, file).await? {
             Creation::Created => Ok(self.first),
-            Creation::Exists(theirs) => Ok(Self::from_file(&theirs).context(path)?.first),
+            Creation::Exists(theirs) => Ok(Self::read(store, &path, &theirs)?.first),
         }
     }
 
     /// The beginning of a partition; `None` if it is not begun yet.
+    ///
+    /// Errors: the store does not answer, or the file is damaged, which is a usage failure.
     pub(crate) async fn find(
         store: &Store,
         topic: &str,
         partition: i32,
     ) -> anyhow::Result<Option<Self>> {
         let path = names::begin(topic, partition);
-        let Some(file) = store.find(&path).await? else {
-            return Ok(None);
-        };
-        Self::from_file(&file).map(Some)
+        let file = store.find(&path).await?;
+        file.map(|file| Self::read(store, &path, &file)).transpose()
+    }
+
+    /// Reads the file at `path`.
+    ///
+    /// Errors: it is damaged, which is a usage failure.
+    pub(crate) fn read(store: &Store, path: &str, file: &Bytes) -> anyhow::Result<Self> {
+        let read = Self::from_file(file).and_then(|begin| {
+            let named = names::begin(&begin.topic, begin.partition);
+            ensure!(named == path, "it is that of {named}");
+            Ok(begin)
+        });
+        read.map_err(|cause| damaged(store, path, cause))
     }
 
     /// Reads the file, which is held against its digest.
-    pub(crate) fn from_file(file: &Bytes) -> anyhow::Result<Self> {
+    fn from_file(file: &Bytes) -> anyhow::Result<Self> {
         let facts = Facts::of(file)?;
         let text = |key: &str| facts.text(key);
         let number = |key: &str| -> anyhow::Result<i64> {

@@ -2,11 +2,11 @@
 //! show them.
 
 use super::names;
+use super::open::DataSet;
 use super::reader::read_footer;
 use super::store::Store;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Files that are looked at, of all partitions together: seconds of work. `verify` looks at all.
 const MOST: usize = 20_000;
@@ -15,8 +15,8 @@ const MOST: usize = 20_000;
 const AT_ONCE: usize = 4;
 
 /// Warns of files that are missing between the newest ones of each of the topic's partitions.
-pub(crate) async fn warn(store: Store, topic: Arc<str>, partitions: usize) {
-    match find(&store, &topic, partitions).await {
+pub(crate) async fn warn(data_set: DataSet, partitions: usize) {
+    match find(data_set.store(), &data_set.topic().name, partitions).await {
         Ok(gaps) => {
             for (partition, gap) in gaps {
                 tracing::warn!(
@@ -73,7 +73,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
         let sink = pipeline::tests::sink(store.clone()).await;
-        let frozen = sink.freezer.get().unwrap();
+        let frozen = sink.data_set.frozen().unwrap();
         for first in [0, 20, 40, 60] {
             let mut batch = Batch::at(first);
             for offset in first..first + 20 {

@@ -1,6 +1,7 @@
 //! Shows a data set: partitions, stretches, rows, sizes and columns.
 
 use crate::dataset::catalog::Catalog;
+use crate::dataset::damage::damaged;
 use crate::dataset::names;
 use crate::dataset::reader;
 use crate::dataset::store::{Location, Store};
@@ -11,7 +12,7 @@ use std::fmt::Write as _;
 
 /// A view of a data set, as text for people. Reads footers only.
 ///
-/// Errors: it cannot be listed, or a footer cannot be read; `verify` tells what else is wrong.
+/// Errors: it cannot be listed, or a footer or the schema cannot be read; `verify` tells what else is wrong.
 pub async fn inspect(location: &Location) -> anyhow::Result<String> {
     let store = Store::open(location, false)?;
     let catalog = Catalog::list(&store).await?;
@@ -48,7 +49,8 @@ pub async fn inspect(location: &Location) -> anyhow::Result<String> {
     }
     match store.find(names::SCHEMA).await? {
         Some(schema) => {
-            let schema = Schema::from_file(schema)?;
+            let read = Schema::of_data_set(&schema);
+            let (schema, _) = read.map_err(|cause| damaged(&store, names::SCHEMA, cause))?;
             writeln!(text, "\nschema {}", schema.fingerprint()?)?;
             let json = schema.json_places();
             for field in schema.to_arrow().fields() {

@@ -4,7 +4,7 @@
 //! | file | holds | published |
 //! |---|---|---|
 //! | `_schema.parquet` | no rows; the columns of all files, the schema as JSON and the topic in its footer | once, before all others |
-//! | `_begin+<topic>+<partition>.parquet` | no rows; where the partition begins (`first`), by which `--from`, the topic's id; of bounded runs, which begin all partitions, their number | once, before the partition's first file |
+//! | `_begin+<topic>+<partition>.parquet` | no rows; where the partition begins (`first`), by which `--from`, the topic's id; of bounded runs, which begin all partitions, their number | once, before the partition's first file; where a bounded run finds no record, at its end |
 //! | `_end+<topic>+<digest>.parquet` | no rows; how far each partition was collected (`positions`); the digest is theirs | last of all files of a bounded run |
 //! | `_rejected/<topic>+<partition>+<first>+<next>.ndjson` | a line for each record of [first, next) that cannot be a row | before the data file that counts it |
 //! | `<topic>+<partition>+<first>.parquet` | the rows of [first, next), or none where retention was faster (`gap`) | last: it moves the position |
@@ -29,6 +29,7 @@
 
 pub(crate) mod begin;
 pub(crate) mod catalog;
+pub(crate) mod damage;
 pub(crate) mod end;
 mod facts;
 pub(crate) mod footer;
@@ -36,6 +37,7 @@ pub(crate) mod gaps;
 pub mod inspect;
 pub(crate) mod known_partitions;
 pub(crate) mod names;
+pub(crate) mod open;
 pub(crate) mod reader;
 pub mod rejects;
 pub(crate) mod resume;

@@ -1,5 +1,6 @@
 //! Reading data files back: their footers, and all that is in them.
 
+use crate::dataset::damage::damaged;
 use crate::dataset::footer::Footer;
 use crate::dataset::seal;
 use crate::dataset::store::Store;
@@ -21,17 +22,17 @@ pub(crate) fn footer(file: &Bytes) -> anyhow::Result<Footer> {
 }
 
 /// The footer of a file in the data set, by its end alone where that will do.
+///
+/// Errors: the store does not answer, or the file is damaged, which is a usage failure.
 pub(crate) async fn read_footer(store: &Store, path: &str) -> anyhow::Result<Footer> {
     let (tail, size) = store.tail(path, TAIL).await?;
     let mut reader = ParquetMetaDataReader::new();
-    let footer = match reader.try_parse_sized(&tail, size) {
-        Ok(()) => {
-            let metadata = reader.finish()?;
-            Footer::from_key_values(metadata.file_metadata().key_value_metadata())
-        }
+    let metadata = reader.try_parse_sized(&tail, size);
+    let footer = match metadata.and_then(|()| reader.finish()) {
+        Ok(metadata) => Footer::from_key_values(metadata.file_metadata().key_value_metadata()),
         Err(_) => footer(&store.read(path).await?),
     };
-    footer.with_context(|| format!("{path} in {store}"))
+    footer.map_err(|cause| damaged(store, path, cause))
 }
 
 /// Footer and rows of a file that is at hand; the whole is held against its digest and decoded.

@@ -2,12 +2,13 @@
 
 use crate::dataset::begin::Begin;
 use crate::dataset::catalog::Catalog;
+use crate::dataset::damage::damaged;
 use crate::dataset::footer::Footer;
 use crate::dataset::names;
+use crate::dataset::open::DataSet;
 use crate::dataset::reader::read_footer;
 use crate::dataset::store::Store;
-use crate::pipeline::Sink;
-use anyhow::{Context, ensure};
+use anyhow::{anyhow, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemill_core::kafka::StoredPosition;
 
@@ -29,43 +30,61 @@ enum Found {
 ///
 /// Reject files that no data file stands for any more, left by a crash, are deleted on the way.
 pub(crate) async fn positions(
-    sink: &Sink,
+    data_set: &DataSet,
     partitions: &[i32],
 ) -> anyhow::Result<Vec<(i32, Option<StoredPosition<u64>>)>> {
-    if sink.freezer.get().is_some() {
-        sink.store.require(names::SCHEMA).await?;
+    if data_set.frozen().is_some() {
+        data_set.store().require(names::SCHEMA).await?;
     }
-    let newest = sink.store.newest(&sink.topic.name, partitions).await?;
+    let newest = data_set
+        .store()
+        .newest(&data_set.topic().name, partitions)
+        .await?;
     let looks = partitions.iter().zip(newest);
-    let looks = looks.map(|(partition, newest)| look(sink, *partition, newest));
+    let looks = looks.map(|(partition, newest)| look(data_set, *partition, newest));
     let looks = looks.collect::<Vec<_>>();
     let found: Vec<Found> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
     let starts = partitions.iter().zip(&found);
     let starts = starts.map(|(partition, found)| (*partition, found.first()));
     let starts: Vec<(i32, i64)> = starts.collect();
-    let rejects = sink.store.rejects_from(&sink.topic.name, &starts).await?;
+    let rejects = data_set
+        .store()
+        .rejects_from(&data_set.topic().name, &starts)
+        .await?;
     let mut positions = Vec::with_capacity(partitions.len());
     for ((partition, found), rejects) in partitions.iter().zip(found).zip(rejects) {
         let position = found.position();
         let (dead, leftovers) = sort_rejects(&found, rejects);
         for path in dead {
             tracing::info!(path, "deleting rejects that no data file stands for");
-            sink.store.delete(&path).await?;
+            data_set.store().delete(&path).await?;
         }
-        sink.known.started(*partition, found.path(), leftovers);
+        data_set
+            .known()
+            .started(*partition, found.path(), leftovers);
         positions.push((*partition, position));
     }
     Ok(positions)
 }
 
-async fn look(sink: &Sink, partition: i32, newest: Option<String>) -> anyhow::Result<Found> {
-    if let Some(name) = newest {
-        return Ok(Found::File(end(&sink.store, &name).await?));
+async fn look(data_set: &DataSet, partition: i32, newest: Option<String>) -> anyhow::Result<Found> {
+    let found = match newest {
+        Some(name) => Found::File(end(data_set.store(), &name).await?),
+        None => {
+            let begin = Begin::find(data_set.store(), &data_set.topic().name, partition).await?;
+            begin.map_or(Found::Nothing, Found::Begin)
+        }
+    };
+    if let (Some(frozen), Some(schema), Some(path)) =
+        (data_set.frozen(), found.schema(), found.path())
+    {
+        let other = || anyhow!("it has another schema than the data set, and was copied here");
+        ensure!(
+            frozen.fingerprint == schema,
+            damaged(data_set.store(), &path, other())
+        );
     }
-    let begin = Begin::find(&sink.store, &sink.topic.name, partition).await;
-    let path = || names::begin(&sink.topic.name, partition);
-    let begin = begin.with_context(|| format!("{} in {}", path(), sink.store))?;
-    Ok(begin.map_or(Found::Nothing, Found::Begin))
+    Ok(found)
 }
 
 impl Found {
@@ -74,6 +93,15 @@ impl Found {
         match self {
             Self::File(footer) => footer.first,
             Self::Begin(_) | Self::Nothing => 0,
+        }
+    }
+
+    /// The fingerprint of the schema that it was written with.
+    fn schema(&self) -> Option<&str> {
+        match self {
+            Self::File(footer) => Some(&footer.schema),
+            Self::Begin(begin) => Some(&begin.schema),
+            Self::Nothing => None,
         }
     }
 
@@ -116,10 +144,8 @@ pub(crate) async fn newest(store: &Store, topic: &str) -> anyhow::Result<Vec<Foo
 async fn end(store: &Store, name: &str) -> anyhow::Result<Footer> {
     let footer = read_footer(store, name).await?;
     let named = names::data(&footer.topic, footer.partition, footer.first);
-    ensure!(
-        named == name,
-        "{name} in {store} holds what should be named {named}: it was renamed or copied",
-    );
+    let copied = || anyhow!("it holds what should be named {named}, and was renamed or copied");
+    ensure!(named == name, damaged(store, name, copied()));
     Ok(footer)
 }
 
@@ -221,7 +247,7 @@ mod tests {
         };
         let (stub, store) = stubbed(faults, "p").await;
         let sink = pipeline::tests::sink(store).await;
-        let frozen = sink.freezer.get().unwrap();
+        let frozen = sink.data_set.frozen().unwrap();
         let (files, rows) = (100_000, 10_000);
         for partition in 0..3 {
             let mut objects = stub.objects.lock().unwrap();
@@ -234,13 +260,13 @@ mod tests {
             }
             let mut batch = Batch::at(files * rows);
             let value = Some(b"{\"n\":1}".as_slice());
-            assert!(batch.push(batch.first, None, None, value, std::iter::empty()));
+            assert!(batch.push(batch.first(), None, None, value, std::iter::empty()));
             let topic = Topic::from("t");
             let encoded = encode(&topic, partition, batch, &frozen, Codec::Zstd, None).unwrap();
             objects.insert(format!("p/{}", encoded.data.path), encoded.data.bytes);
         }
         *stub.lists.lock().unwrap() = 0;
-        let found = positions(&sink, &[0, 1, 2, 3]).await.unwrap();
+        let found = positions(&sink.data_set, &[0, 1, 2, 3]).await.unwrap();
         let next = found.iter().map(|(partition, position)| {
             let next = position.map(|position| position.next);
             (*partition, next)

@@ -32,11 +32,11 @@ pub(crate) fn start(position: StoredPosition<u64>, log: Log<u64>) -> Result<Star
         LogFit::Same => Ok(Start {
             position: next,
             gap: None,
-            last: position.last.filter(|_| next > log.oldest),
+            last: position.last.filter(|_| next > log.range.oldest),
         }),
         LogFit::Behind(_) => Ok(Start {
-            position: log.oldest,
-            gap: Some(next..log.oldest),
+            position: log.range.oldest,
+            gap: Some(next..log.range.oldest),
             last: None,
         }),
         other => Err(other),
@@ -58,6 +58,7 @@ pub(crate) fn remedy(found: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidemill_core::kafka::LogRange;
 
     #[test]
     fn a_partition_goes_on_in_its_own_log_alone() {
@@ -89,8 +90,7 @@ mod tests {
             };
             let log = Log {
                 topic,
-                oldest,
-                end,
+                range: LogRange { oldest, end },
                 last: None,
             };
             assert_eq!(start(stored, log), expected, "{stored:?} {log:?}");

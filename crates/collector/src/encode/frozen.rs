@@ -1,10 +1,11 @@
 //! The schema that all files of a data set share: given, found in the data set, or inferred once and published.
 
 use crate::dataset::begin::Begin;
+use crate::dataset::damage::damaged;
 use crate::dataset::store::{Creation, Store};
 use crate::dataset::{names, reader};
 use crate::encode::sampling::{Enough, Sampling};
-use crate::encode::schema::{self, Column, FeatureColumns, Sample, Schema};
+use crate::encode::schema::{FeatureColumns, Sample, Schema};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -83,7 +84,7 @@ impl Freezer {
                 continue;
             };
             let own = match names::parse_begin(&file) {
-                Some(_) => Begin::from_file(&store.read(&file).await?)?.schema,
+                Some(_) => Begin::read(store, &file, &store.read(&file).await?)?.schema,
                 None => reader::read_footer(store, &file).await?.schema,
             };
             let given = self.wanted.schema.clone().map(|given| self.complete(given));
@@ -103,15 +104,20 @@ impl Freezer {
     fn complete(&self, mut schema: Schema) -> Schema {
         schema.headers = self.wanted.headers;
         schema.features.clone_from(&self.wanted.features);
-        let features = schema.feature_names().to_vec();
-        let own = |column: &Column| !features.contains(&column.name);
-        schema.columns.retain(own);
+        let mut columns = std::mem::take(&mut schema.columns);
+        columns.retain(|column| !schema.is_feature(&column.name));
+        schema.columns = columns;
         schema
     }
 
     /// The schema, if it is known.
     pub(crate) fn get(&self) -> Option<Arc<Frozen>> {
         self.frozen.get().cloned()
+    }
+
+    /// The headers of records are kept.
+    pub(crate) fn keeps_headers(&self) -> bool {
+        self.wanted.headers
     }
 
     /// Takes a record's content into account while there is no schema.
@@ -198,9 +204,8 @@ impl Freezer {
 
     /// Reads the data set's schema and holds it against what the flags ask for.
     fn accept(&self, file: Bytes) -> anyhow::Result<Arc<Frozen>> {
-        let path = || format!("{} in {}", names::SCHEMA, self.store);
-        let schema = Schema::from_file(file.clone()).with_context(path)?;
-        let topic = schema::topic(&file).with_context(path)?;
+        let read = Schema::of_data_set(&file);
+        let (schema, topic) = read.map_err(|cause| damaged(&self.store, names::SCHEMA, cause))?;
         let differs = |what: &str| {
             Failure::usage(format!(
                 "{} was begun with {what} than asked for now: use the same, or another --out",
@@ -224,11 +229,8 @@ impl Freezer {
         ensure!(schema.headers == *headers, differs("other --headers"));
         ensure!(schema.features == *features, differs("other --features"));
         if let Some(given) = given {
-            let features = schema.feature_names();
-            let own = given
-                .columns
-                .iter()
-                .filter(|column| !features.contains(&column.name));
+            let given = given.columns.iter();
+            let own = given.filter(|column| !schema.is_feature(&column.name));
             ensure!(own.eq(&schema.columns), differs("another --schema"));
         }
         let fingerprint = schema.fingerprint()?;

@@ -42,8 +42,6 @@ pub enum Codec {
 pub(crate) struct Encoded {
     /// The partition's records in [`first`, `next`).
     pub(crate) footer: Footer,
-    /// The file that stands for a gap before the batch, and how many offsets that has.
-    pub(crate) gap: Option<(File, u64)>,
     /// The records that could not become rows.
     pub(crate) rejects: Option<File>,
     /// The rows.
@@ -70,8 +68,7 @@ pub(crate) fn encode(
     codec: Codec,
     history: Option<&History>,
 ) -> anyhow::Result<Encoded> {
-    let open = || Table::open(frozen, partition, codec, history);
-    let mut table = open()?;
+    let mut table = Table::open(frozen, partition, codec, history)?;
     let mut rejected = Vec::new();
     let mut reasons = BTreeMap::new();
     for record in batch.records() {
@@ -83,51 +80,36 @@ pub(crate) fn encode(
         }
         table.write_if_full()?;
     }
-    let digest = (!rejected.is_empty()).then(|| seal::hex(&rejected));
-    let footer = |first, next, last, table: &Table<'_>, rejected, rejects, gap| Footer {
+    let footer = Footer {
         topic: topic.name.to_string(),
         topic_id: topic.id,
         partition,
-        first,
-        next,
-        last,
+        first: batch.first(),
+        next: batch.next(),
+        last: batch.last(),
         rows: table.rows(),
-        rejected,
-        rejects,
+        rejected: reasons.values().sum(),
+        rejects: (!rejected.is_empty()).then(|| seal::hex(&rejected)),
         misfits: table.misfits(),
         unknown: table.unknown(),
-        gap,
+        gap: batch.is_gap(),
         schema: frozen.fingerprint.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let data = |footer: &Footer, table: Table<'_>| -> anyhow::Result<File> {
-        Ok(File {
-            path: names::data(&topic.name, partition, footer.first),
-            bytes: table.finish(footer)?,
-        })
-    };
-    let gap = match &batch.gap {
-        Some(gap) => {
-            let none = open()?;
-            let footer = footer(gap.start, gap.end, None, &none, 0, None, true);
-            Some((data(&footer, none)?, (gap.end - gap.start) as u64))
-        }
-        None => None,
-    };
-    let (first, next, last) = (batch.first, batch.next, batch.last());
     // Its records take as much as the file will.
     drop(batch);
-    let rejects = reasons.values().sum();
-    let footer = footer(first, next, last, &table, rejects, digest, false);
-    let rejects = (!rejected.is_empty()).then(|| File {
-        path: names::rejected(&topic.name, partition, first, next),
+    let rejects = footer.rejects.is_some().then(|| File {
+        path: names::rejected(&topic.name, partition, footer.first, footer.next),
         bytes: rejected.into(),
     });
+    let data = File {
+        path: names::data(&topic.name, partition, footer.first),
+        bytes: table.finish(&footer)?,
+    };
     Ok(Encoded {
-        data: data(&footer, table)?,
         footer,
-        gap,
         rejects,
+        data,
         reasons,
     })
 }

@@ -120,7 +120,6 @@ impl<'a> Table<'a> {
     /// The file's bytes.
     pub(super) fn finish(mut self, footer: &Footer) -> anyhow::Result<Bytes> {
         self.write()?;
-        metrics::counter!("tidemill_unknown_features_total").increment(self.written.1.total());
         let json = serde_json::json!(self.frozen.schema.json_places()).to_string();
         let json = KeyValue::new(JSON.to_owned(), json);
         for pair in footer.to_key_values().into_iter().chain([json]) {

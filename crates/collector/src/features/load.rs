@@ -32,7 +32,7 @@ pub(crate) fn load(
     let mut history = History::new(question.clone(), to);
     let begun = Instant::now();
     loop {
-        if !read(&consumer, resolver, ranges, &mut history, shutdown)? {
+        if read(&consumer, resolver, ranges, &mut history, shutdown)?.is_none() {
             return Ok(None);
         }
         if !history.begins_again() {
@@ -69,14 +69,14 @@ pub(crate) fn load(
     Ok(Some(history))
 }
 
-/// Takes the records of these ranges into the history; false when told to stop before.
+/// Takes the records of these ranges into the history; `None` when told to stop before.
 fn read(
     consumer: &Consumer,
     resolver: &Resolver,
     ranges: &[Range],
     history: &mut History,
     shutdown: &CancellationToken,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Option<()>> {
     let topic = consumer.topic();
     let total: u64 = ranges.iter().map(Range::len).sum();
     let (begun, mut line) = (Instant::now(), Instant::now());
@@ -91,7 +91,7 @@ fn read(
         history.begin(range.first);
         loop {
             if shutdown.is_cancelled() {
-                return Ok(false);
+                return Ok(None);
             }
             match consumer.poll(Duration::from_millis(50))? {
                 Polled::Record(record) => {
@@ -136,5 +136,5 @@ fn read(
         history.end();
         consumer.release(&[range.partition])?;
     }
-    Ok(true)
+    Ok(Some(()))
 }

@@ -1,4 +1,4 @@
-//! The records of one partition since its last file, as they came, and the rule where a file ends.
+//! The records of one partition since its last file, as they came, and the rule where a file ends; or a gap among them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,15 +21,12 @@ const BLOCK: (usize, usize) = (16 << 10, 1 << 20);
 /// Null, where a length is expected.
 const NULL: u32 = u32::MAX;
 
-/// Consecutive records of one partition: all that the log holds in [`first`, `next`).
+/// Consecutive records of one partition: all that the log holds in [`first`, `next`). Nothing at all where retention has
+/// deleted them before they could be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Batch {
-    /// The position before the first record.
-    pub(crate) first: i64,
-    /// The position after the last.
-    pub(crate) next: i64,
-    /// The offsets before `first` that retention had deleted before they could be read.
-    pub(crate) gap: Option<Range<i64>>,
+    first: i64,
+    next: i64,
     entries: Vec<Entry>,
     /// Keys, values and headers, end to end; those of a record lie in one block.
     blocks: Vec<Vec<u8>>,
@@ -81,6 +78,30 @@ impl Batch {
             next: position,
             ..Self::default()
         }
+    }
+
+    /// The offsets that retention had deleted before they could be read.
+    pub(crate) fn gap(offsets: Range<i64>) -> Self {
+        Self {
+            first: offsets.start,
+            next: offsets.end,
+            ..Self::default()
+        }
+    }
+
+    /// The position before the first record.
+    pub(crate) fn first(&self) -> i64 {
+        self.first
+    }
+
+    /// The position after the last.
+    pub(crate) fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// It stands for offsets whose records are deleted.
+    pub(crate) fn is_gap(&self) -> bool {
+        self.is_empty() && self.first < self.next
     }
 
     /// Adds a record. Records before the position are none of this batch and are left out: `false`.

@@ -5,30 +5,23 @@
 
 pub(crate) mod batch;
 pub(crate) mod encoders;
+pub(crate) mod encoding;
 pub(crate) mod premises;
 mod publish;
 pub(crate) mod retry;
 
 use crate::dataset::footer::Footer;
-use crate::dataset::known_partitions::KnownPartitions;
-use crate::dataset::store::Store;
-use crate::dataset::topic::Topic;
-use crate::encode::frozen::{Freezer, Frozen};
-use crate::encode::{Codec, Encoded, encode};
-use crate::features::History;
+use crate::dataset::open::DataSet;
+use crate::encode::Encoded;
 use anyhow::Context;
 use batch::Batch;
-use encoders::Encoders;
+use encoding::Encoding;
 use premises::Premises;
 use publish::publish_all;
 use retry::Outages;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Instant;
-use tidemill_core::claim::Resolver;
 use tidemill_core::health::Health;
-use tidemill_core::metric::stage;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -36,56 +29,18 @@ use tokio::task::JoinHandle;
 /// The parts that all lanes of a process share.
 #[derive(Clone)]
 pub(crate) struct Sink {
-    /// The topic.
-    pub(crate) topic: Topic,
-    /// The data set.
-    pub(crate) store: Store,
-    /// Headers are kept.
-    pub(crate) headers: bool,
-    /// Fetches claimed objects.
-    pub(crate) resolver: Resolver,
-    /// Its schema.
-    pub(crate) freezer: Arc<Freezer>,
-    /// The compression of its files.
-    pub(crate) codec: Codec,
-    /// The history that point-in-time features are computed from.
-    pub(crate) history: Option<Arc<History>>,
-    /// Encode the files.
-    pub(crate) encoders: Encoders,
-    /// Takes in the workers' states.
-    pub(crate) health: Arc<Health>,
-    /// The state of the data set's partitions as this process knows it.
-    pub(crate) known: KnownPartitions,
-    /// The number of the topic's partitions in a bounded run, which begins all of them.
-    pub(crate) partitions: Option<i32>,
-    /// `--from`, in milliseconds since the epoch.
-    pub(crate) from: Option<i64>,
+    /// The data set that the files go into.
+    pub(crate) data_set: DataSet,
+    /// Makes the files.
+    pub(crate) encoding: Encoding,
     /// The premises of the run.
     pub(crate) premises: Premises,
     /// Outages of the data set's store and of the claims'.
     pub(crate) outages: Outages,
+    /// Takes in the workers' states.
+    pub(crate) health: Arc<Health>,
     /// Runs the lanes.
     pub(crate) runtime: Handle,
-}
-
-impl Sink {
-    /// Tries until it succeeds, unready meanwhile: a full disk or a store that is away loses nothing, because the batch
-    /// stays in memory and its position is not passed.
-    ///
-    /// Errors: those that no other try would heal.
-    async fn persist<T, Try>(&self, what: &str, attempt: impl Fn() -> Try) -> anyhow::Result<T>
-    where
-        Try: Future<Output = anyhow::Result<T>>,
-    {
-        let counted = || async {
-            let outcome = attempt().await;
-            if outcome.is_err() {
-                metrics::counter!("tidemill_store_failures_total").increment(1);
-            }
-            outcome
-        };
-        self.outages.retry(what, counted).await
-    }
 }
 
 /// The outcome of a batch.
@@ -203,40 +158,15 @@ async fn encode_all(
 }
 
 async fn prepare(sink: &Sink, partition: i32, mut batch: Batch) -> anyhow::Result<Encoded> {
-    resolve(sink, &mut batch).await?;
-    let frozen = sink.freezer.get().context("records without a schema")?;
-    let encoding = encode_one(sink, partition, batch, frozen);
-    let (encoded, confirmed) = tokio::join!(encoding, sink.premises.confirm_topic());
+    let Sink {
+        data_set, encoding, ..
+    } = sink;
+    encoding.resolve(&mut batch, &sink.outages).await?;
+    let frozen = data_set.frozen().context("records without a schema")?;
+    let files = encoding.encode(data_set.topic().clone(), partition, batch, frozen);
+    let (encoded, confirmed) = tokio::join!(files, sink.premises.confirm_topic());
     confirmed?;
     encoded
-}
-
-/// Fetches the batch's claimed objects, retrying for as long as their store fails.
-async fn resolve(sink: &Sink, batch: &mut Batch) -> anyhow::Result<()> {
-    let mut contents = BTreeMap::new();
-    for claim in batch.claims() {
-        let fetch = || async { Ok(sink.resolver.fetch(claim.value).await?) };
-        let content = sink.persist("fetching a claimed object", fetch).await?;
-        contents.insert(claim.offset, content);
-    }
-    batch.resolved(contents);
-    Ok(())
-}
-
-async fn encode_one(
-    sink: &Sink,
-    partition: i32,
-    batch: Batch,
-    frozen: Arc<Frozen>,
-) -> anyhow::Result<Encoded> {
-    let (topic, codec, history) = (sink.topic.clone(), sink.codec, sink.history.clone());
-    let work = move || {
-        let started = Instant::now();
-        let encoded = encode(&topic, partition, batch, &frozen, codec, history.as_deref());
-        stage("encode", started.elapsed());
-        encoded
-    };
-    sink.encoders.run(work).await?
 }
 
 #[cfg(test)]

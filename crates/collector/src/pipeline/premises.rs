@@ -228,7 +228,7 @@ mod tests {
             .set("it was made anew".into())
             .unwrap();
         assert!(matches!(look(), What::Failed(error) if Failure::code(&error) == Code::Usage));
-        let newest = sink.store.newest("t", &[0]).await.unwrap();
+        let newest = sink.data_set.store().newest("t", &[0]).await.unwrap();
         assert_eq!(newest, [Some(names::data("t", 0, 0))]);
     }
 }

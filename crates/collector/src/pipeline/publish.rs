@@ -1,12 +1,11 @@
 //! The publishing half of a lane: a batch's files become visible in their order, whatever the store does.
 
 use super::{Sink, Tell, What};
-use crate::dataset::begin::Begin;
+use crate::dataset::damage::damaged;
 use crate::dataset::footer::Footer;
 use crate::dataset::store::Creation;
 use crate::dataset::{names, reader};
 use crate::encode::{Encoded, File};
-use anyhow::Context;
 use bytes::Bytes;
 use std::time::Instant;
 use tidemill_core::metric::stage;
@@ -30,16 +29,9 @@ pub(super) async fn publish_all(sink: Sink, mut encoded: mpsc::Receiver<Encoded>
 /// last the rows, whose file moves the position.
 async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
     let premises = || is_there(sink, files.footer.partition);
-    sink.persist("publishing", premises).await?;
+    sink.outages.persist("publishing", premises).await?;
     if let Some(next) = begin(sink, &files).await? {
         return Ok(What::Superseded { next });
-    }
-    if let Some((gap, offsets)) = &files.gap {
-        if let Some(theirs) = create(sink, gap).await? {
-            return Ok(superseded(&in_the_way(&theirs, gap)?));
-        }
-        // Counted here and not where it was noticed: from now on the data set itself tells of it.
-        metrics::counter!("tidemill_lost_records_total").increment(*offsets);
     }
     let rejects = match publish_rejects(sink, &files).await? {
         Rejects::None => None,
@@ -53,19 +45,21 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
             // Nobody can publish a data file that stands for it any more.
             delete(sink, &usual.path).await;
         }
-        for path in sink
-            .known
-            .take_dead(files.footer.partition, files.footer.next)
-        {
+        let Footer {
+            partition, next, ..
+        } = files.footer;
+        for path in sink.data_set.known().take_dead(partition, next) {
             if Some(&path) != rejects.as_ref() {
                 delete(sink, &path).await;
             }
         }
         let path = files.data.path.clone();
-        sink.known.published(files.footer.partition, path);
+        sink.data_set
+            .known()
+            .published(files.footer.partition, path);
         return Ok(published(sink, files));
     };
-    let theirs = in_the_way(&theirs, &files.data)?;
+    let theirs = in_the_way(sink, &theirs, &files.data)?;
     if let Some(path) = &rejects
         && (theirs.next, &theirs.rejects) != (files.footer.next, &files.footer.rejects)
     {
@@ -74,45 +68,33 @@ async fn publish(sink: &Sink, files: Encoded) -> anyhow::Result<What> {
     Ok(superseded(&theirs))
 }
 
-/// Makes sure that the next file of a partition follows those that are there: else there would be a gap before it.
+/// Makes sure that the next file of a partition follows those that are there: else there would be a gap before it. On a
+/// bucket that is a request for each file.
 ///
-/// Errors: the data set's schema or the partition's newest file is gone.
+/// Errors: the partition's newest file is gone, or, where there is none yet, the data set's schema.
 async fn is_there(sink: &Sink, partition: i32) -> anyhow::Result<()> {
-    let newest = async {
-        match sink.known.newest(partition) {
-            Some(newest) => sink.store.require(&newest).await,
-            None => Ok(()),
-        }
-    };
-    tokio::try_join!(sink.store.require(names::SCHEMA), newest).map(drop)
+    let newest = sink.data_set.known().newest(partition);
+    let last = newest.as_deref().unwrap_or(names::SCHEMA);
+    sink.data_set.store().require(last).await
 }
 
 /// Says in the data set where the partition begins, before its first file; a position where a peer has begun it at
 /// another one.
 async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
     let footer = &files.footer;
-    if sink.known.newest(footer.partition).is_some() {
+    if sink.data_set.known().newest(footer.partition).is_some() {
         return Ok(None);
     }
-    let gap = files.gap.as_ref().map_or(0, |(_, offsets)| *offsets);
-    let frozen = sink.freezer.get().context("files without a schema")?;
-    let begin = Begin {
-        topic: footer.topic.clone(),
-        topic_id: footer.topic_id,
-        partition: footer.partition,
-        first: footer.first - gap as i64,
-        partitions: sink.partitions,
-        from: sink.from,
-        empty: false,
-        schema: frozen.fingerprint.clone(),
-    };
-    let publish = || begin.publish(&sink.store, &frozen);
-    let first = sink.persist("beginning a partition", publish).await?;
-    if first != begin.first {
+    let publish = || sink.data_set.begin(footer.partition, footer.first, false);
+    let first = sink
+        .outages
+        .persist("beginning a partition", publish)
+        .await?;
+    if first != footer.first {
         return Ok(Some(first));
     }
     let path = names::begin(&footer.topic, footer.partition);
-    sink.known.published(footer.partition, path);
+    sink.data_set.known().published(footer.partition, path);
     Ok(None)
 }
 
@@ -138,9 +120,13 @@ async fn publish_rejects(sink: &Sink, files: &Encoded) -> anyhow::Result<Rejects
         return Ok(Rejects::At(usual.path.clone()));
     }
     let data = &files.data;
-    let find = || sink.store.find(&data.path);
-    if let Some(theirs) = sink.persist("looking for a peer's file", find).await? {
-        return Ok(Rejects::Overtaken(in_the_way(&theirs, data)?));
+    let find = || sink.data_set.store().find(&data.path);
+    if let Some(theirs) = sink
+        .outages
+        .persist("looking for a peer's file", find)
+        .await?
+    {
+        return Ok(Rejects::Overtaken(in_the_way(sink, &theirs, data)?));
     }
     tracing::warn!(
         path = usual.path,
@@ -163,25 +149,31 @@ fn published(sink: &Sink, files: Encoded) -> What {
         next,
         rows,
         rejected,
+        gap,
         ..
     } = files.footer;
+    if gap {
+        // Counted here and not where it was noticed: from now on the data set itself tells of it.
+        metrics::counter!("tidemill_lost_records_total").increment((next - first).unsigned_abs());
+    }
     tracing::info!(
         partition,
         first,
         next,
         rows,
         rejected,
+        gap,
         bytes,
         "published {}",
         files.data.path
     );
     for (field, count) in files.footer.misfits.iter() {
-        if sink.freezer.is_first_misfit(field) {
-            let frozen = sink.freezer.get();
+        if sink.data_set.freezer().is_first_misfit(field) {
+            let frozen = sink.data_set.frozen();
             let remedy = match frozen.is_some_and(|frozen| frozen.schema.can_take(field)) {
                 true => {
                     "`collector infer` prints a schema that takes them: give it as --schema with another --out, and \
-                     collect again"
+                     collect again (in an object only the first of names that differ in case alone gets a column)"
                 }
                 false => {
                     "no schema can take them, since the name is a feature's or the collector's own (as of keys that are \
@@ -198,6 +190,8 @@ fn published(sink: &Sink, files: Encoded) -> What {
     }
     metrics::counter!("tidemill_rows_total").increment(rows);
     metrics::counter!("tidemill_misfits_total").increment(files.footer.misfits.total());
+    let unknown = files.footer.unknown.total();
+    metrics::counter!("tidemill_unknown_features_total").increment(unknown);
     for (reason, count) in files.reasons {
         metrics::counter!("tidemill_rejected_total", "reason" => reason.code()).increment(count);
     }
@@ -208,7 +202,7 @@ fn published(sink: &Sink, files: Encoded) -> What {
 
 /// Deletes rejects that no data file stands for; where that fails the next start does.
 async fn delete(sink: &Sink, path: &str) {
-    if let Err(error) = sink.store.delete(path).await {
+    if let Err(error) = sink.data_set.store().delete(path).await {
         tracing::debug!("{error:#}");
     }
 }
@@ -218,14 +212,15 @@ fn superseded(theirs: &Footer) -> What {
 }
 
 /// The footer of the file that was there before ours.
-fn in_the_way(theirs: &Bytes, ours: &File) -> anyhow::Result<Footer> {
-    reader::footer(theirs).with_context(|| format!("{} is in the way", ours.path))
+fn in_the_way(sink: &Sink, theirs: &Bytes, ours: &File) -> anyhow::Result<Footer> {
+    let footer = reader::footer(theirs);
+    footer.map_err(|cause| damaged(sink.data_set.store(), &ours.path, cause))
 }
 
 /// Creates a file; `None` when it is there with our bytes, otherwise the bytes that were there before.
 async fn create(sink: &Sink, file: &File) -> anyhow::Result<Option<Bytes>> {
-    let write = || sink.store.create(&file.path, file.bytes.clone());
-    Ok(match sink.persist("publishing", write).await? {
+    let write = || sink.data_set.store().create(&file.path, file.bytes.clone());
+    Ok(match sink.outages.persist("publishing", write).await? {
         Creation::Created => None,
         // An earlier try succeeded although its answer was lost, or a peer wrote the very same.
         Creation::Exists(theirs) if theirs == file.bytes => None,

@@ -1,7 +1,7 @@
 //! What lanes leave behind, whoever else is at work and wherever a process was killed.
 
 use super::{Lane, Outcome, Sink, What};
-use crate::dataset::known_partitions::KnownPartitions;
+use crate::dataset::open::{Begins, DataSet};
 use crate::dataset::store::stub::Faults;
 use crate::dataset::store::tests::stubbed;
 use crate::dataset::store::{Location, Store};
@@ -12,11 +12,11 @@ use crate::encode::schema::{Sample, Schema};
 use crate::encode::{Codec, encode};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::encoders::Encoders;
+use crate::pipeline::encoding::Encoding;
 use crate::pipeline::premises::Premises;
 use crate::pipeline::retry::Outages;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tidemill_core::claim::{Claims, Resolver};
 use tidemill_core::exit::{Code, Failure};
@@ -24,6 +24,9 @@ use tidemill_core::health::Health;
 use tidemill_core::kafka::StoredPosition;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+
+/// Time limit for everything that a test waits for.
+const SOON: Duration = Duration::from_secs(30);
 
 struct Rig {
     folder: TempDir,
@@ -36,7 +39,7 @@ fn schema() -> Schema {
     sample.schema(false)
 }
 
-fn wanted() -> Wanted {
+pub(crate) fn wanted() -> Wanted {
     Wanted {
         topic: "t".into(),
         schema: Some(schema()),
@@ -45,23 +48,19 @@ fn wanted() -> Wanted {
 }
 
 pub(crate) async fn sink(store: Store) -> Sink {
+    sink_of(store, "t".into(), Begins::default()).await
+}
+
+pub(crate) async fn sink_of(store: Store, topic: Topic, begins: Begins) -> Sink {
     let freezer = Freezer::open(store.clone(), wanted()).await.unwrap();
     let health = Health::starting();
     let store_part = health.part("store");
     store_part.ready();
+    let encoders = Encoders::start(2).unwrap();
     Sink {
-        topic: Topic::from("t"),
-        store,
-        headers: false,
-        resolver: resolver(None),
-        freezer: Arc::new(freezer),
-        codec: Codec::Zstd,
-        history: None,
-        known: KnownPartitions::default(),
+        data_set: DataSet::new(topic, store, freezer, begins),
+        encoding: Encoding::new(resolver(None), Codec::Zstd, encoders),
         premises: Premises::default(),
-        partitions: None,
-        from: None,
-        encoders: Encoders::start(2).unwrap(),
         health,
         outages: Outages::of(store_part),
         runtime: Handle::current(),
@@ -90,8 +89,18 @@ impl Rig {
     }
 
     async fn position(&self) -> Option<i64> {
-        let found = resume::positions(&self.sink, &[0]).await.unwrap()[0].1;
+        let found = resume::positions(&self.sink.data_set, &[0]).await.unwrap()[0].1;
         found.map(|position| position.next)
+    }
+
+    /// Waits until the process is unready for this reason.
+    fn until_unready(&self, because: &str) {
+        let deadline = Instant::now() + SOON;
+        while !self.sink.health.reasons().contains(because) {
+            let reasons = self.sink.health.reasons();
+            assert!(Instant::now() < deadline, "{because}: {reasons}");
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -125,9 +134,8 @@ fn send(sink: &Sink, batches: Vec<Batch>) -> Vec<What> {
 }
 
 fn collect(told: &Receiver<Outcome>, most: usize) -> Vec<What> {
-    let deadline = Duration::from_secs(30);
     (0..most)
-        .map_while(|_| told.recv_timeout(deadline).ok())
+        .map_while(|_| told.recv_timeout(SOON).ok())
         .map(|outcome| outcome.what)
         .collect()
 }
@@ -143,13 +151,23 @@ fn published(whats: &[What]) -> Vec<(i64, i64)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_become_files_in_their_order() {
     let rig = Rig::new().await;
-    let mut second = batch(30, 37);
-    second.gap = Some(20..30);
-    let whats = send(&rig.sink, vec![batch(0, 20), second, batch(37, 40)]);
-    assert_eq!(published(&whats), [(0, 20), (30, 37), (37, 40)]);
+    let batches = vec![
+        batch(0, 20),
+        Batch::gap(20..30),
+        batch(30, 37),
+        batch(37, 40),
+    ];
+    let whats = send(&rig.sink, batches);
+    assert_eq!(published(&whats), [(0, 20), (20, 30), (30, 37), (37, 40)]);
     assert_eq!(rig.faults().await, Vec::<String>::new());
     assert_eq!(rig.position().await, Some(40));
-    let gap = rig.sink.store.read(&names::data("t", 0, 20)).await.unwrap();
+    let gap = rig
+        .sink
+        .data_set
+        .store()
+        .read(&names::data("t", 0, 20))
+        .await
+        .unwrap();
     let gap = reader::footer(&gap).unwrap();
     assert!(gap.gap && gap.next == 30 && gap.rows == 0);
     let location = Location::Folder(rig.folder.path().into());
@@ -172,10 +190,8 @@ async fn a_data_set_that_is_away_is_waited_for() {
         let next = i64::from(replaced) * 20 + 20;
         let sink = rig.sink.clone();
         let sending = std::thread::spawn(move || send(&sink, vec![batch(next, next + 20)]));
-        std::thread::sleep(Duration::from_millis(500));
-        let reasons = rig.sink.health.reasons();
-        assert!(reasons.contains(".parquet is gone from"), "{reasons}");
-        assert!(resume::positions(&rig.sink, &[0]).await.is_err());
+        rig.until_unready(".parquet is gone from");
+        assert!(resume::positions(&rig.sink.data_set, &[0]).await.is_err());
         if replaced {
             assert_eq!(std::fs::read_dir(own).unwrap().count(), 0);
             std::fs::remove_dir(own).unwrap();
@@ -196,9 +212,7 @@ async fn no_file_follows_one_that_is_gone() {
     std::fs::remove_file(&newest).unwrap();
     let sink = rig.sink.clone();
     let sending = std::thread::spawn(move || send(&sink, vec![batch(40, 60)]));
-    std::thread::sleep(Duration::from_millis(500));
-    let reasons = rig.sink.health.reasons();
-    assert!(reasons.contains("00020.parquet is gone"), "{reasons}");
+    rig.until_unready("00020.parquet is gone");
     std::fs::write(&newest, kept).unwrap();
     assert_eq!(published(&sending.join().unwrap()), [(40, 60)]);
     assert_eq!(rig.faults().await, Vec::<String>::new());
@@ -210,10 +224,15 @@ async fn the_same_records_again_are_the_same_file() {
     send(&rig.sink, vec![batch(0, 20)]);
     let again = send(&rig.sink, vec![batch(0, 20), batch(20, 21)]);
     assert_eq!(published(&again), [(0, 20), (20, 21)]);
-    let frozen = rig.sink.freezer.get().unwrap();
+    let frozen = rig.sink.data_set.frozen().unwrap();
     let encoded = encode(&"t".into(), 0, batch(0, 20), &frozen, Codec::Zstd, None).unwrap();
     assert_eq!(
-        rig.sink.store.read(&encoded.data.path).await.unwrap(),
+        rig.sink
+            .data_set
+            .store()
+            .read(&encoded.data.path)
+            .await
+            .unwrap(),
         encoded.data.bytes
     );
 }
@@ -227,8 +246,33 @@ async fn a_zombie_writes_nothing_after_its_successors_file() {
     assert!(matches!(zombie.pop(), Some(What::Superseded { next: 33 })) && zombie.is_empty());
     assert_eq!(rig.faults().await, Vec::<String>::new());
     assert_eq!(rig.position().await, Some(50));
-    let rejects = rig.sink.store.list(Some(names::REJECTED)).await.unwrap();
+    let rejects = rig
+        .sink
+        .data_set
+        .store()
+        .list(Some(names::REJECTED))
+        .await
+        .unwrap();
     assert_eq!(rejects.len(), 3, "the zombie's own are gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_in_the_way_ends_the_run() {
+    let rig = Rig::new().await;
+    send(&rig.sink, vec![batch(0, 20)]);
+    let path = names::data("t", 0, 20);
+    rig.sink
+        .data_set
+        .store()
+        .create(&path, "PAR1".into())
+        .await
+        .unwrap();
+    let whats = send(&rig.sink, vec![batch(20, 40)]);
+    let [What::Failed(error)] = &whats[..] else {
+        panic!("{whats:?}");
+    };
+    assert_eq!(Failure::code(error), Code::Usage);
+    assert!(error.to_string().contains(&path), "{error:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,7 +308,7 @@ async fn rejects_that_are_there_already_are_not_believed() {
     for overtakes in [false, true] {
         let rig = Rig::new().await;
         send(&rig.sink, vec![batch(0, 20)]);
-        let frozen = rig.sink.freezer.get().unwrap();
+        let frozen = rig.sink.data_set.frozen().unwrap();
         // Of the same range, with another record rejected and ours taken.
         let mut other = Batch::at(20);
         for offset in 20..40 {
@@ -274,7 +318,7 @@ async fn rejects_that_are_there_already_are_not_believed() {
         }
         let theirs = encode(&"t".into(), 0, other, &frozen, Codec::Zstd, None).unwrap();
         let rejects = theirs.rejects.unwrap();
-        let store = &rig.sink.store;
+        let store = rig.sink.data_set.store();
         store.create(&rejects.path, rejects.bytes).await.unwrap();
         if overtakes {
             store
@@ -312,7 +356,7 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
     for step in 0..5 {
         let rig = Rig::new().await;
         send(&rig.sink, vec![batch(0, 20)]);
-        let frozen = rig.sink.freezer.get().unwrap();
+        let frozen = rig.sink.data_set.frozen().unwrap();
         let files = encode(&"t".into(), 0, batch(20, 40), &frozen, Codec::Zstd, None).unwrap();
         let rejects = files.rejects.unwrap();
         // As on a file system without nameless files.
@@ -321,7 +365,8 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
         let half = &files.data.bytes[..files.data.bytes.len() / 2];
         if step >= 1 {
             rig.sink
-                .store
+                .data_set
+                .store()
                 .create(&rejects.path, rejects.bytes)
                 .await
                 .unwrap();
@@ -334,17 +379,18 @@ async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
         }
         if step >= 4 {
             rig.sink
-                .store
+                .data_set
+                .store()
                 .create(&files.data.path, files.data.bytes)
                 .await
                 .unwrap();
         }
-        let visible = rig.sink.store.list(None).await.unwrap();
+        let visible = rig.sink.data_set.store().list(None).await.unwrap();
         let parquet = visible
             .iter()
             .filter(|file| names::parse_data(&file.name).is_some());
         for file in parquet {
-            let bytes = rig.sink.store.read(&file.name).await.unwrap();
+            let bytes = rig.sink.data_set.store().read(&file.name).await.unwrap();
             reader::rows(bytes).unwrap();
         }
         // The next process reads on from the files and cuts elsewhere, since its tail ends elsewhere.
@@ -380,6 +426,19 @@ async fn a_store_that_fails_is_waited_out() {
     assert_eq!(keys.len(), 6, "{keys:?}");
 }
 
+/// A look at the file before, and the file itself; beginning the partition is one more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_a_bucket_takes_two_requests() {
+    let (stub, store) = stubbed(Faults::default(), "p").await;
+    let sink = sink(store).await;
+    *stub.requests.lock().unwrap() = 0;
+    // Without any reject.
+    let four = |n: i64| batch(5 * n, 5 * n + 4);
+    let whats = send(&sink, (0..10).map(four).collect());
+    assert_eq!(published(&whats).len(), 10);
+    assert_eq!(*stub.requests.lock().unwrap(), 2 * 10 + 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_loses_nothing() {
     let rig = Rig::new().await;
@@ -391,15 +450,7 @@ async fn a_full_disk_loses_nothing() {
     let (outcomes, told) = channel();
     let lane = Lane::open(&rig.sink, 0, 1, outcomes);
     lane.give(batch(20, 40));
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while !rig.sink.health.reasons().contains("store") {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{}",
-            rig.sink.health.reasons()
-        );
-        tokio::task::yield_now().await;
-    }
+    rig.until_unready("store: ");
     std::fs::remove_file(place).unwrap();
     std::fs::rename(&away, place).unwrap();
     assert_eq!(published(&collect(&told, 1)), [(20, 40)]);
@@ -410,11 +461,18 @@ async fn a_full_disk_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_tell_their_log_from_others() {
     let mut rig = Rig::new().await;
-    rig.sink.topic.id = "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok();
+    let topic = Topic {
+        id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok(),
+        ..Topic::from("t")
+    };
+    let store = rig.sink.data_set.store().clone();
+    rig.sink = sink_of(store, topic.clone(), Begins::default()).await;
     send(&rig.sink, vec![batch(0, 20), batch(20, 40)]);
-    let found = resume::positions(&rig.sink, &[0, 1]).await.unwrap();
+    let found = resume::positions(&rig.sink.data_set, &[0, 1])
+        .await
+        .unwrap();
     let expected = StoredPosition {
-        topic: rig.sink.topic.id,
+        topic: topic.id,
         next: 40,
         last: batch(20, 40).last(),
     };
@@ -437,7 +495,7 @@ async fn a_store_that_overwrites_is_refused() {
 async fn a_data_set_is_of_one_topic_one_schema_and_its_own() {
     let rig = Rig::new().await;
     send(&rig.sink, vec![batch(0, 20)]);
-    let open = |wanted| Freezer::open(rig.sink.store.clone(), wanted);
+    let open = |wanted| Freezer::open(rig.sink.data_set.store().clone(), wanted);
     let refused = async |wanted, says: &str| {
         let error = open(wanted).await.err().unwrap();
         assert_eq!(Failure::code(&error), Code::Usage);
@@ -472,11 +530,7 @@ async fn a_data_set_is_of_one_topic_one_schema_and_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_begins_at_one_place() {
     let rig = Rig::new().await;
-    let known = KnownPartitions::default();
-    let peer = Sink {
-        known,
-        ..rig.sink.clone()
-    };
+    let peer = sink(rig.sink.data_set.store().clone()).await;
     send(&peer, vec![batch(20, 40)]);
     let whats = send(&rig.sink, vec![batch(0, 20)]);
     assert!(
@@ -494,11 +548,22 @@ async fn leftover_rejects_go_once_nobody_can_publish_their_file() {
     send(&rig.sink, vec![batch(0, 20)]);
     for (first, next) in [(20, 30), (60, 70)] {
         let path = names::rejected("t", 0, first, next);
-        rig.sink.store.create(&path, "{}".into()).await.unwrap();
+        rig.sink
+            .data_set
+            .store()
+            .create(&path, "{}".into())
+            .await
+            .unwrap();
     }
     assert_eq!(rig.position().await, Some(20));
     send(&rig.sink, vec![batch(20, 40), batch(40, 60)]);
-    let left = rig.sink.store.list(Some(names::REJECTED)).await.unwrap();
+    let left = rig
+        .sink
+        .data_set
+        .store()
+        .list(Some(names::REJECTED))
+        .await
+        .unwrap();
     let left: Vec<&str> = left.iter().map(|file| file.name.as_str()).collect();
     let expected = [(0, 20), (20, 40), (40, 60), (60, 70)]
         .map(|(first, next)| names::rejected("t", 0, first, next));

@@ -239,6 +239,7 @@ impl Flags {
         let schema = own.schema.as_ref().and_then(|path| {
             let read = std::fs::read(path).map_err(anyhow::Error::from);
             let schema = read.and_then(|file| Schema::from_file(file.into()));
+            let schema = schema.and_then(|schema| schema.refuse_twins().map(|()| schema));
             let told = schema
                 .map_err(|error| problems.add(format!("--schema {}: {error:#}", path.display())));
             told.ok()

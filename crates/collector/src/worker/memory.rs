@@ -90,6 +90,11 @@ impl Throttle {
         }
     }
 
+    /// The bound, in bytes.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The partitions to read, given the buffer of each and the bytes on their way into the data set.
     ///
     /// `idle`: nothing has been read for a while. The choice is kept until much is free again, because pausing a

@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 /// Longest time that a poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
 
+/// The same while nothing but a record can give the worker something to do.
+const REST: Duration = Duration::from_millis(500);
+
 /// Pause between two ticks, which see to everything that is not a record.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -53,9 +56,10 @@ pub(crate) struct Worker {
     pauses: Pauses,
     /// Takes the records while there is no schema.
     sampler: Option<Sampler>,
-    /// Records that were polled since the last look at the clock, and those of them that were taken.
+    /// Records that were polled since the last look at the clock.
     polled: u64,
-    taken: u64,
+    /// The time that the next poll waits.
+    wait: Duration,
 }
 
 impl Worker {
@@ -79,9 +83,9 @@ impl Worker {
             goal,
             pending,
             pauses: Pauses::none(),
-            sampler: sink.freezer.get().is_none().then(Sampler::new),
+            sampler: sink.data_set.frozen().is_none().then(Sampler::new),
             polled: 0,
-            taken: 0,
+            wait: POLL,
         }
     }
 
@@ -90,18 +94,19 @@ impl Worker {
     pub(crate) fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut tick = Instant::now();
         while !shutdown.is_cancelled() {
-            match self.consumer.poll(POLL)? {
+            let polled = self.consumer.poll(self.wait)?;
+            if !matches!(polled, Polled::Idle) {
+                self.wait = POLL;
+            }
+            match polled {
                 Polled::Record(record) => {
                     let (partition, offset) = (record.partition(), record.offset());
-                    let taken = match &mut self.sampler {
-                        Some(sampler) => {
-                            sampler.observe(&self.sink, record.value());
-                            false
-                        }
-                        None => self.goal.holds(partition, offset) && self.intake.take(&record)?,
-                    };
+                    match &mut self.sampler {
+                        Some(sampler) => sampler.observe(&self.sink, record.value()),
+                        None if self.goal.holds(partition, offset) => self.intake.take(&record)?,
+                        None => {}
+                    }
                     self.read_to(partition, Reached::Position(offset + 1))?;
-                    self.taken += u64::from(taken);
                     self.polled += 1;
                     if !self.polled.is_multiple_of(LOOK) && !self.intake.has_grown() {
                         continue;
@@ -130,8 +135,7 @@ impl Worker {
 
     fn tick(&mut self) -> anyhow::Result<()> {
         self.sink.premises.check()?;
-        let taken = std::mem::take(&mut self.taken);
-        metrics::counter!("tidemill_records_total").increment(taken);
+        metrics::counter!("tidemill_records_total").increment(self.intake.take_count());
         if std::mem::take(&mut self.polled) > 0 {
             self.pauses.records_arrive();
         }
@@ -145,7 +149,11 @@ impl Worker {
         self.goal.report(|partition| intake.position(partition));
         let mut open = self.intake.open_partitions();
         open.retain(|partition| self.goal.is_reading(*partition));
-        self.pauses.apply(&self.consumer, &mut self.intake, &open)
+        self.pauses.apply(&self.consumer, &mut self.intake, &open)?;
+        let live = matches!(self.goal, Goal::Live { .. });
+        let rests = live && self.pending.is_empty() && self.intake.is_at_rest();
+        self.wait = if rests { REST } else { POLL };
+        Ok(())
     }
 
     /// Begins to collect once there is a schema: the records that were looked at so far are read again.
@@ -154,7 +162,7 @@ impl Worker {
             return Ok(());
         }
         self.freeze()?;
-        if self.sink.freezer.get().is_some() {
+        if self.sink.data_set.frozen().is_some() {
             self.sampler = None;
             let open = self.intake.open_partitions();
             open.iter()
@@ -166,7 +174,7 @@ impl Worker {
 
     /// Freezes the schema of the records so far, once they are enough. The store may be away: then it is tried again.
     fn freeze(&mut self) -> anyhow::Result<()> {
-        let freezer = &self.sink.freezer;
+        let freezer = self.sink.data_set.freezer();
         if !freezer.is_due() {
             return Ok(());
         }

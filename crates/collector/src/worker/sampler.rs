@@ -27,8 +27,8 @@ impl Sampler {
         if claim::is_claim(value) && Instant::now() < self.claims_from {
             return;
         }
-        match sink.resolver.peek(value) {
-            Ok(content) => sink.freezer.observe(content.of(value)),
+        match sink.encoding.resolver().peek(value) {
+            Ok(content) => sink.data_set.freezer().observe(content.of(value)),
             Err(unavailable) => {
                 tracing::debug!("{unavailable}");
                 self.claims_from = Instant::now() + CLAIMS_AGAIN;

@@ -3,11 +3,12 @@
 use super::{LOOKUP, Worker};
 use crate::bounded::ends::Reached;
 use crate::dataset::resume;
-use crate::dataset::start::{Start, another_log, start};
+use crate::dataset::start::{Start, start};
 use crate::pipeline::retry::{Kind, kind, told};
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::time::Instant;
-use tidemill_core::kafka::{Log, StoredPosition};
+use tidemill_core::kafka::{Log, LogRange, StoredPosition};
 use tokio::time::timeout;
 
 impl Worker {
@@ -39,10 +40,12 @@ impl Worker {
     }
 
     fn start(&mut self, due: &[i32]) -> anyhow::Result<()> {
-        let lookup = async { timeout(LOOKUP, resume::positions(&self.sink, due)).await };
+        let lookup = async { timeout(LOOKUP, resume::positions(&self.sink.data_set, due)).await };
         let found = self.sink.runtime.block_on(lookup);
         let found = found.map_err(std::io::Error::from);
-        let found = found.with_context(|| format!("no answer from {}", self.sink.store))??;
+        let found =
+            found.with_context(|| format!("no answer from {}", self.sink.data_set.store()))??;
+        let logs = self.consumer.log_ranges(due)?;
         let mut starts = Vec::with_capacity(found.len());
         for (partition, position) in found {
             let position = position.unwrap_or_else(|| StoredPosition {
@@ -50,7 +53,7 @@ impl Worker {
                 next: self.goal.begin(partition),
                 last: None,
             });
-            starts.push((partition, self.fit(partition, position)?));
+            starts.push((partition, self.fit(partition, position, &logs)?));
         }
         let (known, new): (Vec<_>, Vec<_>) = starts
             .iter()
@@ -79,17 +82,21 @@ impl Worker {
     }
 
     /// The start of a partition that has this position.
-    fn fit(&self, partition: i32, position: StoredPosition<u64>) -> anyhow::Result<Start> {
-        let (oldest, end) = self.consumer.log_range(partition)?;
+    fn fit(
+        &self,
+        partition: i32,
+        position: StoredPosition<u64>,
+        logs: &BTreeMap<i32, LogRange>,
+    ) -> anyhow::Result<Start> {
+        let range = logs.get(&partition);
         let log = Log {
-            topic: self.sink.topic.id,
-            oldest,
-            end,
+            topic: self.sink.data_set.topic().id,
+            range: *range.with_context(|| format!("no log of partition {partition}"))?,
             last: None,
         };
         let found = start(position, log);
-        let found = found
-            .map_err(|fit| another_log(&self.sink.topic.name, partition, position.next, fit))?;
+        let data_set = &self.sink.data_set;
+        let found = found.map_err(|fit| data_set.of_another_log(partition, position.next, fit))?;
         if let Some(gap) = &found.gap {
             tracing::warn!(
                 partition,
@@ -118,11 +125,13 @@ impl Worker {
     }
 
     fn seek_stopped(&mut self) -> anyhow::Result<()> {
-        for partition in self.intake.open_partitions() {
+        let open = self.intake.open_partitions();
+        let logs = self.consumer.log_ranges(&open)?;
+        for partition in open {
             let Some(position) = self.intake.stored_position(partition) else {
                 continue;
             };
-            let start = self.fit(partition, position)?;
+            let start = self.fit(partition, position, &logs)?;
             // Also where the log covers the position: reading has stopped there.
             self.consumer.seek(partition, start.read_from())?;
             let reached = Reached::Position(start.position);

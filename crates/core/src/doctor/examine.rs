@@ -221,9 +221,9 @@ fn take_sample(
     let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)
         .context("opening a reader for a sample")?;
     let each = RECORDS.div_ceil(lags.len().max(1)) as i64;
-    let filled = lags.iter().filter(|lag| lag.end > lag.oldest);
+    let filled = lags.iter().filter(|lag| !lag.log.is_empty());
     let starts: Vec<(i32, i64)> = filled
-        .map(|lag| (lag.partition, lag.oldest.max(lag.end - each)))
+        .map(|lag| (lag.partition, lag.log.oldest.max(lag.log.end - each)))
         .collect();
     let mut open: BTreeSet<i32> = starts.iter().map(|(partition, _)| *partition).collect();
     consumer.start(&starts)?;

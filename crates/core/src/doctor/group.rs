@@ -34,6 +34,7 @@ pub(super) struct Group<'a> {
 mod tests {
     use super::*;
     use crate::doctor::{Level, Report};
+    use crate::kafka::LogRange;
 
     const NOW: i64 = 1_000_000;
 
@@ -41,8 +42,7 @@ mod tests {
         Lag {
             partition: 0,
             committed,
-            oldest: 10,
-            end,
+            log: LogRange { oldest: 10, end },
             first_unread: age.map(|age| NOW - age * 1000),
             at_end: age.is_none(),
         }

@@ -15,7 +15,7 @@ const CONSUMER: [(&str, &str); 9] = [
     ("session.timeout.ms", "6000"),
     ("heartbeat.interval.ms", "1500"),
     ("max.poll.interval.ms", "60000"),
-    ("fetch.wait.max.ms", "100"),
+    (FETCH_WAIT, "100"),
     ("fetch.queue.backoff.ms", "5"),
     ("fetch.message.max.bytes", "4194304"),
     ("queued.max.messages.kbytes", "32768"),
@@ -32,6 +32,12 @@ const PRODUCER: [(&str, &str); 6] = [
     ("batch.num.messages", "10000"),
     ("retry.backoff.ms", "10"),
 ];
+
+/// The time that a broker may wait for a record to answer with.
+const FETCH_WAIT: &str = "fetch.wait.max.ms";
+
+/// The same for readers, which do not wait for new records.
+const READER_WAIT_MS: &str = "10";
 
 /// Bytes of headers per record up to which prefetching stays within the memory asked for.
 const LARGE_HEADERS: usize = 64 << 10;
@@ -131,6 +137,17 @@ impl KafkaConfig {
         self.build(&CONSUMER, &guarantees)
     }
 
+    /// A consumer outside of the group that reads a stretch of the log. The client fetches from a broker in turns, and a
+    /// turn without a record lasts as long as the broker may wait for one: what is read next, and the news that a
+    /// partition is read to its end, wait behind it.
+    pub(super) fn reader(&self, group: &str) -> ClientConfig {
+        let mut config = self.consumer(group);
+        if !self.properties.contains_key(FETCH_WAIT) {
+            config.set(FETCH_WAIT, READER_WAIT_MS);
+        }
+        config
+    }
+
     /// An idempotent producer that partitions keyed records as a Java client does.
     pub fn producer(&self) -> ClientConfig {
         let guarantees = [
@@ -176,6 +193,7 @@ mod tests {
     fn every_own_property_is_one_that_librdkafka_knows() {
         for config in [
             KafkaConfig::default().consumer("g"),
+            KafkaConfig::default().reader("g"),
             KafkaConfig::default().producer(),
         ] {
             config.create_native_config().unwrap();
@@ -188,8 +206,10 @@ mod tests {
             ("fetch.wait.max.ms".to_owned(), "7".to_owned()),
             ("isolation.level".to_owned(), "read_uncommitted".to_owned()),
         ]);
-        let config = KafkaConfig::new("b:1", own).consumer("g");
-        assert_eq!(config.get("fetch.wait.max.ms"), Some("7"));
+        let config = KafkaConfig::new("b:1", own);
+        assert_eq!(config.reader("g").get(FETCH_WAIT), Some("7"));
+        let config = config.consumer("g");
+        assert_eq!(config.get(FETCH_WAIT), Some("7"));
         assert_eq!(config.get("isolation.level"), Some("read_committed"));
     }
 

@@ -6,8 +6,9 @@
 
 use super::assigned::Assigned;
 use super::consumer::ANSWER;
-use super::{Consumer, KafkaConfig, Polled};
+use super::{Consumer, KafkaConfig, LogRange, Polled};
 use crate::settings::Shared;
+use anyhow::Context as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -25,10 +26,8 @@ pub struct Lag {
     pub partition: i32,
     /// The position that the group has committed, if any.
     pub committed: Option<i64>,
-    /// The offset of the oldest record.
-    pub oldest: i64,
-    /// The position after the newest record that a read_committed reader may see.
-    pub end: i64,
+    /// The log, as far as a read_committed reader may see it.
+    pub log: LogRange,
     /// The Kafka timestamp (epoch ms) of the first record at or after the position (without one, the log's start);
     /// `None` if there is no such record, or it did not arrive in time.
     pub first_unread: Option<i64>,
@@ -39,12 +38,17 @@ pub struct Lag {
 impl Lag {
     /// Offsets from the position, or from the log's start, to the end; 0 if no readable record is among them.
     pub fn records(&self) -> i64 {
-        let from = self.committed.unwrap_or(self.oldest).max(self.oldest);
         if self.at_end {
             0
         } else {
-            (self.end - from).max(0)
+            (self.log.end - self.first()).max(0)
         }
+    }
+
+    /// The first offset that is not read: the position, or the log's start where that has none or is deleted.
+    fn first(&self) -> i64 {
+        let oldest = self.log.oldest;
+        self.committed.unwrap_or(oldest).max(oldest)
     }
 
     /// The age in seconds, at `now` in epoch milliseconds, of the first unread record; 0 if there is none.
@@ -65,19 +69,20 @@ impl LagReader {
 
     /// The present lag of these partitions.
     pub fn look(&self, partitions: &[i32]) -> anyhow::Result<Vec<Lag>> {
+        let committed = self.0.committed(partitions, ANSWER)?.into_iter();
+        let logs = self.0.log_ranges(partitions)?;
         let mut lags = Vec::with_capacity(partitions.len());
-        for (partition, committed) in self.0.committed(partitions, ANSWER)? {
-            let (oldest, end) = self.0.log_range(partition)?;
-            let at_end = committed.unwrap_or(oldest).max(oldest) >= end;
-            let first_unread = None;
-            lags.push(Lag {
+        for (partition, committed) in committed {
+            let log = logs.get(&partition);
+            let mut lag = Lag {
                 partition,
                 committed,
-                oldest,
-                end,
-                first_unread,
-                at_end,
-            });
+                log: *log.with_context(|| format!("no log of partition {partition}"))?,
+                first_unread: None,
+                at_end: false,
+            };
+            lag.at_end = lag.first() >= lag.log.end;
+            lags.push(lag);
         }
         self.first_unread(&mut lags)?;
         Ok(lags)
@@ -87,10 +92,7 @@ impl LagReader {
     fn first_unread(&self, lags: &mut [Lag]) -> anyhow::Result<()> {
         let behind = lags.iter_mut().filter(|lag| !lag.at_end);
         let mut behind: BTreeMap<i32, &mut Lag> = behind.map(|lag| (lag.partition, lag)).collect();
-        let start = |lag: &&mut Lag| {
-            let position = lag.committed.unwrap_or(lag.oldest).max(lag.oldest);
-            (lag.partition, position)
-        };
+        let start = |lag: &&mut Lag| (lag.partition, lag.first());
         let starts: Vec<(i32, i64)> = behind.values().map(start).collect();
         if starts.is_empty() {
             return Ok(());
@@ -122,13 +124,10 @@ pub fn watch(shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()>
         .name("lag".into())
         .spawn(move || {
             let mut told = BTreeSet::new();
-            let mut next = Instant::now();
             while !shutdown.is_cancelled() {
-                if Instant::now() >= next {
-                    tell(&reader, &assigned, &topic, &mut told);
-                    next = Instant::now() + EVERY;
-                }
-                std::thread::sleep(Duration::from_millis(100));
+                tell(&reader, &assigned, &topic, &mut told);
+                // Nobody waits for this thread to end.
+                std::thread::sleep(EVERY);
             }
         })?;
     Ok(())
@@ -173,8 +172,7 @@ mod tests {
         let lag = Lag {
             partition: 0,
             committed: Some(7),
-            oldest: 0,
-            end: 9,
+            log: LogRange { oldest: 0, end: 9 },
             first_unread: Some(1_000),
             at_end: false,
         };
@@ -187,7 +185,7 @@ mod tests {
         let told = (only_markers.records(), only_markers.seconds(3_500));
         assert_eq!(told, (0, 0.0));
         let passed_by_retention = Lag {
-            oldest: 8,
+            log: LogRange { oldest: 8, end: 9 },
             committed: Some(3),
             ..lag
         };

@@ -28,15 +28,35 @@ impl<F> From<i64> for StoredPosition<F> {
     }
 }
 
+/// The offsets of a partition's log. Some of them may be those of transaction markers and of aborted records, which no
+/// reader gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    /// The offset of the oldest record.
+    pub oldest: i64,
+    /// The offset after the newest record.
+    pub end: i64,
+}
+
+impl LogRange {
+    /// The log has no offset.
+    pub fn is_empty(&self) -> bool {
+        self.oldest >= self.end
+    }
+
+    /// Retention has deleted offsets: a log begins at 0.
+    pub fn is_cut(&self) -> bool {
+        self.oldest > 0
+    }
+}
+
 /// A present log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log<F> {
     /// The topic's id; `None` if the brokers report none.
     pub topic: Option<TopicId>,
-    /// The offset of its oldest record.
-    pub oldest: i64,
-    /// The offset after its newest record.
-    pub end: i64,
+    /// Its offsets.
+    pub range: LogRange,
     /// The fingerprint of the record before the stored position; `None` if it was not read, or is gone.
     pub last: Option<F>,
 }
@@ -63,10 +83,10 @@ impl<F: PartialEq> StoredPosition<F> {
     pub fn fit(&self, log: &Log<F>) -> LogFit {
         if differ(&self.topic, &log.topic) {
             LogFit::OtherTopic
-        } else if self.next > log.end {
+        } else if self.next > log.range.end {
             LogFit::Ahead
-        } else if self.next < log.oldest {
-            LogFit::Behind(log.oldest - self.next)
+        } else if self.next < log.range.oldest {
+            LogFit::Behind(log.range.oldest - self.next)
         } else if differ(&self.last, &log.last) {
             LogFit::OtherRecords
         } else {
@@ -139,8 +159,7 @@ mod tests {
             let stored = StoredPosition { topic, next, last };
             let log = Log {
                 topic: now,
-                oldest,
-                end,
+                range: LogRange { oldest, end },
                 last: found,
             };
             assert_eq!(stored.fit(&log), expected, "{stored:?} {log:?}");

@@ -41,7 +41,7 @@ pub use consumer::Consumer;
 pub use dead_letter::DeadLetters;
 pub use errors::is_client_error;
 pub use fingerprint::fingerprint;
-pub use log_fit::{Log, LogFit, StoredPosition};
+pub use log_fit::{Log, LogFit, LogRange, StoredPosition};
 pub use polled::Polled;
 pub use producer::{Outgoing, Producer, one_header};
 pub use properties::read_properties;

@@ -68,7 +68,7 @@ impl Consumer {
 
     /// Like [`Consumer::outside_for`], for a reader that commits nothing, or without a destination.
     pub fn outside(kafka: &KafkaConfig, group: &str, topic: &str) -> anyhow::Result<Self> {
-        Self::alone(kafka.consumer(group), topic)
+        Self::alone(kafka.reader(group), topic)
     }
 
     /// Like [`Consumer::outside`], for a reader to which a log ends after its newest record. To all others it ends where
@@ -78,7 +78,7 @@ impl Consumer {
         group: &str,
         topic: &str,
     ) -> anyhow::Result<Self> {
-        let mut config = kafka.consumer(group);
+        let mut config = kafka.reader(group);
         config.set("isolation.level", "read_uncommitted");
         Self::alone(config, topic)
     }

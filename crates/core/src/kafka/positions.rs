@@ -2,7 +2,7 @@
 
 use super::consumer::ANSWER;
 use super::errors::is_unknown_topic;
-use super::{Consumer, StoredPosition, TopicId, note, raw, topic_id};
+use super::{Consumer, LogRange, StoredPosition, TopicId, note, raw, topic_id};
 use anyhow::{Context as _, anyhow};
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -149,18 +149,27 @@ impl Consumer {
         list.with_context(|| format!("reading the committed positions of {}", self.topic))
     }
 
-    /// The offset of a partition's oldest record, and the offset after its newest.
-    pub fn log_range(&self, partition: i32) -> anyhow::Result<(i64, i64)> {
+    /// The offsets of a partition's log; to a reader of committed records it ends where its oldest open transaction begins.
+    pub fn log_range(&self, partition: i32) -> anyhow::Result<LogRange> {
         let range = self.base.fetch_watermarks(&self.topic, partition, ANSWER);
-        range.with_context(|| format!("reading the log range of {} {partition}", self.topic))
+        let (oldest, end) = range
+            .with_context(|| format!("reading the log range of {} {partition}", self.topic))?;
+        Ok(LogRange { oldest, end })
     }
 
-    /// The same for many partitions, by partition, with two requests to each leader.
-    pub fn log_ranges(&self, partitions: &[i32]) -> anyhow::Result<BTreeMap<i32, (i64, i64)>> {
+    /// The same for many partitions, each of which is in the answer, with two requests to each leader.
+    pub fn log_ranges(&self, partitions: &[i32]) -> anyhow::Result<BTreeMap<i32, LogRange>> {
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let oldest = self.log_ends(partitions, Offset::Beginning)?;
         let ends = self.log_ends(partitions, Offset::End)?;
-        let range = |(partition, oldest)| Some((partition, (oldest, *ends.get(&partition)?)));
-        Ok(oldest.into_iter().filter_map(range).collect())
+        let range = |(partition, oldest)| {
+            let end = ends.get(&partition);
+            let end = *end.with_context(|| format!("no log end of {} {partition}", self.topic))?;
+            Ok((partition, LogRange { oldest, end }))
+        };
+        oldest.into_iter().map(range).collect()
     }
 
     fn log_ends(&self, partitions: &[i32], which: Offset) -> anyhow::Result<BTreeMap<i32, i64>> {
@@ -230,7 +239,7 @@ impl Consumer {
             match (element.error(), element.offset()) {
                 (Err(error), _) => Err(error.into()),
                 (Ok(()), Offset::Offset(offset)) => Ok((partition, offset)),
-                (Ok(()), _) => Ok((partition, self.log_range(partition)?.1)),
+                (Ok(()), _) => Ok((partition, self.log_range(partition)?.end)),
             }
         };
         found.elements().into_iter().map(position).collect()

@@ -1,7 +1,7 @@
 //! A stretch of a topic that a command reads outside of a group: its records, and the offset at which reading
 //! continues.
 
-use super::{Consumer, Log, LogFit, Polled, Record, StoredPosition};
+use super::{Consumer, Log, LogFit, LogRange, Polled, Record, StoredPosition};
 use crate::exit::Failure;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -116,12 +116,7 @@ impl Stretch {
     }
 
     /// The next offset to read of a partition whose log reaches from `oldest` to `end`; `None` if nothing is left.
-    fn fit(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        (oldest, end): (i64, i64),
-    ) -> anyhow::Result<Option<i64>> {
+    fn fit(&mut self, topic: &str, partition: i32, range: LogRange) -> anyhow::Result<Option<i64>> {
         let Some(span) = self.left.get_mut(&partition) else {
             return Ok(None);
         };
@@ -132,14 +127,13 @@ impl Stretch {
         };
         let log = Log {
             topic: None,
-            oldest,
-            end,
+            range,
             last: None,
         };
         match position.fit(&log) {
             LogFit::Same => {}
             LogFit::Behind(_) => {
-                let kept = oldest.min(span.end);
+                let kept = range.oldest.min(span.end);
                 self.lost += kept - span.next;
                 span.next = kept;
             }
@@ -182,15 +176,16 @@ mod tests {
     fn what_retention_deletes_meanwhile_is_passed_and_counted() {
         let mut stretch = stretch();
         assert!(stretch.take(0, 5));
-        assert_eq!(stretch.fit("t", 0, (0, 20)).unwrap(), Some(6));
-        assert_eq!(stretch.fit("t", 0, (8, 20)).unwrap(), Some(8));
+        let log = |oldest, end| LogRange { oldest, end };
+        assert_eq!(stretch.fit("t", 0, log(0, 20)).unwrap(), Some(6));
+        assert_eq!(stretch.fit("t", 0, log(8, 20)).unwrap(), Some(8));
         assert_eq!(
             (stretch.lost(), stretch.starts()),
             (2, vec![(0, 8), (2, 0)])
         );
-        assert_eq!(stretch.fit("t", 2, (30, 40)).unwrap(), None);
+        assert_eq!(stretch.fit("t", 2, log(30, 40)).unwrap(), None);
         assert_eq!((stretch.lost(), stretch.starts()), (5, vec![(0, 8)]));
-        let error = stretch.fit("t", 0, (0, 4)).unwrap_err();
+        let error = stretch.fit("t", 0, log(0, 4)).unwrap_err();
         assert!(error.to_string().contains("cut"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use crate::relapse::{Relapse, relapsed};
 use crate::store::{Expiries, Position};
 use std::collections::BTreeMap;
 use std::fmt;
-use tidemill_core::kafka::{Log, LogFit, StoredPosition, TopicId};
+use tidemill_core::kafka::{Log, LogFit, LogRange, StoredPosition, TopicId};
 
 /// The reason why a partition's windows have to be built from the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +72,8 @@ impl fmt::Display for Cause {
 pub(crate) struct Known {
     /// The stored position.
     pub(crate) stored: Option<Position>,
-    /// The log's first offset and the one after its last; only for a partition that is to be attached.
-    pub(crate) log: Option<(i64, i64)>,
+    /// Its log; only for a partition that is to be attached.
+    pub(crate) log: Option<LogRange>,
     /// A cause that was found while the partition was read.
     pub(crate) cause: Option<Cause>,
     /// The kind of value under the key of its expiries.
@@ -183,7 +183,7 @@ fn mark(known: &BTreeMap<i32, Known>, decided: &mut BTreeMap<i32, Resume>) {
 }
 
 /// Decides for one partition by its stored position and its log alone.
-fn alone(stored: Option<&Position>, (start, end): (i64, i64), present: Present<'_>) -> Resume {
+fn alone(stored: Option<&Position>, range: LogRange, present: Present<'_>) -> Resume {
     let Some(stored) = stored else {
         return Resume::Rebuild(Cause::NoPosition);
     };
@@ -199,8 +199,7 @@ fn alone(stored: Option<&Position>, (start, end): (i64, i64), present: Present<'
     };
     let log = Log {
         topic: present.topic,
-        oldest: start,
-        end,
+        range,
         last: None,
     };
     match position.fit(&log) {
@@ -209,6 +208,7 @@ fn alone(stored: Option<&Position>, (start, end): (i64, i64), present: Present<'
         LogFit::OtherRecords => return Resume::Rebuild(Cause::OtherRecord),
         LogFit::Same | LogFit::Behind(_) => {}
     }
+    let start = range.oldest;
     if stored.offset < start {
         return Resume::Gap {
             lost: start - stored.offset,
@@ -240,6 +240,10 @@ mod tests {
         }
     }
 
+    fn range((oldest, end): (i64, i64)) -> LogRange {
+        LogRange { oldest, end }
+    }
+
     fn rebuild(cause: Cause) -> Resume {
         Resume::Rebuild(cause)
     }
@@ -247,7 +251,7 @@ mod tests {
     #[test]
     fn one_partition_goes_on_where_its_position_and_its_log_agree() {
         let at = |at, check| Resume::Continue { at, check };
-        let alone = |position: &Position, log| alone(Some(position), log, present());
+        let alone = |position: &Position, log| alone(Some(position), range(log), present());
         for (last, log, expected) in [
             (Some(1), (0, 10), at(9, Some(1))),
             (Some(1), (9, 20), at(9, Some(1))),
@@ -270,7 +274,8 @@ mod tests {
 
     #[test]
     fn other_definitions_and_other_topics_are_a_rebuild() {
-        let decide = |position: Option<&Position>, present| alone(position, (0, 20), present);
+        let decide =
+            |position: Option<&Position>, present| alone(position, range((0, 20)), present);
         let own = stored(10, None);
         assert_eq!(decide(None, present()), rebuild(Cause::NoPosition));
         let definitions = Present {
@@ -302,7 +307,7 @@ mod tests {
             });
             let known = Known {
                 stored,
-                log: ((id as usize) < waiting).then_some((0, 20)),
+                log: ((id as usize) < waiting).then_some(range((0, 20))),
                 ..Known::default()
             };
             (id, known)
@@ -410,7 +415,7 @@ mod tests {
     fn lost_records_are_told_by_all_partitions_that_share_users() {
         let decide = |mixed: &[Option<bool>]| {
             let mut known = known(mixed, 2);
-            known.get_mut(&0).unwrap().log = Some((15, 20));
+            known.get_mut(&0).unwrap().log = Some(range((15, 20)));
             known.get_mut(&1).unwrap().stored.as_mut().unwrap().last = Some(7);
             resume(&known, present())
         };

@@ -4,6 +4,7 @@ use super::log::Log;
 use crate::assignment::{Known, Present, Resume, Stretch, first_position};
 use crate::store::{Position, Token, fingerprint};
 use std::collections::BTreeMap;
+use tidemill_core::kafka::LogRange;
 
 pub(super) struct Decided {
     pub(super) position: Position,
@@ -81,7 +82,7 @@ pub(super) fn decide(
             rebuilt: false,
         }),
         (Resume::Rebuild(cause), stored) => {
-            let (start, end) = log.range(id)?;
+            let LogRange { oldest: start, end } = log.range(id)?;
             let from = log.offset_at(id, since)?;
             let first = if start > 0 { log.offset_at(id, 0)? } else { 0 };
             let stretch = Stretch {

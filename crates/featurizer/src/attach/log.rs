@@ -1,6 +1,6 @@
 //! The log of a topic, as far as attaching needs it.
 
-use tidemill_core::kafka::{Consumer, TopicId};
+use tidemill_core::kafka::{Consumer, LogRange, TopicId};
 
 /// The log of a topic, as far as attaching needs it. Errors: the brokers do not answer.
 pub(crate) trait Log {
@@ -8,8 +8,8 @@ pub(crate) trait Log {
     fn partitions(&self) -> anyhow::Result<i32>;
     /// Kafka's id of the topic; `None` if the brokers do not report it.
     fn topic_id(&self) -> anyhow::Result<Option<TopicId>>;
-    /// The first offset of a partition, and the offset after its last.
-    fn range(&self, partition: i32) -> anyhow::Result<(i64, i64)>;
+    /// The offsets of a partition.
+    fn range(&self, partition: i32) -> anyhow::Result<LogRange>;
     /// Offset of the first record no older than a Kafka time (epoch ms); the end if there is none.
     fn offset_at(&self, partition: i32, time: i64) -> anyhow::Result<i64>;
 }
@@ -23,7 +23,7 @@ impl Log for Consumer {
         Consumer::topic_id(self)
     }
 
-    fn range(&self, partition: i32) -> anyhow::Result<(i64, i64)> {
+    fn range(&self, partition: i32) -> anyhow::Result<LogRange> {
         self.log_range(partition)
     }
 
@@ -31,7 +31,7 @@ impl Log for Consumer {
         let found = self.positions_at(&[partition], time)?;
         match found.first() {
             Some((_, offset)) => Ok(*offset),
-            None => Ok(self.log_range(partition)?.1),
+            None => Ok(self.log_range(partition)?.end),
         }
     }
 }

@@ -13,6 +13,7 @@
 //! - `collector`, `collector_features`: data sets of bounded runs
 //! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
 //! - `collector_live`: topics made anew, retention, members that write elsewhere, records that trickle
+//! - `collector_nothing`: offsets without a record, and logs that retention has emptied
 //! - `collector_faults`: live collectors under kills, zombies and rebalances
 //! - `sandbox_program`: produce, consume and simulate, as the quick start uses them
 //! - `featurizer_features`: definitions, decay, erasure, exactness, and whose prefix it is
@@ -47,6 +48,7 @@ mod collector_disk;
 mod collector_faults;
 mod collector_features;
 mod collector_live;
+mod collector_nothing;
 mod command_lines;
 mod dead_letters;
 mod doctor;

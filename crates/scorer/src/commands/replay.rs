@@ -80,7 +80,7 @@ pub fn replay(
     let last = consumer.positions_at(&partitions, to)?;
     let mut beyond = true;
     for (partition, next) in &first {
-        beyond &= *next >= consumer.log_range(*partition)?.1;
+        beyond &= *next >= consumer.log_range(*partition)?.end;
     }
     let spans = first.into_iter().zip(last);
     let mut stretch =

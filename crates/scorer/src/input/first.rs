@@ -67,8 +67,8 @@ fn scored(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<Vec<T
     let reader = Consumer::outside(&shared.kafka, &shared.group, output)?;
     let all: Vec<i32> = (0..reader.partition_count()?).collect();
     let ranges = reader.log_ranges(&all)?.into_iter();
-    let ranges = ranges.filter(|(_, (oldest, end))| oldest < end);
-    let starts = ranges.map(|(partition, (oldest, end))| (partition, oldest.max(end - NEWEST)));
+    let ranges = ranges.filter(|(_, range)| !range.is_empty());
+    let starts = ranges.map(|(partition, log)| (partition, log.oldest.max(log.end - NEWEST)));
     let starts: Vec<(i32, i64)> = starts.collect();
     let mut left: BTreeSet<i32> = starts.iter().map(|(partition, _)| *partition).collect();
     reader.start(&starts)?;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tidemill_core::kafka::{Consumer, Log, LogFit, StoredPosition, TopicId};
+use tidemill_core::kafka::{Consumer, Log, LogFit, LogRange, StoredPosition, TopicId};
 use tokio_util::sync::CancellationToken;
 
 use super::first;
@@ -109,15 +109,9 @@ fn attempt(
             let ranges = consumer.log_ranges(assigned)?;
             let begins = committed.into_iter().map(|(partition, position)| {
                 let range = ranges.get(&partition);
-                let (oldest, end) =
-                    *range.with_context(|| format!("no log of partition {partition}"))?;
+                let range = *range.with_context(|| format!("no log of partition {partition}"))?;
                 let last = question.found.get(&partition).copied();
-                let log = Log {
-                    topic,
-                    oldest,
-                    end,
-                    last,
-                };
+                let log = Log { topic, range, last };
                 begin(consumer, partition, position, log)
             });
             begins.collect::<anyhow::Result<_>>().map(Some)
@@ -142,9 +136,8 @@ fn begin(
     position: Option<StoredPosition<u64>>,
     log: Log<u64>,
 ) -> anyhow::Result<Begin> {
-    let Log {
-        topic, oldest, end, ..
-    } = log;
+    let Log { topic, range, .. } = log;
+    let LogRange { oldest, end } = range;
     let fit = position.map(|position| (position, position.fit(&log)));
     if let Some((position, LogFit::Same)) = fit {
         // The record before the log's oldest is gone.
@@ -226,9 +219,9 @@ pub fn find(
         return consumer.positions_at(partitions, time_ms);
     }
     let ranges = consumer.log_ranges(partitions)?.into_iter();
-    let position = |(partition, (oldest, end))| match start {
-        Start::Earliest => (partition, oldest),
-        _ => (partition, end),
+    let position = |(partition, log): (i32, LogRange)| match start {
+        Start::Earliest => (partition, log.oldest),
+        _ => (partition, log.end),
     };
     Ok(ranges.map(position).collect())
 }

@@ -19,18 +19,18 @@ pub(super) fn judge(topic: &str, ends: &[(i32, i64)], log: &[Lag], report: &mut 
             );
             continue;
         };
-        if *position > lag.end {
+        if *position > lag.log.end {
             sound = false;
             other_log(
                 report,
                 format!(
                     "the files of {topic} {partition} reach to {position}, but its log ends at {}",
-                    lag.end
+                    lag.log.end
                 ),
             );
         }
-        lost += (lag.oldest - position).max(0);
-        behind += (lag.end - position.max(&lag.oldest)).max(0);
+        lost += (lag.log.oldest - position).max(0);
+        behind += (lag.log.end - position.max(&lag.log.oldest)).max(0);
     }
     if lost > 0 {
         report.problem(
@@ -84,14 +84,17 @@ fn other_log(report: &mut Report, found: String) {
 mod tests {
     use super::*;
     use tidemill_core::doctor::Level;
+    use tidemill_core::kafka::LogRange;
 
     #[test]
     fn ends_within_before_and_beyond_the_log() {
         let lag = |partition| Lag {
             partition,
             committed: None,
-            oldest: 10,
-            end: 20,
+            log: LogRange {
+                oldest: 10,
+                end: 20,
+            },
             first_unread: None,
             at_end: false,
         };

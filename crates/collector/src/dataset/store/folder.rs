@@ -13,8 +13,17 @@ use std::time::{Duration, SystemTime};
 /// A staging file this old belongs to no living process.
 const STALE: Duration = Duration::from_secs(3600);
 
-/// Creates `path` below `folder`; `false` where there is a file of this name already.
-pub(super) fn create(folder: &Path, path: &str, bytes: &[u8]) -> Result<bool> {
+/// The outcome of creating a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Created {
+    /// It is there now.
+    Now,
+    /// There was a file of its name before.
+    Before,
+}
+
+/// Creates `path` below `folder`, unless there is a file of this name already.
+pub(super) fn create(folder: &Path, path: &str, bytes: &[u8]) -> Result<Created> {
     let target = folder.join(path);
     let parent = target.parent().unwrap_or(folder);
     if parent != folder {
@@ -25,8 +34,8 @@ pub(super) fn create(folder: &Path, path: &str, bytes: &[u8]) -> Result<bool> {
         None => create_staged(folder, &target, bytes),
     };
     let created = match made {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-        made => made.map(|()| true)?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Created::Before,
+        made => made.map(|()| Created::Now)?,
     };
     // Also where it was there before: what follows it must not outlive it.
     File::open(parent)?.sync_all()?;
@@ -149,8 +158,9 @@ mod tests {
     fn a_name_is_given_once_with_and_without_nameless_files() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("staged");
-        assert!(create(folder.path(), "_rejected/a", b"ours").unwrap());
-        assert!(!create(folder.path(), "_rejected/a", b"theirs").unwrap());
+        let made = create(folder.path(), "_rejected/a", b"ours").unwrap();
+        let again = create(folder.path(), "_rejected/a", b"theirs").unwrap();
+        assert_eq!((made, again), (Created::Now, Created::Before));
         create_staged(folder.path(), &target, b"ours").unwrap();
         let error = create_staged(folder.path(), &target, b"theirs").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);

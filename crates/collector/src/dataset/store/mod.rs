@@ -9,6 +9,7 @@ pub use location::Location;
 use crate::dataset::names;
 use anyhow::Context;
 use bytes::Bytes;
+use folder::Created;
 use futures_util::TryStreamExt;
 use location::{open_bucket, open_folder};
 use object_store::aws::AmazonS3Builder;
@@ -18,6 +19,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tidemill_core::exit::Failure;
 
 /// The files of one data set.
 #[derive(Clone)]
@@ -87,15 +89,17 @@ impl Store {
                     .files
                     .put_opts(&target, payload, PutMode::Create.into());
                 match put.await {
-                    Ok(_) => Ok(true),
-                    Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
+                    Ok(_) => Ok(Created::Now),
+                    Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
+                        Ok(Created::Before)
+                    }
                     Err(error) => Err(anyhow::Error::from(error)),
                 }
             }
         };
         match created.with_context(|| format!("creating {path} in {self}"))? {
-            true => Ok(Creation::Created),
-            false => Ok(Creation::Exists(self.read(path).await?)),
+            Created::Now => Ok(Creation::Created),
+            Created::Before => Ok(Creation::Exists(self.read(path).await?)),
         }
     }
 
@@ -154,7 +158,7 @@ impl Store {
         let listed = self.files.list_with_delimiter(prefix.as_ref()).await;
         let listed = match listed {
             Err(Error::NotFound { .. }) => return Ok(Vec::new()),
-            listed => listed.with_context(|| format!("listing {self}"))?,
+            listed => listed.map_err(|error| self.unlisted(error))?,
         };
         let files = listed.objects.into_iter().filter_map(|object| {
             let name = object.location.filename()?.to_owned();
@@ -173,9 +177,19 @@ impl Store {
             size: object.size,
         });
         let listed = listed.try_collect::<Vec<Listed>>().await;
-        let mut files = listed.with_context(|| format!("listing {self}"))?;
+        let mut files = listed.map_err(|error| self.unlisted(error))?;
         files.sort_unstable();
         Ok(files)
+    }
+
+    /// The error of a listing. A name that cannot be read stays until somebody changes it.
+    fn unlisted(&self, error: Error) -> anyhow::Error {
+        match error {
+            Error::InvalidPath { source } => Failure::usage(format!(
+                "listing {self}: a file has a name that cannot be read: {source}; rename it, or move it elsewhere"
+            )),
+            error => anyhow::Error::from(error).context(format!("listing {self}")),
+        }
     }
 
     /// Deletes a file that no reader counts.

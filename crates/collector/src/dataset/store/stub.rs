@@ -37,7 +37,8 @@ pub(crate) struct Stub {
     pub(crate) objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
     /// Listings that were asked for.
     pub(crate) lists: Arc<Mutex<usize>>,
-    requests: Arc<Mutex<usize>>,
+    /// Requests of every kind.
+    pub(crate) requests: Arc<Mutex<usize>>,
     faults: Faults,
 }
 

@@ -132,6 +132,26 @@ async fn files_are_listed_found_and_deleted() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_name_that_cannot_be_read_is_told_with_its_remedy() {
+    use std::os::unix::ffi::OsStrExt;
+    use tidemill_core::exit::{Code, Failure};
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"\xff.parquet");
+    std::fs::write(folder.path().join(name), "").unwrap();
+    for listed in [store.list_all().await, store.list(None).await] {
+        let error = listed.unwrap_err();
+        assert_eq!(Failure::code(&error), Code::Usage, "{error:#}");
+        let text = error.to_string();
+        assert!(
+            text.contains("%FF.parquet") && text.contains("rename it"),
+            "{text}"
+        );
+    }
+}
+
 /// Characters that URLs give a meaning to stand for themselves, as other clients of the bucket see them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prefix_is_taken_as_it_is_written() {

@@ -1,10 +1,11 @@
 //! The newest files of a data set against where the consumer group has got to, which only moves behind published files.
 
+use super::Reach;
 use crate::dataset::catalog::Source;
 use std::collections::BTreeMap;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::Cluster;
 use tidemill_core::kafka::lag::{Lag, LagReader};
+use tidemill_core::kafka::{Cluster, LogRange};
 use tidemill_core::settings::Shared;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) async fn missing(
     shared: &Shared,
     topic: &str,
-    ends: &BTreeMap<Source, Option<i64>>,
+    ends: &BTreeMap<Source, Reach>,
 ) -> anyhow::Result<Vec<String>> {
     let never = CancellationToken::new();
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &never).await?;
@@ -39,22 +40,20 @@ fn without_a_position(group: &str, topic: &str) -> anyhow::Error {
     ))
 }
 
-fn compare(
-    topic: &str,
-    group: &str,
-    ends: &BTreeMap<Source, Option<i64>>,
-    lags: &[Lag],
-) -> Vec<String> {
+fn compare(topic: &str, group: &str, ends: &BTreeMap<Source, Reach>, lags: &[Lag]) -> Vec<String> {
     let missing = lags.iter().filter_map(|lag| {
         let Lag {
             partition,
             committed,
-            oldest,
-            end,
+            log: LogRange { oldest, end },
             ..
         } = lag;
         let own = ends.get(&(topic.to_owned(), *partition));
-        let files = own.copied().unwrap_or(Some(0))?;
+        let (files, told) = match own.copied().unwrap_or(Reach::Nowhere) {
+            Reach::Nowhere => (0, "there is no file".to_owned()),
+            Reach::To(files) => (files, format!("the files end at {files}")),
+            Reach::Unknown => return None,
+        };
         if files > *end {
             return Some(format!(
                 "{topic} {partition}: the files reach to {files}, its log ends at {end}: the topic was made anew or cut"
@@ -63,7 +62,7 @@ fn compare(
         // A group begins at the oldest record, before the file is there that tells of those deleted before it.
         let reached = committed.filter(|reached| *reached > files.max(*oldest))?;
         Some(format!(
-            "{topic} {partition}: the last files are missing: group {group} has got to {reached}, the files end at {files}"
+            "{topic} {partition}: the last files are missing: group {group} has got to {reached}, {told}"
         ))
     });
     missing.collect()
@@ -75,25 +74,24 @@ mod tests {
 
     #[test]
     fn files_that_end_before_the_group_are_missing() {
-        let at = |end| Some(Some(end));
+        let at = |end| Some(Reach::To(end));
         for (files, committed, oldest, told) in [
             (at(80), Some(80), 0, None),
             (at(90), Some(80), 0, None),
             (at(80), None, 0, None),
             (at(80), Some(90), 0, Some("end at 80")),
-            (None, Some(90), 0, Some("end at 0")),
+            (None, Some(90), 0, Some("there is no file")),
             (None, Some(50), 50, None),
             (at(80), Some(90), 85, Some("got to 90")),
             (at(101), Some(90), 0, Some("its log ends at 100")),
             // Its last file cannot be read.
-            (Some(None), Some(90), 0, None),
+            (Some(Reach::Unknown), Some(90), 0, None),
         ] {
             let ends = files.map(|end| (("t".to_owned(), 2), end));
             let lag = Lag {
                 partition: 2,
                 committed,
-                oldest,
-                end: 100,
+                log: LogRange { oldest, end: 100 },
                 first_unread: None,
                 at_end: false,
             };

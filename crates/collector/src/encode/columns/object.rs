@@ -60,11 +60,15 @@ pub(super) fn append_object(
         return false;
     }
     let mut left: Vec<(&str, Cow<'_, [u8]>)> = Vec::new();
-    let mut left_keys = HashSet::new();
+    let mut later = HashSet::new();
     let mut next = members.len();
     for member in members.iter().rev() {
         next = next.wrapping_sub(1);
-        let Member { key, value, .. } = member;
+        let Member {
+            key,
+            escaped,
+            value,
+        } = member;
         let place = fields.place(member, next);
         next = place.unwrap_or(next);
         let mut inner = Vec::new();
@@ -73,15 +77,17 @@ pub(super) fn append_object(
             Some(column) => {
                 if !column.append(value, extra.is_some().then_some(&mut inner), room) {
                     column.append_null();
-                    left_keys.insert(*key);
                     left.push((key, value.as_bytes().into()));
                 } else if !inner.is_empty() {
-                    left_keys.insert(*key);
                     left.push((key, braced(&inner).into()));
                 }
             }
-            None if *value == "null" || !left_keys.insert(*key) => {}
-            None => left.push((key, value.as_bytes().into())),
+            None => {
+                let name = unescape(key, *escaped).unwrap_or(Cow::Borrowed(*key));
+                if later.insert(name) && *value != "null" {
+                    left.push((key, value.as_bytes().into()));
+                }
+            }
         }
     }
     match extra {

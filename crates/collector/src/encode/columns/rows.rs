@@ -37,11 +37,7 @@ const CELLS_A_BYTE: usize = 4;
 pub(crate) struct Rows {
     schema: Arc<arrow::datatypes::Schema>,
     columns: Vec<Column>,
-    /// The place of each field's column by its name.
-    places: HashMap<String, usize>,
-    /// The names in the order of the columns: records mostly have their fields in the same order, so that the next
-    /// column is mostly the right one.
-    names: Vec<String>,
+    names: Names,
     /// For each column the row, counted from 1, that it was last given a value for.
     given: Vec<usize>,
     extra: TextColumn,
@@ -50,11 +46,25 @@ pub(crate) struct Rows {
     misfits: Misfits,
     /// Cells of a row, without those of lists.
     width: usize,
-    /// Cells of all rows.
-    cells: usize,
-    /// Bytes of all rows' records.
-    bytes: usize,
+    gathered: Gathered,
     scratch: Vec<u8>,
+}
+
+/// What all rows take.
+#[derive(Default)]
+struct Gathered {
+    cells: usize,
+    /// Bytes of their records.
+    bytes: usize,
+}
+
+/// The names of the columns.
+struct Names {
+    /// In the order of the columns: records mostly have their fields in the same order, so that the next column is mostly
+    /// the right one.
+    ordered: Vec<String>,
+    /// The place of each field's column by its name.
+    places: HashMap<String, usize>,
 }
 
 /// The place of one member of a record.
@@ -69,11 +79,6 @@ enum Place {
 impl Rows {
     /// No rows yet, of `partition`.
     pub(crate) fn new(schema: &Schema, partition: i32) -> Self {
-        let names: Vec<String> = schema
-            .columns
-            .iter()
-            .map(|column| column.name.clone())
-            .collect();
         Self {
             schema: Arc::new(schema.to_arrow()),
             columns: schema
@@ -81,15 +86,13 @@ impl Rows {
                 .iter()
                 .map(|column| Column::new(&column.kind))
                 .collect(),
-            places: names.iter().cloned().zip(0..).collect(),
-            given: vec![0; names.len()],
-            names,
+            names: Names::of(schema),
+            given: vec![0; schema.columns.len()],
             extra: TextColumn::default(),
             coordinates: CoordinateColumns::new(partition, schema.headers),
             misfits: Misfits::default(),
             width: schema.columns.iter().map(|own| own.kind.width()).sum(),
-            cells: 0,
-            bytes: 0,
+            gathered: Gathered::default(),
             scratch: Vec::new(),
         }
     }
@@ -101,7 +104,7 @@ impl Rows {
 
     /// There are as many as are to be gathered at a time; a function of records and schema alone.
     pub(crate) fn is_full(&self) -> bool {
-        self.cells >= CHUNK || self.bytes >= CHUNK_BYTES
+        self.gathered.cells >= CHUNK || self.gathered.bytes >= CHUNK_BYTES
     }
 
     /// The fields of all rows that fitted no column.
@@ -120,8 +123,8 @@ impl Rows {
         let text = usable::object(value, &mut members)?;
         self.scratch.clear();
         self.push_members(&members, list_cells(text.len()));
-        self.bytes += text.len();
-        self.push_coordinates(at);
+        self.gathered.bytes += text.len();
+        self.push_coordinates(at, &members);
         Ok(())
     }
 
@@ -132,7 +135,7 @@ impl Rows {
         let mut next = 0;
         let mut places = Vec::with_capacity(members.len());
         for (index, member) in members.iter().enumerate() {
-            let place = self.place(member, next);
+            let place = self.names.place(member, next);
             if let Place::Column(column) = place {
                 repeated |= self.given[column] == row;
                 self.given[column] = row;
@@ -161,16 +164,7 @@ impl Rows {
                 column.append_null();
             }
         }
-        self.cells += self.width + list_cells - room;
-    }
-
-    fn place(&self, member: &Member<'_>, next: usize) -> Place {
-        if !member.escaped && self.names.get(next).is_some_and(|name| name == member.key) {
-            return Place::Column(next);
-        }
-        let column =
-            unescape(member.key, member.escaped).and_then(|name| self.places.get(name.as_ref()));
-        column.map_or(Place::Extra, |column| Place::Column(*column))
+        self.gathered.cells += self.width + list_cells - room;
     }
 
     fn push_field(&mut self, column: usize, member: &Member<'_>, room: &mut usize) {
@@ -191,13 +185,14 @@ impl Rows {
     fn push_coordinates<'a>(
         &mut self,
         at: Coordinates<'a, impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>>,
+        members: &[Member<'_>],
     ) {
         if let Some(key) = at.key
             && std::str::from_utf8(key).is_err()
         {
             let encoded = format!("{{\"base64\":\"{}\"}}", STANDARD.encode(key));
             self.misfits.add("_key", 1);
-            push_member(&mut self.scratch, "_key", encoded.as_bytes());
+            push_member(&mut self.scratch, &free_name(members), encoded.as_bytes());
         }
         let extra = (!self.scratch.is_empty()).then(|| braced(&self.scratch));
         self.extra.push(extra.as_deref());
@@ -214,6 +209,44 @@ impl Rows {
         arrays.extend(self.coordinates.finish()?);
         RecordBatch::try_new(self.schema, arrays).context("columns that do not make up the schema")
     }
+}
+
+impl Names {
+    fn of(schema: &Schema) -> Self {
+        let names = schema.columns.iter().map(|column| column.name.clone());
+        let ordered: Vec<String> = names.collect();
+        Self {
+            places: ordered.iter().cloned().zip(0..).collect(),
+            ordered,
+        }
+    }
+
+    /// The place of a member, whose column most likely is `next`.
+    fn place(&self, member: &Member<'_>, next: usize) -> Place {
+        let likely = self.ordered.get(next);
+        if !member.escaped && likely.is_some_and(|name| name == member.key) {
+            return Place::Column(next);
+        }
+        let column =
+            unescape(member.key, member.escaped).and_then(|name| self.places.get(name.as_ref()));
+        column.map_or(Place::Extra, |column| Place::Column(*column))
+    }
+}
+
+/// The name in `_extra` of a record's key that is not UTF-8: `_key`, with more underscores in front where the record has a
+/// field of that name.
+fn free_name(members: &[Member<'_>]) -> String {
+    let mut free = "_key".to_owned();
+    let has = |name: &str| {
+        let mut names = members
+            .iter()
+            .filter_map(|own| unescape(own.key, own.escaped));
+        names.any(|own| own == name)
+    };
+    while has(&free) {
+        free.insert(0, '_');
+    }
+    free
 }
 
 /// Cells that the lists of a record of `bytes` may have.

@@ -114,6 +114,9 @@ fn what_fits_no_column_is_kept_to_the_letter() {
         r#"{"n":1,"n":2,"u":1,"u":2}"#,
         r#"{"n":3,"n":"4"}"#,
         r#"{"_key":5,"\u006e":6}"#,
+        r#"{"o":{"z":1,"z":null,"x":1,"x":null}}"#,
+        r#"{"o":{"z":null,"z":1,"x":1,"x":2}}"#,
+        r#"{"o":{"z":1,"\u007a":2,"x":"1","x":3}}"#,
     ];
     let batch = batch(&schema, &records);
     let expected = [
@@ -123,6 +126,9 @@ fn what_fits_no_column_is_kept_to_the_letter() {
         json!(r#"{"u":2}"#),
         json!(r#"{"n":"4"}"#),
         json!(r#"{"_key":5}"#),
+        json!(null),
+        json!(r#"{"o":{"z":1}}"#),
+        json!(r#"{"o":{"\u007a":2}}"#),
     ];
     assert_eq!(column(&batch, "_extra"), expected);
     assert_eq!(
@@ -133,10 +139,16 @@ fn what_fits_no_column_is_kept_to_the_letter() {
             json!(null),
             json!(2),
             json!(null),
-            json!(6)
+            json!(6),
+            json!(null),
+            json!(null),
+            json!(null)
         ]
     );
-    assert_eq!(column(&batch, "o")[2], json!({"x": null, "p": {"q": null}}));
+    let objects = column(&batch, "o");
+    assert_eq!(objects[2], json!({"x": null, "p": {"q": null}}));
+    let of_keys = [json!(null), json!(2), json!(3)].map(|x| json!({"x": x, "p": null}));
+    assert_eq!(objects[6..], of_keys);
 }
 
 #[test]
@@ -196,6 +208,31 @@ fn what_is_no_object_is_rejected_and_leaves_no_trace() {
         column(&batch, "_extra"),
         [json!(r#"{"_key":{"base64":"/w=="}}"#)]
     );
+}
+
+/// Both are there, each under a name of its own.
+#[test]
+fn a_key_that_is_no_text_and_a_field_of_its_name_are_told_apart() {
+    let schema = schema(json!([{"name": "n", "type": "int64"}]));
+    let mut rows = Rows::new(&schema, 0);
+    for (record, offset) in [
+        r#"{"_key":5}"#,
+        r#"{"\u005fkey":5,"__key":6}"#,
+        r#"{"_key":5,"_key":null}"#,
+    ]
+    .iter()
+    .zip(0..)
+    {
+        let coordinates = at(offset, Some(b"\xff"));
+        rows.push(coordinates, Some(record.as_bytes())).unwrap();
+    }
+    let extra = column(&rows.finish(Vec::new()).unwrap(), "_extra");
+    let expected = [
+        r#"{"_key":5,"__key":{"base64":"/w=="}}"#,
+        r#"{"\u005fkey":5,"__key":6,"___key":{"base64":"/w=="}}"#,
+        r#"{"__key":{"base64":"/w=="}}"#,
+    ];
+    assert_eq!(extra, expected.map(|text| json!(text)));
 }
 
 #[test]

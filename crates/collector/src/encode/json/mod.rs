@@ -5,7 +5,7 @@
 
 mod scan;
 
-use scan::Scan;
+use scan::{Quoted, Scan};
 use std::fmt;
 
 /// One member of an object: its key as written between the quotes, and its value as written.
@@ -47,19 +47,19 @@ pub(crate) fn members<'a>(text: &'a str, members: &mut Vec<Member<'a>>) -> Resul
         scan.end()?;
         return Err(Malformed::OtherType);
     }
-    scan.at += 1;
+    scan.pass();
     scan.space();
     if scan.peek() == Some(b'}') {
-        scan.at += 1;
+        scan.pass();
         return scan.end();
     }
     loop {
-        let start = scan.at + 1;
-        let escaped = scan.key()?;
-        let key = &text[start..scan.key_end];
-        let start = scan.at;
+        let start = scan.at() + 1;
+        let Quoted { end, escaped } = scan.key()?;
+        let key = &text[start..end];
+        let start = scan.at();
         scan.value()?;
-        let value = &text[start..scan.at];
+        let value = &text[start..scan.at()];
         members.push(Member {
             key,
             escaped,
@@ -67,13 +67,13 @@ pub(crate) fn members<'a>(text: &'a str, members: &mut Vec<Member<'a>>) -> Resul
         });
         scan.space();
         match scan.peek() {
-            Some(b',') => scan.at += 1,
+            Some(b',') => scan.pass(),
             Some(b'}') => break,
             _ => return scan.expected("a comma or a closing brace"),
         }
         scan.space();
     }
-    scan.at += 1;
+    scan.pass();
     scan.end()
 }
 
@@ -83,16 +83,16 @@ pub(crate) fn elements<'a>(text: &'a str, mut each: impl FnMut(&'a str) -> bool)
     if scan.peek() != Some(b'[') {
         return false;
     }
-    scan.at += 1;
+    scan.pass();
     scan.space();
     while scan.peek() != Some(b']') {
-        let start = scan.at;
-        if scan.value().is_err() || !each(&text[start..scan.at]) {
+        let start = scan.at();
+        if scan.value().is_err() || !each(&text[start..scan.at()]) {
             return false;
         }
         scan.space();
         if scan.peek() == Some(b',') {
-            scan.at += 1;
+            scan.pass();
             scan.space();
         }
     }

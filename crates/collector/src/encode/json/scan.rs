@@ -5,9 +5,15 @@ use super::Malformed;
 /// A position in a text that is being validated.
 pub(super) struct Scan<'a> {
     bytes: &'a [u8],
-    pub(super) at: usize,
-    /// The end of the last key, before its closing quote.
-    pub(super) key_end: usize,
+    at: usize,
+}
+
+/// A text in quotes that was read.
+pub(super) struct Quoted {
+    /// The place of its closing quote.
+    pub(super) end: usize,
+    /// It has escapes.
+    pub(super) escaped: bool,
 }
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
@@ -26,11 +32,17 @@ fn stops(word: u64) -> u64 {
 impl<'a> Scan<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let bytes = text.as_bytes();
-        Self {
-            bytes,
-            at: 0,
-            key_end: 0,
-        }
+        Self { bytes, at: 0 }
+    }
+
+    /// The place in the text.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Passes a byte that was seen.
+    pub(super) fn pass(&mut self) {
+        self.at += 1;
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -57,20 +69,19 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A key, the colon and the space around them; tells whether the key has escapes.
-    pub(super) fn key(&mut self) -> Result<bool, Malformed> {
+    /// A key, the colon and the space around them.
+    pub(super) fn key(&mut self) -> Result<Quoted, Malformed> {
         if self.peek() != Some(b'"') {
             return self.expected("a key in quotes");
         }
-        let escaped = self.string()?;
-        self.key_end = self.at - 1;
+        let key = self.string()?;
         self.space();
         if self.peek() != Some(b':') {
             return self.expected("a colon");
         }
         self.at += 1;
         self.space();
-        Ok(escaped)
+        Ok(key)
     }
 
     pub(super) fn value(&mut self) -> Result<(), Malformed> {
@@ -146,7 +157,7 @@ impl<'a> Scan<'a> {
     }
 
     /// A text in quotes; tells whether it has escapes.
-    fn string(&mut self) -> Result<bool, Malformed> {
+    fn string(&mut self) -> Result<Quoted, Malformed> {
         self.at += 1;
         let mut escaped = false;
         loop {
@@ -164,8 +175,9 @@ impl<'a> Scan<'a> {
             }
             match self.peek() {
                 Some(b'"') => {
+                    let end = self.at;
                     self.at += 1;
-                    return Ok(escaped);
+                    return Ok(Quoted { end, escaped });
                 }
                 Some(b'\\') => {
                     escaped = true;

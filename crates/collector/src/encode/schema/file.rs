@@ -54,11 +54,14 @@ impl Schema {
         }
         Self::from_json(value(&file, KEY)?.as_bytes())
     }
-}
 
-/// The topic that a data set's schema file is of.
-pub(crate) fn topic(file: &Bytes) -> anyhow::Result<String> {
-    value(file, TOPIC)
+    /// Reads a data set's own file, which is held against its digest: the schema, and the topic that the data set is of.
+    pub(crate) fn of_data_set(file: &Bytes) -> anyhow::Result<(Self, String)> {
+        let schema = Self::from_file(file.clone())?;
+        let topic = value(file, TOPIC).context("it does not say of which topic the data set is")?;
+        seal::check(file)?;
+        Ok((schema, topic))
+    }
 }
 
 fn value(file: &Bytes, key: &str) -> anyhow::Result<String> {
@@ -90,8 +93,9 @@ mod tests {
         };
         let file = schema.to_parquet("t").unwrap();
         assert_eq!(file, schema.to_parquet("t").unwrap());
-        assert_eq!(topic(&file).unwrap(), "t");
         assert_eq!(Schema::from_file(file.clone()).unwrap(), schema);
+        let kept = Schema::of_data_set(&file).unwrap();
+        assert_eq!(kept, (schema.clone(), "t".to_owned()));
         assert_eq!(
             Schema::from_file(schema.to_json().unwrap().into()).unwrap(),
             schema

@@ -1,6 +1,6 @@
 //! Inferring a schema from a sample of records: the narrowest kind that takes all of a field's values.
 
-use super::{Column, Kind, MAX_DEPTH, Schema, is_reserved};
+use super::{Column, Kind, MAX_DEPTH, Schema, folded, is_reserved};
 use crate::encode::columns::{parse_timestamp, unescape};
 use crate::encode::json::{self, Member};
 use crate::encode::usable;
@@ -42,6 +42,13 @@ enum Seen {
     Mixed,
 }
 
+/// The place of an object. What fits no column of it is left to `_extra`, but an array is kept wholly or not at all.
+#[derive(Clone, Copy)]
+enum Within {
+    Record,
+    List,
+}
+
 /// The fields of an object, in the order of their first appearance.
 #[derive(Debug, Default, PartialEq)]
 struct Object {
@@ -79,12 +86,8 @@ impl Sample {
 
     /// The schema that takes every value seen. Fields that were always null get no column.
     pub(crate) fn schema(&self, headers: bool) -> Schema {
-        let mut columns = self.fields.columns();
-        let mut taken = HashSet::new();
-        // DuckDB and Spark take names that differ in case alone for one; the later field is left to `_extra`.
-        columns.retain(|Column { name, .. }| {
-            !is_reserved(name) && taken.insert(name.to_ascii_lowercase())
-        });
+        let (mut columns, _) = self.fields.columns(Within::Record);
+        columns.retain(|Column { name, .. }| !is_reserved(name));
         Schema {
             columns,
             headers,
@@ -120,15 +123,21 @@ impl Object {
         all
     }
 
-    fn columns(&self) -> Vec<Column> {
+    /// The columns of its fields, and the number of fields that get none, as their names differ from a column's in case
+    /// alone: DuckDB and Spark would read the column in their place.
+    fn columns(&self, within: Within) -> (Vec<Column>, usize) {
         let columns = self.fields.iter().filter_map(|(name, seen)| {
             let name = name.clone();
             Some(Column {
                 name,
-                kind: seen.kind()?,
+                kind: seen.kind(within)?,
             })
         });
-        columns.collect()
+        let mut columns: Vec<Column> = columns.collect();
+        let (all, mut taken) = (columns.len(), HashSet::new());
+        columns.retain(|column| taken.insert(folded(&column.name)));
+        let twins = all - columns.len();
+        (columns, twins)
     }
 }
 
@@ -213,7 +222,7 @@ impl Seen {
         }
     }
 
-    fn kind(&self) -> Option<Kind> {
+    fn kind(&self, within: Within) -> Option<Kind> {
         Some(match self {
             Seen::Nothing => return None,
             Seen::Bool => Kind::Bool,
@@ -224,11 +233,12 @@ impl Seen {
             Seen::String => Kind::String,
             // A list that was always empty, an object without fields: their text says more than no column.
             Seen::List(item) => item
-                .kind()
+                .kind(Within::List)
                 .map_or(Kind::Json, |item| Kind::List(Box::new(item))),
-            Seen::Struct(object) => match object.columns() {
-                columns if columns.is_empty() => Kind::Json,
-                columns => Kind::Struct(columns),
+            Seen::Struct(object) => match (object.columns(within), within) {
+                ((columns, _), _) if columns.is_empty() => Kind::Json,
+                ((_, 1..), Within::List) => Kind::Json,
+                ((columns, _), _) => Kind::Struct(columns),
             },
             Seen::Mixed => Kind::Json,
         })
@@ -323,6 +333,34 @@ mod tests {
             (names, schema.headers, sample.records()),
             (vec!["b", "a"], true, 2)
         );
+    }
+
+    /// DuckDB would read the first field's column in the place of the second's.
+    #[test]
+    fn of_names_that_differ_in_case_alone_the_first_gets_a_column() {
+        let mut sample = Sample::default();
+        let record = br#"{"o":{"a":1,"A":"x","p":{"\u00e9":1,"\u00c9":2}},"l":[{"b":1,"B":2}],"m":[{"o":{"c":1,"C":2}}]}"#;
+        sample.observe(Some(record)).unwrap();
+        let text = String::from_utf8(sample.schema(false).to_json().unwrap()).unwrap();
+        let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let own =
+            |name: &str, kind: serde_json::Value| serde_json::json!({"name": name, "type": kind});
+        let structs = |fields: &[serde_json::Value]| serde_json::json!({ "struct": fields });
+        let expected = serde_json::json!([
+            own(
+                "o",
+                structs(&[
+                    own("a", "int64".into()),
+                    own("p", structs(&[own("é", "int64".into())]))
+                ])
+            ),
+            own("l", serde_json::json!({"list": "json"})),
+            own(
+                "m",
+                serde_json::json!({"list": structs(&[own("o", "json".into())])})
+            ),
+        ]);
+        assert_eq!(found["columns"], expected);
     }
 
     #[test]

@@ -5,13 +5,12 @@ mod file;
 mod infer;
 
 pub(crate) use arrow::header_fields;
-pub(crate) use file::topic;
 pub(crate) use infer::Sample;
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The column of values that fit no other, as the text of one JSON object.
 pub(crate) const EXTRA: &str = "_extra";
@@ -26,9 +25,14 @@ pub(crate) const RESERVED: [&str; 6] = [
     EXTRA,
 ];
 
-/// A field of this name is not to be a column: to DuckDB and Spark `_Offset` is `_offset`.
+/// Names that are folded alike are one name to DuckDB and Spark: to them `_Offset` is `_offset`.
+fn folded(name: &str) -> String {
+    name.to_lowercase()
+}
+
+/// A field of this name is not to be a column.
 fn is_reserved(name: &str) -> bool {
-    RESERVED.iter().any(|own| own.eq_ignore_ascii_case(name))
+    RESERVED.contains(&folded(name).as_str())
 }
 
 /// Objects within objects become columns down to this depth; what lies deeper is kept as JSON text.
@@ -121,10 +125,20 @@ impl Schema {
 
     /// A field of this name can have a column, in this schema or in a wider one.
     pub(crate) fn can_take(&self, field: &str) -> bool {
-        let twin =
-            |column: &Column| column.name != field && column.name.eq_ignore_ascii_case(field);
-        let feature = self.feature_names().iter().any(|name| name == field);
-        !is_reserved(field) && !feature && !self.columns.iter().any(twin)
+        let name = folded(field);
+        let twin = |column: &Column| column.name != field && folded(&column.name) == name;
+        !is_reserved(field) && !self.is_feature(field) && !self.columns.iter().any(twin)
+    }
+
+    /// A point-in-time feature has this name.
+    pub(crate) fn is_feature(&self, field: &str) -> bool {
+        let name = folded(field);
+        self.feature_names().contains(&name)
+    }
+
+    /// Refuses names that differ in case alone: in a file DuckDB and Spark would read one column for both.
+    pub(crate) fn refuse_twins(&self) -> anyhow::Result<()> {
+        refuse_twins(&self.columns)
     }
 
     /// The names of the point-in-time features.
@@ -189,6 +203,25 @@ impl Kind {
             _ => 1,
         }
     }
+}
+
+fn refuse_twins(columns: &[Column]) -> anyhow::Result<()> {
+    let mut taken = HashMap::new();
+    for Column { name, kind } in columns {
+        if let Some(twin) = taken.insert(folded(name), name) {
+            bail!(
+                "columns {twin:?} and {name:?} differ in case alone, so that DuckDB and Spark read one for both: leave one out"
+            );
+        }
+        let mut kind = kind;
+        while let Kind::List(item) = kind {
+            kind = item;
+        }
+        if let Kind::Struct(fields) = kind {
+            refuse_twins(fields).with_context(|| format!("in column {name:?}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn check<'a>(
@@ -267,8 +300,32 @@ mod tests {
             ("_key", false),
             ("_Offset", false),
             ("spent", false),
+            ("Spent", false),
         ] {
             assert_eq!(schema.can_take(field), expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_in_case_alone_are_refused_at_every_depth() {
+        for (columns, twins) in [
+            (
+                r#"{"name":"a","type":"bool"},{"name":"A","type":"bool"}"#,
+                true,
+            ),
+            (
+                r#"{"name":"l","type":{"list":{"struct":[{"name":"é","type":"bool"},{"name":"É","type":"bool"}]}}}"#,
+                true,
+            ),
+            (
+                r#"{"name":"a","type":"bool"},{"name":"o","type":{"struct":[{"name":"A","type":"bool"}]}}"#,
+                false,
+            ),
+        ] {
+            let text = format!("{{\"columns\":[{columns}]}}");
+            let schema = Schema::from_json(text.as_bytes()).unwrap();
+            let refused = schema.refuse_twins();
+            assert_eq!(refused.is_err(), twins, "{columns}: {refused:?}");
         }
     }
 

@@ -3,13 +3,13 @@
 mod partition;
 
 use crate::dataset::footer::Footer;
-use crate::dataset::start::{Start, another_log};
+use crate::dataset::start::Start;
 use crate::pipeline::{Lane, Outcome, Sink, What};
 use crate::worker::memory::{Buffer, Flow, Throttle};
-use partition::Partition;
+use partition::{Partition, Taken};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use tidemill_core::kafka::{Record, StoredPosition, fingerprint};
+use tidemill_core::kafka::{Record, StoredPosition};
 
 /// Longest time that polling may rest for files on their way; heartbeats go on meanwhile, and no file becomes too old.
 const ROOM: Duration = Duration::from_millis(500);
@@ -23,11 +23,12 @@ pub(crate) struct Intake {
     outcomes: (Sender<Outcome>, Receiver<Outcome>),
     /// Events since the worker last asked.
     events: Vec<Event>,
-    /// Bound of what is held, in bytes.
-    memory: usize,
+    /// Bounds what is held.
     throttle: Throttle,
     /// Bytes taken since the memory was looked at.
     grown: usize,
+    /// Records taken since they were counted.
+    taken: u64,
     lanes: u64,
     buffered: metrics::Gauge,
 }
@@ -55,9 +56,9 @@ impl Intake {
             partitions: Vec::new(),
             outcomes: channel(),
             events: Vec::new(),
-            memory,
             throttle: Throttle::new(memory),
             grown: 0,
+            taken: 0,
             lanes: 0,
             buffered: metrics::gauge!("tidemill_buffered_bytes", "worker" => number.to_string()),
         }
@@ -65,6 +66,7 @@ impl Intake {
 
     /// Begins a partition.
     pub(crate) fn open(&mut self, partition: i32, start: Start) {
+        let start = self.recordable(start);
         self.lanes += 1;
         let lane = Lane::open(&self.sink, partition, self.lanes, self.outcomes.0.clone());
         let place = partition as usize;
@@ -83,7 +85,7 @@ impl Intake {
         if let Some(held) = held
             && abort
         {
-            held.lane.abort();
+            held.abort();
         }
     }
 
@@ -101,46 +103,43 @@ impl Intake {
         self.partitions.get_mut(partition as usize)?.as_mut()
     }
 
-    /// Takes a record, unless it was taken before; the file that it ends is sent on its way. True where it was taken.
+    /// Takes a record, unless it was taken before; the file that it ends is sent on its way.
     ///
     /// Errors: as [`Intake::events`], or the record shows that the log is another one.
-    pub(crate) fn take(&mut self, record: &Record<'_>) -> anyhow::Result<bool> {
-        let (rows, headers) = (self.rows, self.sink.headers);
-        let headers = headers.then(|| record.headers()).into_iter().flatten();
-        let Some(held) = self.get(record.partition()) else {
-            return Ok(false);
+    pub(crate) fn take(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
+        let (rows, headers) = (self.rows, self.sink.data_set.freezer().keeps_headers());
+        let (partition, offset) = (record.partition(), record.offset());
+        let Some(held) = self.get(partition) else {
+            return Ok(());
         };
-        let (key, value) = (record.key(), record.value());
-        let before = held.batch.footprint();
-        let taken = held
-            .batch
-            .push(record.offset(), record.timestamp(), key, value, headers);
-        if !taken {
-            let found = || fingerprint(record.timestamp(), key, value);
-            let (partition, offset) = (record.partition(), record.offset());
-            let compared = held.compare(offset, found);
-            let topic = &self.sink.topic.name;
-            compared.map_err(|fit| another_log(topic, partition, offset + 1, fit))?;
-            return Ok(false);
+        let taken = held.take(record, headers, rows);
+        let data_set = &self.sink.data_set;
+        match taken.map_err(|fit| data_set.of_another_log(partition, offset + 1, fit))? {
+            Taken::Before => {}
+            Taken::Into(grown) => self.count(grown),
+            Taken::Full(grown) => {
+                self.count(grown);
+                self.make_room()?;
+            }
         }
-        held.since.get_or_insert_with(Instant::now);
-        let grown = held.batch.footprint() - before;
-        let full = held.batch.is_full(rows);
-        if full {
-            held.send();
-        }
+        Ok(())
+    }
+
+    fn count(&mut self, grown: usize) {
         self.grown += grown;
-        if full {
-            self.make_room()?;
-        }
-        Ok(true)
+        self.taken += 1;
+    }
+
+    /// The number of records that were taken since the last call.
+    pub(crate) fn take_count(&mut self) -> u64 {
+        std::mem::take(&mut self.taken)
     }
 
     /// Reading is faster than encoding: waits, not for long, while files on their way take a quarter of the memory.
     /// Pausing instead would throw away what was fetched; that is left to [`Intake::flow`], for when the store hangs.
     fn make_room(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + ROOM;
-        while self.under_way() > self.memory / 4 {
+        while self.under_way() > self.throttle.limit() / 4 {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(outcome) = self.outcomes.1.recv_timeout(left) else {
                 break;
@@ -152,7 +151,7 @@ impl Intake {
 
     /// Memory of what is on its way into the data set, in bytes.
     fn under_way(&self) -> usize {
-        self.iter().flat_map(|(_, held)| &held.under_way).sum()
+        self.iter().map(|(_, held)| held.under_way()).sum()
     }
 
     /// Ends the file of a partition here, if there is anything in it.
@@ -164,28 +163,33 @@ impl Intake {
 
     /// Ends the files whose first record came more than `age` ago.
     pub(crate) fn cut_aged(&mut self, age: Duration) {
-        let aged = |held: &Partition| held.since.is_some_and(|since| since.elapsed() >= age);
-        let aged: Vec<i32> = self
-            .iter()
-            .filter(|(_, held)| aged(held))
-            .map(|(own, _)| own)
-            .collect();
+        let aged = self.iter().filter(|(_, held)| held.is_aged(age));
+        let aged: Vec<i32> = aged.map(|(own, _)| own).collect();
         aged.into_iter().for_each(|partition| self.cut(partition));
     }
 
     /// Goes on after the consumer has stopped; what lies before the log's oldest record is recorded as a gap.
     pub(crate) fn go_on(&mut self, partition: i32, start: Start) {
+        let start = self.recordable(start);
         if let Some(held) = self.get(partition) {
             held.go_on(start);
         }
+    }
+
+    /// While there is no schema there are no files; once there is one, the partition is opened again.
+    fn recordable(&self, mut start: Start) -> Start {
+        if self.sink.data_set.frozen().is_none() {
+            start.gap = None;
+        }
+        start
     }
 
     /// The position after the last record taken of a partition, with what tells its log from others.
     pub(crate) fn stored_position(&self, partition: i32) -> Option<StoredPosition<u64>> {
         let held = self.partitions.get(partition as usize)?.as_ref()?;
         Some(StoredPosition {
-            topic: self.sink.topic.id,
-            next: held.batch.next,
+            topic: self.sink.data_set.topic().id,
+            next: held.next(),
             last: held.last(),
         })
     }
@@ -193,7 +197,7 @@ impl Intake {
     /// The position after the last record taken of a partition.
     pub(crate) fn position(&self, partition: i32) -> Option<i64> {
         let held = self.partitions.get(partition as usize)?.as_ref()?;
-        Some(held.batch.next)
+        Some(held.next())
     }
 
     /// The fates of batches since the last call.
@@ -213,13 +217,13 @@ impl Intake {
             what,
         } = outcome;
         let held = self.get(partition);
-        let Some(held) = held.filter(|held| held.lane.number() == lane) else {
+        let Some(held) = held.filter(|held| held.lane() == lane) else {
             // Of a lane whose partition went to another worker meanwhile.
             return Ok(());
         };
         match what {
             What::Published(footer) => {
-                held.under_way.pop_front();
+                held.arrived();
                 self.events.push(Event::Published(footer));
             }
             What::Superseded { next } => {
@@ -236,18 +240,22 @@ impl Intake {
         let mut own = self
             .iter()
             .filter(|(partition, _)| partitions.contains(partition));
-        self.events.is_empty() && own.all(|(_, held)| held.under_way.is_empty())
+        self.events.is_empty() && own.all(|(_, held)| held.is_settled())
+    }
+
+    /// No record waits for its file, and no file is on its way.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let mut all = self.iter();
+        self.events.is_empty() && all.all(|(_, held)| held.is_empty() && held.is_settled())
     }
 
     /// The partitions to read; `idle`: nothing has been read for a while.
     pub(crate) fn flow(&mut self, idle: bool) -> Flow {
         self.grown = 0;
         let rows = self.rows;
-        let buffers = self.iter().map(|(partition, held)| Buffer {
-            partition,
-            bytes: held.batch.footprint(),
-            left: held.batch.left(rows),
-        });
+        let buffers = self
+            .iter()
+            .map(|(partition, held)| held.buffer(partition, rows));
         let buffers: Vec<Buffer> = buffers.collect();
         let under_way = self.under_way();
         let buffered: usize = buffers.iter().map(|buffer| buffer.bytes).sum();
@@ -257,6 +265,6 @@ impl Intake {
 
     /// So much was taken since the last look at the memory that there has to be another.
     pub(crate) fn has_grown(&self) -> bool {
-        self.grown > self.memory / 32
+        self.grown > self.throttle.limit() / 32
     }
 }

@@ -48,7 +48,7 @@ impl Group<'_> {
             (sum(self.after, of) - sum(self.before, of)) / self.between.as_secs_f64().max(0.001)
         };
         let (come, done) = (
-            rate(|lag| lag.end),
+            rate(|lag| lag.log.end),
             rate(|lag| lag.committed.unwrap_or_default()),
         );
         let (workers, partitions) = (self.members.len(), self.after.len());

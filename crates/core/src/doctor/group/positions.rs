@@ -11,12 +11,12 @@ impl Group<'_> {
         } = self;
         let beyond = after
             .iter()
-            .find(|lag| lag.committed.is_some_and(|position| position > lag.end));
+            .find(|lag| lag.committed.is_some_and(|position| position > lag.log.end));
         let lost: i64 = after
             .iter()
-            .map(|lag| (lag.oldest - lag.committed.unwrap_or(lag.oldest)).max(0))
+            .map(|lag| (lag.log.oldest - lag.committed.unwrap_or(lag.log.oldest)).max(0))
             .sum();
-        let there: i64 = after.iter().map(|lag| lag.end - lag.oldest).sum();
+        let there: i64 = after.iter().map(|lag| lag.log.end - lag.log.oldest).sum();
         let committed = after.iter().filter(|lag| lag.committed.is_some()).count();
         if let Some(lag) = beyond {
             report.problem(
@@ -25,7 +25,7 @@ impl Group<'_> {
                     "group {name} stands at {} in {topic} {}, whose log ends at {}: the topic was made anew",
                     lag.committed.unwrap_or_default(),
                     lag.partition,
-                    lag.end
+                    lag.log.end
                 ),
                 self.recreated,
             );

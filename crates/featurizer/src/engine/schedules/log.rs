@@ -3,7 +3,7 @@
 use crate::attach::Log;
 use std::cell::RefCell;
 use std::rc::Rc;
-use tidemill_core::kafka::TopicId;
+use tidemill_core::kafka::{LogRange, TopicId};
 
 #[derive(Clone, Debug)]
 pub(super) struct Record {
@@ -88,10 +88,11 @@ impl Log for Shared {
         Ok(Some(format!("{}{made}w", "A".repeat(20)).parse()?))
     }
 
-    fn range(&self, partition: i32) -> anyhow::Result<(i64, i64)> {
+    fn range(&self, partition: i32) -> anyhow::Result<LogRange> {
         let topic = self.0.borrow();
         let own = topic.partitions.get(partition as usize);
-        Ok(own.map_or((0, 0), |own| (own.start, own.end())))
+        let (oldest, end) = own.map_or((0, 0), |own| (own.start, own.end()));
+        Ok(LogRange { oldest, end })
     }
 
     fn offset_at(&self, partition: i32, time: i64) -> anyhow::Result<i64> {
