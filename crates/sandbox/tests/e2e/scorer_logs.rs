@@ -62,6 +62,28 @@ fn a_topic_that_is_made_anew_is_scored_from_its_start() -> Result<()> {
 }
 
 #[test]
+fn a_topic_that_is_made_anew_with_fewer_partitions_is_scored_on() -> Result<()> {
+    let scene = Scene::new("fewer", 3)?;
+    let mut scorer = scene.scorer("scorer", &["--workers", "2"])?;
+    scorer.wait_ready()?;
+    send(&scene, 0..60)?;
+    scored(&scene, 0..60)?;
+    make_anew(&scene.brokers, &scene.names.transactions, 1)?;
+    send(&scene, 100..150)?;
+    scored(&scene, 100..150)?;
+    scorer.wait_ready()?;
+    send(&scene, 200..220)?;
+    assert_eq!(scored(&scene, 200..220)?.len(), 60 + 50 + 20);
+    assert_eq!(counter(&scorer, LOST)?, 0);
+    let output = scorer.output();
+    let told = |text| output.matches(text).count();
+    assert!(told("does not have these partitions") <= 2, "{output}");
+    assert!(told("looking up where to read") <= 4, "{output}");
+    assert!(scorer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
 fn a_topic_that_was_made_anew_meanwhile_is_scored_from_its_start() -> Result<()> {
     let scene = Scene::new("anew-away", 2)?;
     let mut scorer = scene.scorer("scorer", &["--start", "latest"])?;

@@ -113,6 +113,7 @@ impl<'s> Worker<'_, 's> {
             self.pipeline.begin_again();
             self.scoring.follow(self.shared)?;
             self.assignment.start_found()?;
+            self.assignment.give_up_absent()?;
             let event = self.collect()?;
             self.drop_void(event.as_ref())?;
             self.publish()?;
