@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::replay;
 use crate::commands::reset::{Answer, reset};
+use crate::features;
 use crate::model::Loaded;
 use crate::output::neighbours;
 use crate::settings::{BINARY, Config, Start};
@@ -85,6 +86,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         health.part(format!("worker {number}"));
     }
     pulse::watch(&config.shared, &health, shutdown.clone())?;
+    features::pulse::watch(&config, models.clone(), &health, shutdown.clone())?;
     start.ready();
     lag::watch(&config.shared, shutdown.clone())?;
     tracing::info!(

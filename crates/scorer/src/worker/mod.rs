@@ -78,7 +78,7 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
         return Ok(());
     };
     let consumer = join(config, number)?;
-    let scoring = Scoring::new(shared, part.name())?;
+    let scoring = Scoring::new(shared)?;
     thread::scope(|scope| {
         let outlet = Outlet::open(scope, shared, &consumer, delivery, shutdown.clone());
         let name = part.name();
