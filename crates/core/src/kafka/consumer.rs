@@ -56,6 +56,9 @@ impl Drop for Consumer {
                 all.remove(partitions);
             }
         }
+        // The client is closed next. librdkafka 2.12 leaves the group then only if it has partitions to give back; the
+        // others would count as members until their sessions end.
+        self.base.unsubscribe();
     }
 }
 
