@@ -120,8 +120,8 @@ impl Scoring {
         }
         let (joined, joined_at) = (Instant::now(), now_ms());
         let mut scores = Vec::with_capacity(batch.row_count());
-        self.session.score(batch.inputs(), &mut scores);
-        batch.reject_unscored(&self.model, &scores);
+        let failures = self.session.score(batch.inputs(), &mut scores);
+        batch.reject_unscored(&self.model, &scores, failures);
         self.quota.took(scores.len(), joined.elapsed());
         stage("score", joined.elapsed());
         let times = Times {
