@@ -149,13 +149,14 @@ pub async fn replay(
     to: Option<i64>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
+    let model = load(&config).await?;
     let shared = &config.shared;
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
     let topic = &config.output_topic;
     let partitions = cluster.partitions(topic)?;
     let partitions = partitions
         .ok_or_else(|| Failure::usage(format!("--output-topic {topic}: there is no such topic")))?;
-    block_in_place(|| replay::replay(&config, from, to, partitions, &shutdown))
+    block_in_place(|| replay::replay(&config, &model, from, to, partitions, &shutdown))
 }
 
 /// Waits for the input topic and creates missing output topics; `None` when told to stop meanwhile.
