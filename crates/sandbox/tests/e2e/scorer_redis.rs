@@ -74,7 +74,11 @@ fn a_key_of_another_type_is_its_users_alone_and_an_outage_is_told_as_what_it_is(
     for prediction in scored(&scene, 0..20)? {
         let number: u64 =
             std::str::from_utf8(&prediction.key.clone().unwrap_or_default())?[2..].parse()?;
-        let expected = if number.is_multiple_of(2) { "ok" } else { "default" };
+        let expected = if number.is_multiple_of(2) {
+            "ok"
+        } else {
+            "default"
+        };
         assert_eq!(receipt(&prediction)?["status"][4], expected, "{number}");
     }
     shows(&scorer, &[])?;

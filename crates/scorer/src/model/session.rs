@@ -106,7 +106,8 @@ impl Session {
         scores: &mut Vec<f64>,
         failures: &mut Vec<Failure>,
     ) {
-        tracing::warn!("the model failed on a batch, running its rows one by one: {error:#}");
+        let why = error.root_cause();
+        tracing::warn!("the model failed on a batch, running its rows one by one: {why}");
         for row in rows.chunks(self.width) {
             if let Err(error) = self.run_once(row, scores) {
                 failures.push(Failure {
