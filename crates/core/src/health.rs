@@ -22,7 +22,7 @@ pub struct Part {
 #[derive(Debug)]
 pub struct Busy<'p>(&'p Part);
 
-/// A part that is ready as long as it beats: silence alone makes it unready.
+/// A part that is ready from its first beat on, and as long as it beats: silence alone makes it unready.
 #[derive(Debug)]
 pub struct Pulse {
     health: Arc<Health>,
@@ -51,8 +51,8 @@ enum State {
         beat: &'static str,
         /// Age of the last beat at which the part becomes unready.
         limit: Duration,
-        /// Time of the last beat.
-        last: Instant,
+        /// Time of the last beat; `None` before the first.
+        last: Option<Instant>,
         /// Reason for the last missed beat.
         error: Option<String>,
     },
@@ -78,7 +78,7 @@ impl Health {
         Part { health, name }
     }
 
-    /// Adds a part that has to beat at least every `limit` from now on.
+    /// Adds a part that has to beat at least every `limit`, unready until its first beat.
     pub fn pulse(
         self: &Arc<Self>,
         name: impl Into<String>,
@@ -89,7 +89,7 @@ impl Health {
         let state = State::Beating {
             beat,
             limit,
-            last: Instant::now(),
+            last: None,
             error: None,
         };
         self.lock().insert(name.clone(), state);
@@ -167,7 +167,7 @@ impl Pulse {
     /// Notes that the server answered.
     pub fn beat(&self) {
         self.report(|last, error| {
-            *last = Instant::now();
+            *last = Some(Instant::now());
             *error = None;
         });
     }
@@ -187,7 +187,7 @@ impl Pulse {
         self.health.lock().get(&self.name)?.reason(Instant::now())
     }
 
-    fn report(&self, change: impl FnOnce(&mut Instant, &mut Option<String>)) {
+    fn report(&self, change: impl FnOnce(&mut Option<Instant>, &mut Option<String>)) {
         if let Some(State::Beating { last, error, .. }) = self.health.lock().get_mut(&self.name) {
             change(last, error);
         }
@@ -216,10 +216,13 @@ impl State {
                 last,
                 error,
             } => {
-                let silence = now.saturating_duration_since(*last);
                 let why = error
                     .as_ref()
                     .map_or_else(String::new, |error| format!(": {error}"));
+                let Some(last) = last else {
+                    return Some(format!("no {beat} yet{why}"));
+                };
+                let silence = now.saturating_duration_since(*last);
                 (silence >= *limit).then(|| format!("no {beat} for {} s{why}", silence.as_secs()))
             }
         }
@@ -295,12 +298,14 @@ mod tests {
     #[test]
     fn silence_is_unready_from_the_limit_on() {
         let begun = Instant::now();
-        let state = |error: Option<&str>| State::Beating {
+        let state = |last, error: Option<&str>| State::Beating {
             beat: "answer",
             limit: Duration::from_secs(4),
-            last: begun,
+            last,
             error: error.map(Into::into),
         };
+        let never = state(None, Some("refused")).reason(begun);
+        assert_eq!(never.as_deref(), Some("no answer yet: refused"));
         let table = [
             (0, None, None),
             (3_999, Some("hung up"), None),
@@ -309,7 +314,8 @@ mod tests {
         ];
         for (passed, error, expected) in table {
             let now = begun + Duration::from_millis(passed);
-            assert_eq!(state(error).reason(now).as_deref(), expected, "{passed}");
+            let reason = state(Some(begun), error).reason(now);
+            assert_eq!(reason.as_deref(), expected, "{passed}");
         }
     }
 
@@ -318,11 +324,13 @@ mod tests {
         let health = Health::starting();
         health.part("start").ready();
         let pulse = health.pulse("brokers", "answer", Duration::ZERO);
+        assert_eq!(health.reasons(), "brokers: no answer yet\n");
         pulse.missed("hung up");
-        assert_eq!(health.reasons(), "brokers: no answer for 0 s: hung up\n");
+        assert_eq!(health.reasons(), "brokers: no answer yet: hung up\n");
         pulse.beat();
         assert_eq!(health.reasons(), "brokers: no answer for 0 s\n");
         let pulse = health.pulse("brokers", "answer", Duration::from_secs(3_600));
+        pulse.beat();
         assert_eq!((pulse.reason(), health.reasons()), (None, String::new()));
     }
 }

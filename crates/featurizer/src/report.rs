@@ -8,7 +8,7 @@ use crate::setback::Setback;
 use crate::store::Redis;
 use crate::warm_up::{Stage, WarmUp};
 use metrics::{counter, gauge, histogram};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::health::{Health, Part};
@@ -64,16 +64,6 @@ impl Report {
     /// Counts records that retention deleted before they were applied.
     pub(crate) fn lost(&self, records: i64) {
         counter!("tidemill_lost_records_total").increment(records.unsigned_abs());
-    }
-
-    /// Warns about assigned partitions that the topic does not have. True if it has warned now.
-    pub(crate) fn absent(&mut self, partitions: &BTreeSet<i32>) -> bool {
-        self.warn("absent", || {
-            tracing::warn!(
-                ?partitions,
-                "the topic does not have these partitions: it was made anew with fewer; joining the group anew"
-            );
-        })
     }
 
     /// Adds the engine's counts to the metrics, and warns about moved users and refused commands.
@@ -166,16 +156,14 @@ impl Report {
         self.warm_up.report(self.number, stage);
     }
 
-    /// Warns, unless it has just warned of the same. True if it has warned now.
-    fn warn(&mut self, kind: &'static str, warning: impl FnOnce()) -> bool {
+    /// Warns, unless it has just warned of the same.
+    fn warn(&mut self, kind: &'static str, warning: impl FnOnce()) {
         let now = Instant::now();
         let last = self.warned.get(kind);
-        let due = last.is_none_or(|last| now - *last > WARNINGS);
-        if due {
+        if last.is_none_or(|last| now - *last > WARNINGS) {
             self.warned.insert(kind, now);
             warning();
         }
-        due
     }
 }
 

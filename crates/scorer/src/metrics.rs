@@ -25,6 +25,11 @@ pub const METRICS: &[Metric] = &[
         &["status"],
         "inputs from the feature store: ok, stale, ahead, empty or default",
     ),
+    Metric::counter(
+        "tidemill_unreadable_users_total",
+        &[],
+        "reads of users whose key in Redis holds something else than features",
+    ),
     Metric::gauge(
         "tidemill_model_info",
         &["sha256"],

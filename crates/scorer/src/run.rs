@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::replay;
 use crate::commands::reset::{Answer, reset};
+use crate::features;
 use crate::model::Loaded;
 use crate::output::neighbours;
 use crate::settings::{BINARY, Config, Start};
@@ -85,6 +86,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         health.part(format!("worker {number}"));
     }
     pulse::watch(&config.shared, &health, shutdown.clone())?;
+    features::pulse::watch(&config, models.clone(), &health, shutdown.clone())?;
     start.ready();
     lag::watch(&config.shared, shutdown.clone())?;
     tracing::info!(
@@ -147,13 +149,14 @@ pub async fn replay(
     to: Option<i64>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
+    let model = load(&config).await?;
     let shared = &config.shared;
     let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
     let topic = &config.output_topic;
     let partitions = cluster.partitions(topic)?;
     let partitions = partitions
         .ok_or_else(|| Failure::usage(format!("--output-topic {topic}: there is no such topic")))?;
-    block_in_place(|| replay::replay(&config, from, to, partitions, &shutdown))
+    block_in_place(|| replay::replay(&config, &model, from, to, partitions, &shutdown))
 }
 
 /// Waits for the input topic and creates missing output topics; `None` when told to stop meanwhile.

@@ -5,6 +5,7 @@
 //! the same thread, and [`Consumer::start`] or [`Consumer::release`] is the answer. So a worker's batch, sink and state
 //! need no lock, and each partition is assigned once, at the position that the worker's own store holds.
 
+use super::absent::Absent;
 use super::assigned::Assigned;
 use super::hints::Hints;
 use super::rebalances::{Change, Rebalances};
@@ -29,6 +30,7 @@ pub struct Consumer {
     /// The member's destination, which its offset commits name.
     pub(super) writes_to: String,
     pub(super) stopped: Stopped,
+    pub(super) absent: Absent,
     /// The partitions that the consumers of this process read.
     pub(super) assigned: Option<Arc<Assigned>>,
 }
@@ -54,6 +56,9 @@ impl Drop for Consumer {
                 all.remove(partitions);
             }
         }
+        // The client is closed next. librdkafka 2.12 leaves the group then only if it has partitions to give back; the
+        // others would count as members until their sessions end.
+        self.base.unsubscribe();
     }
 }
 
@@ -133,13 +138,6 @@ impl Consumer {
             all.remove(partitions.iter().copied());
         }
         released.with_context(|| format!("unassigning {} {partitions:?}", self.topic))
-    }
-
-    /// Leaves the group and joins it again: the group revokes and assigns partitions for the topic as it is now.
-    pub fn rejoin(&self) -> anyhow::Result<()> {
-        self.base.unsubscribe();
-        let joined = self.base.subscribe(&[&self.topic]);
-        joined.with_context(|| format!("subscribing to {}", self.topic))
     }
 
     /// Seeks to another position of an assigned partition, even if reading it has stopped because its position was out

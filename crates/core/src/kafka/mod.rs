@@ -1,5 +1,6 @@
 //! All code that talks to Kafka: configuration, topics, the consumer of a worker, producers, dead letters.
 
+mod absent;
 mod addresses;
 mod assigned;
 mod broker;

@@ -1,5 +1,6 @@
 //! The ways to open a consumer: as a member of a group, or as a reader outside of it.
 
+use super::absent::Absent;
 use super::assigned::Assigned;
 use super::hints::Hints;
 use super::rebalances::Rebalances;
@@ -109,6 +110,7 @@ impl Consumer {
             hints: Hints::default(),
             writes_to: note::bounded(writes_to),
             stopped: Stopped::default(),
+            absent: Absent::default(),
             assigned,
         }
     }

@@ -28,6 +28,8 @@ pub enum Reason {
     FutureTimestamp,
     /// The model's score is not a finite number.
     NonFiniteScore,
+    /// The model has no answer for the inputs, such as an index beyond a table.
+    ModelFailed,
     /// The value is a claim that names no object, or one outside of `--claims`.
     ClaimInvalid,
     /// The value is a claim, and the process has no `--claims`.
@@ -56,6 +58,7 @@ impl Reason {
             Self::InvalidTimestamp => "invalid_timestamp",
             Self::FutureTimestamp => "future_timestamp",
             Self::NonFiniteScore => "non_finite_score",
+            Self::ModelFailed => "model_failed",
             Self::ClaimInvalid => "claim_invalid",
             Self::ClaimNotConfigured => "claim_not_configured",
             Self::ClaimMissing => "claim_missing",

@@ -93,9 +93,9 @@ impl Worker {
         if !new.is_empty() {
             self.consumer.start(&new).map_err(Setback::Fatal)?;
         }
-        let absent = self.assignment.waiting();
-        if !absent.is_empty() && self.report.absent(absent) {
-            self.consumer.rejoin().map_err(Setback::Fatal)?;
+        let absent: Vec<i32> = self.assignment.waiting().iter().copied().collect();
+        if !absent.is_empty() {
+            self.consumer.give_up(&absent).map_err(Setback::Fatal)?;
         }
         // Users of these may be ahead.
         self.batch.begin(Span::One);

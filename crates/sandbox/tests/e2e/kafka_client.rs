@@ -178,3 +178,28 @@ fn a_topic_made_anew_has_another_id() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_program_with_more_workers_than_partitions_leaves_its_group_at_once() -> Result<()> {
+    let scene = Scene::new("leaving", 1)?;
+    let names = &scene.names;
+    let flags = ["--workers", "4"];
+    for (mut program, group, topic) in [
+        (
+            scene.scorer("scorer", &flags)?,
+            &names.scorer_group,
+            &names.transactions,
+        ),
+        (
+            scene.featurizer("featurizer", &flags)?,
+            &names.featurizer_group,
+            &names.user_events,
+        ),
+    ] {
+        program.wait_ready()?;
+        assert!(program.terminate()?.success());
+        // Brokers take this from nobody outside while the group has members.
+        Consumer::outside(&kafka(&scene), group, topic)?.commit(&[(0, 0)])?;
+    }
+    Ok(())
+}

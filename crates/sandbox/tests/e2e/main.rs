@@ -27,6 +27,7 @@
 //! - `header_names`: names of headers that are no text
 //! - `hostile`: what is made to do harm does none
 //! - `scorer_faults`: scorers killed, paused, replaced and joined at random
+//! - `scorer_redis`: a Redis that refuses, is away, or holds something else under a user's key
 //! - `scorer_logs`: topics made anew, positions of another log, groups that write to the wrong place
 //! - `doctor`: each mistake is provoked and named
 //! - `operations`: metrics tell the truth, settings are shown
@@ -70,6 +71,7 @@ mod sandbox_program;
 mod scorer;
 mod scorer_faults;
 mod scorer_logs;
+mod scorer_redis;
 mod secure;
 mod stack;
 mod starts;

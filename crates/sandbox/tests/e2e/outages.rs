@@ -13,6 +13,7 @@ use crate::SOON;
 use crate::operations::{EVENT, PAYMENT};
 use crate::scorer::{PREDICTIONS, assert_each_once, grows, under_traffic};
 use crate::scorer_faults::OpenPosition;
+use crate::scorer_redis::HISTORY;
 
 /// The promise: an outage shows within this time.
 const SHOWN: Duration = Duration::from_secs(5);
@@ -196,17 +197,24 @@ fn brokers_away_for_90_s_are_shown_each_second_and_scorers_end_well_in_every_sta
 }
 
 #[test]
-fn a_frozen_redis_is_shown_and_does_not_keep_the_featurizer_from_stopping() -> Result<()> {
+fn a_frozen_redis_is_shown_and_keeps_nobody_from_stopping() -> Result<()> {
     let redis = Stack::own_redis()?;
     let mut scene = Scene::new("frozen-redis", 2)?;
     scene.redis_url = redis.url();
-    let mut programs = [scene.featurizer("featurizer", &[])?];
-    programs[0].wait_ready()?;
+    let mut programs = [
+        scene.featurizer("featurizer", &[])?,
+        scene.scorer("scorer", &["--model", HISTORY])?,
+    ];
+    for program in &mut programs {
+        program.wait_ready()?;
+    }
     redis.pause()?;
     scene.send(&scene.names.user_events, &[(Some("u_1"), Some(EVENT))])?;
     shows(&programs, "no answer from Redis for ")?;
     redis.resume()?;
-    programs[0].wait_ready()?;
+    for program in &mut programs {
+        program.wait_ready()?;
+    }
     redis.pause()?;
     scene.send(&scene.names.user_events, &[(Some("u_1"), Some(EVENT))])?;
     stop(&mut programs)

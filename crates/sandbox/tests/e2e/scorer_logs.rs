@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use sandbox::harness::{Scene, until};
 use sandbox::kafka::{Stored, make_anew};
-use sandbox::stack::Stack;
 use tidemill_core::kafka::{Consumer, KafkaConfig, StoredPosition};
 
-use crate::scorer::{counter, receipt, transaction};
+use crate::scorer::{counter, transaction};
 use crate::{SOON, assert_ends};
 
 const LOST: &str = "tidemill_lost_records_total";
 
-fn send(scene: &Scene, numbers: std::ops::Range<u64>) -> Result<()> {
+pub(crate) fn send(scene: &Scene, numbers: std::ops::Range<u64>) -> Result<()> {
     let records: Vec<String> = numbers.map(transaction).collect();
     let records = records.iter().map(|value| (None, Some(value.as_str())));
     let records: Vec<_> = records.collect();
@@ -21,7 +20,7 @@ fn send(scene: &Scene, numbers: std::ops::Range<u64>) -> Result<()> {
 }
 
 /// Waits until all of these have a prediction, and returns all predictions.
-fn scored(scene: &Scene, numbers: std::ops::Range<u64>) -> Result<Vec<Stored>> {
+pub(crate) fn scored(scene: &Scene, numbers: std::ops::Range<u64>) -> Result<Vec<Stored>> {
     until("the predictions", SOON, || {
         let predictions = scene.read(&scene.names.predictions)?;
         let keys = predictions.iter().filter_map(|one| one.key.as_deref());
@@ -57,6 +56,28 @@ fn a_topic_that_is_made_anew_is_scored_from_its_start() -> Result<()> {
     let output = scorer.output();
     assert!(output.contains("the topic was made anew"), "{output}");
     assert_eq!(counter(&scorer, LOST)?, 0);
+    assert!(scorer.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn a_topic_that_is_made_anew_with_fewer_partitions_is_scored_on() -> Result<()> {
+    let scene = Scene::new("fewer", 3)?;
+    let mut scorer = scene.scorer("scorer", &["--workers", "2"])?;
+    scorer.wait_ready()?;
+    send(&scene, 0..60)?;
+    scored(&scene, 0..60)?;
+    make_anew(&scene.brokers, &scene.names.transactions, 1)?;
+    send(&scene, 100..150)?;
+    scored(&scene, 100..150)?;
+    scorer.wait_ready()?;
+    send(&scene, 200..220)?;
+    assert_eq!(scored(&scene, 200..220)?.len(), 60 + 50 + 20);
+    assert_eq!(counter(&scorer, LOST)?, 0);
+    let output = scorer.output();
+    let told = |text| output.matches(text).count();
+    assert!(told("does not have these partitions") <= 2, "{output}");
+    assert!(told("looking up where to read") <= 4, "{output}");
     assert!(scorer.terminate()?.success());
     Ok(())
 }
@@ -177,30 +198,5 @@ fn a_second_group_with_the_same_output_topic_is_warned_of() -> Result<()> {
     let expected = format!("group {group} writes predictions of the same transactions");
     assert!(doctor.output().contains(&expected), "{}", doctor.output());
     assert!(first.terminate()?.success() && second.terminate()?.success());
-    Ok(())
-}
-
-#[test]
-fn a_scorer_starts_beside_a_redis_that_refuses_and_says_why_it_is_not_ready() -> Result<()> {
-    let redis = Stack::own_redis()?;
-    let mut scene = Scene::new("no-password", 1)?;
-    scene.redis_url = redis.url();
-    let set = ["SET", "requirepass", "secret"];
-    redis::cmd("CONFIG").arg(&set).exec(&mut scene.redis()?)?;
-    let model = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../scorer/fixtures/history.onnx"
-    );
-    let mut scorer = scene.scorer("scorer", &["--model", model])?;
-    send(&scene, 0..10)?;
-    for prediction in scored(&scene, 0..10)? {
-        assert_eq!(receipt(&prediction)?["status"][4], "default");
-    }
-    until("the reason", SOON, || {
-        let (code, reasons) = scorer.page("/readyz")?;
-        let named = reasons.contains("NOAUTH") && reasons.contains("--redis-password-file");
-        Ok((code == 503 && named).then_some(()))
-    })?;
-    assert!(scorer.terminate()?.success());
     Ok(())
 }

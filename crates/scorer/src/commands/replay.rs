@@ -11,7 +11,7 @@ use tidemill_core::printing::tell;
 use tidemill_core::record::timestamp::date;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Loaded, Session, load};
+use crate::model::{Loaded, Session};
 use crate::output::prediction::{RECEIPT_HEADER, round};
 use crate::settings::Config;
 
@@ -57,7 +57,7 @@ pub struct Comparison {
     pub without_receipt: u64,
 }
 
-/// Compares the predictions between two times (epoch ms) with what the configured model says. The exit code is 1 where
+/// Compares the predictions between two times (epoch ms) with what the model says. The exit code is 1 where
 /// nothing was compared, or the same model scores otherwise.
 ///
 /// # Errors
@@ -65,15 +65,15 @@ pub struct Comparison {
 /// The model cannot be used, or the brokers do not answer.
 pub fn replay(
     config: &Config,
+    model: &Loaded,
     from: i64,
     to: Option<i64>,
     partitions: usize,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
-    let model = load(&config.model)?;
     let shared = &config.shared;
     let consumer = Consumer::outside(&shared.kafka, &shared.group, &config.output_topic)?;
-    let mut comparison = Comparing::new(&model)?;
+    let mut comparison = Comparing::new(model)?;
     let to = to.unwrap_or_else(now_ms);
     let partitions: Vec<i32> = (0..i32::try_from(partitions)?).collect();
     let first = consumer.positions_at(&partitions, from)?;
@@ -91,7 +91,7 @@ pub fn replay(
     })?;
     comparison.score();
     let result = &comparison.result;
-    let mut text = describe(result, &model, &config.model);
+    let mut text = describe(result, model, &config.model);
     if stretch.lost() > 0 {
         text += &format!(
             "deleted by retention meanwhile: {} offsets\n",

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Pipeline, RedisResult};
-use tidemill_core::health::Part;
 use tidemill_core::redis_access::RedisAccess;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::connect::{CONNECT, client, connect, refuses, said};
+use super::connect::{CONNECT, client, connect, is_of_key, said};
 use super::join::Stored;
+use super::unreadable::Unreadable;
 
 /// A worker's access to the feature store.
 pub struct Features {
@@ -23,8 +23,8 @@ pub struct Features {
     access: RedisAccess,
     prefix: String,
     runtime: Handle,
-    part: Part,
-    /// The error of the last read that Redis refused in part.
+    unreadable: Unreadable,
+    /// The error of the last read that Redis refused, other than that of a key.
     refusal: Option<String>,
     connection: Connection,
 }
@@ -36,22 +36,15 @@ enum Connection {
 }
 
 impl Features {
-    /// Starts to connect; keys start with `prefix`. `part` is unready while Redis refuses: an absent or slow Redis costs
-    /// freshness, but a wrong password or another program's key stays wrong. Waits a second for a connection, so that
-    /// the first batch has features if Redis is well, and goes on without one if not.
+    /// Starts to connect; keys start with `prefix`. Waits a second for a connection, so that the first batch has features
+    /// if Redis is well, and goes on without one if not.
     ///
     /// # Errors
     ///
     /// A URL or certificates that cannot be used.
-    pub fn open(
-        access: &RedisAccess,
-        prefix: &str,
-        runtime: Handle,
-        part: Part,
-    ) -> anyhow::Result<Self> {
-        part.ready();
+    pub fn open(access: &RedisAccess, prefix: &str, runtime: Handle) -> anyhow::Result<Self> {
         let client = client(access)?;
-        let mut opening = runtime.spawn(connect(client.clone(), access.clone(), part.clone()));
+        let mut opening = runtime.spawn(connect(client.clone(), access.clone()));
         let connection = match runtime.block_on(async { timeout(CONNECT, &mut opening).await }) {
             Ok(Ok(connection)) => Connection::Open(connection),
             _ => {
@@ -66,7 +59,7 @@ impl Features {
             access: access.clone(),
             prefix: prefix.to_owned(),
             runtime,
-            part,
+            unreadable: Unreadable::default(),
             refusal: None,
             connection,
         })
@@ -95,15 +88,14 @@ impl Features {
         fields: &[String],
     ) -> Option<Vec<Option<Vec<Stored>>>> {
         self.connected();
-        let Connection::Open(connection) = &mut self.connection else {
-            return None;
-        };
         let mut pipeline = Pipeline::with_capacity(users.len());
         pipeline.ignore_errors();
         for user in users {
-            let key = format!("{}features:{user}", self.prefix);
-            pipeline.cmd("HMGET").arg(key).arg(fields);
+            pipeline.cmd("HMGET").arg(self.key(user)).arg(fields);
         }
+        let Connection::Open(connection) = &mut self.connection else {
+            return None;
+        };
         let answer = self.runtime.block_on(async {
             tokio::select! {
                 biased;
@@ -113,8 +105,7 @@ impl Features {
         });
         match answer {
             Some(Ok(values)) => {
-                let refusal = values.iter().find_map(|value| value.as_ref().err());
-                self.tell(refusal.map(said));
+                self.tell(users, &values);
                 return Some(values.into_iter().map(RedisResult::ok).collect());
             }
             Some(Err(error)) => tracing::warn!(%error, "feature store failed, using defaults"),
@@ -124,22 +115,35 @@ impl Features {
         None
     }
 
-    /// Says on the readiness page, and once in the log, that Redis refuses to read some key.
-    fn tell(&mut self, refusal: Option<String>) {
-        match &refusal {
-            Some(error) => {
-                if refuses(&self.access, error, &self.part) && self.refusal != refusal {
-                    tracing::warn!(redis = %self.access, "feature store refuses to read: {error}");
+    /// Tells which reads Redis refuses: those of single keys now and then, another refusal once.
+    fn tell(&mut self, users: &[String], values: &[RedisResult<Vec<Stored>>]) {
+        let mut refusal = None;
+        for (user, value) in users.iter().zip(values) {
+            match value {
+                Err(error) if is_of_key(error) => {
+                    let key = self.key(user);
+                    self.unreadable.note(&key, &said(error));
                 }
+                Err(error) if refusal.is_none() => refusal = Some(said(error)),
+                _ => {}
             }
-            None => self.part.succeeded(),
+        }
+        if let Some(error) = &refusal
+            && self.refusal != refusal
+        {
+            let remedy = self.access.verdict(error).remedy;
+            tracing::warn!(redis = %self.access, "feature store refuses to read: {error}; {remedy}");
         }
         self.refusal = refusal;
     }
 
+    fn key(&self, user: &str) -> String {
+        format!("{}features:{user}", self.prefix)
+    }
+
     fn connect_again(&mut self) {
-        let (client, access, part) = (self.client.clone(), self.access.clone(), self.part.clone());
-        self.connection = Connection::Opening(self.runtime.spawn(connect(client, access, part)));
+        let (client, access) = (self.client.clone(), self.access.clone());
+        self.connection = Connection::Opening(self.runtime.spawn(connect(client, access)));
     }
 
     /// Takes up the connection that was opened in the background, if there is one by now.
@@ -166,70 +170,24 @@ impl Drop for Features {
         if let Connection::Opening(opening) = &self.connection {
             opening.abort();
         }
-        self.part.succeeded();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{BufRead as _, BufReader, Write as _};
-    use std::net::TcpListener;
-    use std::sync::{Arc, Mutex};
+    use crate::features::server::{Server, runtime};
     use std::time::Instant;
-    use tidemill_core::health::Health;
 
-    /// Answers every command as it is told to, nothing where that is empty.
-    #[derive(Clone, Default)]
-    struct Server(Arc<Mutex<&'static str>>);
-
-    impl Server {
-        /// Starts it; returns the way there.
-        fn listen(&self) -> RedisAccess {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let url = format!("redis://{}", listener.local_addr().unwrap());
-            let server = self.clone();
-            std::thread::spawn(move || {
-                for stream in listener.incoming() {
-                    let (mut stream, server) = (stream.unwrap(), server.clone());
-                    std::thread::spawn(move || {
-                        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                        // Each command is an array.
-                        let commands = lines.map_while(Result::ok);
-                        for _ in commands.filter(|line| line.starts_with('*')) {
-                            let answer = *server.0.lock().unwrap();
-                            stream.write_all(answer.as_bytes()).unwrap();
-                        }
-                    });
-                }
-            });
-            RedisAccess {
-                url: url.parse().unwrap(),
-                authorities: None,
-                identity: None,
-            }
-        }
-
-        fn answers(&self, answer: &'static str) {
-            *self.0.lock().unwrap() = answer;
-        }
-    }
-
-    fn runtime() -> tokio::runtime::Runtime {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        runtime.enable_all().build().unwrap()
-    }
-
-    fn open(access: &RedisAccess, runtime: &Handle, health: &Arc<Health>) -> Features {
-        health.part("start").ready();
-        Features::open(access, "", runtime.clone(), health.part("features")).unwrap()
+    fn open(access: &RedisAccess, runtime: &Handle) -> Features {
+        Features::open(access, "", runtime.clone()).unwrap()
     }
 
     #[test]
     fn a_frozen_store_is_waited_for_once_and_for_no_longer_than_the_limit() {
-        let (server, runtime, health) = (Server::default(), runtime(), Health::starting());
+        let (server, runtime) = (Server::default(), runtime());
         server.answers("+OK\r\n");
-        let mut features = open(&server.listen(), runtime.handle(), &health);
+        let mut features = open(&server.listen(), runtime.handle());
         assert!(matches!(features.connection, Connection::Open(_)));
         server.answers("");
         let users: Vec<String> = (0..5_000).map(|user| user.to_string()).collect();
@@ -244,14 +202,13 @@ mod tests {
             waits, 1,
             "it ends with the limit, and the others wait for nothing"
         );
-        assert_eq!(health.reasons(), "", "it costs freshness, and no readiness");
     }
 
     #[test]
     fn a_frozen_store_has_all_the_time_of_the_limit() {
-        let (server, runtime, health) = (Server::default(), runtime(), Health::starting());
+        let (server, runtime) = (Server::default(), runtime());
         server.answers("+OK\r\n");
-        let mut features = open(&server.listen(), runtime.handle(), &health);
+        let mut features = open(&server.listen(), runtime.handle());
         server.answers("");
         let (begun, limit) = (Instant::now(), Duration::from_millis(200));
         assert!(features.read(&["u".into()], &["a".into()], limit).is_none());
@@ -259,43 +216,21 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_unready_until_redis_answers() {
-        let (server, runtime, health) = (Server::default(), runtime(), Health::starting());
-        server.answers("-NOAUTH Authentication required.\r\n");
-        let mut features = open(&server.listen(), runtime.handle(), &health);
-        let reasons = health.reasons();
-        assert!(
-            reasons.contains("NOAUTH") && reasons.contains("--redis-password-file"),
-            "{reasons}"
-        );
-        server.answers("$1\r\n7\r\n");
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !health.reasons().is_empty() {
-            assert!(Instant::now() < deadline, "{}", health.reasons());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    fn a_user_whose_key_is_refused_has_nothing_and_the_connection_stays() {
+        let (server, runtime) = (Server::default(), runtime());
+        server.answers("+OK\r\n");
+        let mut features = open(&server.listen(), runtime.handle());
         let mut read = |answer: &'static str| {
             server.answers(answer);
             features.read(&["u".into()], &["a".into()], Duration::from_secs(10))
         };
-        assert_eq!(
-            read("-WRONGTYPE Operation against a key\r\n"),
-            Some(vec![None])
-        );
-        assert!(
-            health.reasons().contains("WRONGTYPE"),
-            "{}",
-            health.reasons()
-        );
-        assert_eq!(read("-LOADING Redis is loading\r\n"), Some(vec![None]));
-        assert!(
-            health.reasons().contains("WRONGTYPE"),
-            "nothing was read yet"
-        );
-        assert!(read("*1\r\n$1\r\n7\r\n").is_some());
-        assert_eq!(health.reasons(), "");
-        assert!(read("-WRONGTYPE Operation against a key\r\n").is_some());
-        drop(features);
-        assert_eq!(health.reasons(), "", "the next model reads no features");
+        for refusal in [
+            "-WRONGTYPE Operation against a key\r\n",
+            "-NOPERM User u has no permissions\r\n",
+        ] {
+            assert_eq!(read(refusal), Some(vec![None]), "{refusal}");
+        }
+        let found = Some(vec![Some(vec![Some(b"7".to_vec())])]);
+        assert_eq!(read("*1\r\n$1\r\n7\r\n"), found);
     }
 }

@@ -6,9 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, RedisError, RedisResult, TlsCertificates,
 };
-use tidemill_core::health::Part;
 use tidemill_core::redis_access::RedisAccess;
-use tidemill_core::redis_verdict::Meaning;
 use tokio::time::{sleep, timeout};
 
 /// Time limit for connecting, with an answered PING.
@@ -16,6 +14,9 @@ pub(super) const CONNECT: Duration = Duration::from_secs(1);
 
 /// Pause between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// The error of a Redis that does not answer in time.
+pub(super) const TIMED_OUT: &str = "timed out";
 
 /// Time limit for a survey.
 const SURVEY: Duration = Duration::from_secs(3);
@@ -42,22 +43,14 @@ pub fn client(access: &RedisAccess) -> RedisResult<Client> {
 
 /// Connects, however many attempts it takes; logs each obstacle once. Only a Redis that works answers the PING: a frozen
 /// one accepts connections too.
-pub(super) async fn connect(
-    client: Client,
-    access: RedisAccess,
-    part: Part,
-) -> MultiplexedConnection {
+pub(super) async fn connect(client: Client, access: RedisAccess) -> MultiplexedConnection {
     let mut told = String::new();
     loop {
         let error = match timeout(CONNECT, greet(&client)).await {
-            Ok(Ok(connection)) => {
-                part.succeeded();
-                return connection;
-            }
+            Ok(Ok(connection)) => return connection,
             Ok(Err(error)) => said(&error),
-            Err(_) => "timed out".to_owned(),
+            Err(_) => TIMED_OUT.to_owned(),
         };
-        refuses(&access, &error, &part);
         if error != told {
             let hint = access.verdict(&error).remedy;
             tracing::warn!(redis = %access, "cannot connect to the feature store: {error}; {hint}");
@@ -65,16 +58,6 @@ pub(super) async fn connect(
         }
         sleep(RETRY).await;
     }
-}
-
-/// Makes the part unready where the error is one that stays until somebody does something; tells if it is.
-pub(super) fn refuses(access: &RedisAccess, error: &str, part: &Part) -> bool {
-    let verdict = access.verdict(error);
-    let stays = verdict.meaning != Meaning::Passing;
-    if stays {
-        part.failed(format!("Redis at {access}: {error}; {}", verdict.remedy));
-    }
-    stays
 }
 
 /// An error as Redis writes it, which is what people look for.
@@ -85,7 +68,12 @@ pub(super) fn said(error: &RedisError) -> String {
     }
 }
 
-async fn greet(client: &Client) -> Result<MultiplexedConnection, RedisError> {
+/// True if Redis refuses one key alone, which holds another type of value.
+pub(super) fn is_of_key(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
+}
+
+pub(super) async fn greet(client: &Client) -> Result<MultiplexedConnection, RedisError> {
     // The reads have their own limit.
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     let mut connection = client

@@ -7,7 +7,7 @@ use tidemill_core::record::{Reason, Reject};
 
 use crate::features::status::Status;
 use crate::input::decode::{Decoder, Rows};
-use crate::model::Loaded;
+use crate::model::{Failure, Loaded};
 
 /// Records that are scored and published together. Kept and cleared, so that its memory is reused.
 #[derive(Default)]
@@ -128,20 +128,24 @@ impl<'c> Batch<'c> {
         self.rows.statuses.chunks_exact(self.width())
     }
 
-    /// Turns the rows whose score is not finite into rejects.
-    pub fn reject_unscored(&mut self, model: &Loaded, scores: &[f64]) {
+    /// Turns the rows whose score is not finite into rejects; `failures` are those that the model failed on.
+    pub fn reject_unscored(&mut self, model: &Loaded, scores: &[f64], failures: Vec<Failure>) {
         let width = model.manifest.inputs.len();
+        let failures = failures.into_iter();
+        let mut failures: HashMap<usize, String> =
+            failures.map(|failure| (failure.row, failure.why)).collect();
         for entry in &mut self.entries {
             if let Entry::Row(row) = *entry
                 && !scores[row].is_finite()
             {
                 let inputs = &self.rows.inputs[row * width..][..width];
-                *entry = Entry::Reject(match model.unfit(inputs) {
-                    Some(why) => Reject::new(Reason::OutOfRange, why),
-                    None => {
-                        let error = "the model's score is not a finite number";
-                        Reject::new(Reason::NonFiniteScore, error)
-                    }
+                *entry = Entry::Reject(if let Some(why) = model.unfit(inputs) {
+                    Reject::new(Reason::OutOfRange, why)
+                } else if let Some(why) = failures.remove(&row) {
+                    Reject::new(Reason::ModelFailed, format!("the model fails on it: {why}"))
+                } else {
+                    let error = "the model's score is not a finite number";
+                    Reject::new(Reason::NonFiniteScore, error)
                 });
             }
         }

@@ -24,6 +24,8 @@ pub enum State {
     Blocked(Reading),
     /// It is not read on from where it stands. It is searched again once the batch before it is done with.
     Stopped(Why),
+    /// The topic does not have it any more. The group is about to revoke it.
+    Absent,
 }
 
 /// The place of a partition that is read.
@@ -53,6 +55,8 @@ enum Event {
     Assigned,
     /// The look-up has ended.
     Found(StoredPosition<u64>),
+    /// The look-up has ended: there is no such partition.
+    Absent,
     /// The record before the position was seen, and is the right one, or is gone.
     Checked,
     /// A record was taken: its offset and fingerprint.
@@ -86,6 +90,7 @@ impl State {
                 position,
                 unchecked: position.last.is_some(),
             }),
+            (State::Searching(_), Event::Absent) => State::Absent,
             (State::Reading(mut own), Event::Checked) => {
                 own.unchecked = false;
                 State::Reading(own)
@@ -120,12 +125,17 @@ impl Partitions {
         self.touched.retain(|other| *other != partition);
         let state = self.states.get_mut(partition as usize);
         let state = state.and_then(Option::take);
-        !matches!(state, None | Some(State::Searching(_)))
+        !matches!(state, None | Some(State::Searching(_) | State::Absent))
     }
 
     /// The position of a partition was found.
     pub fn found(&mut self, partition: i32, position: StoredPosition<u64>) {
         self.step(partition, Event::Found(position));
+    }
+
+    /// The topic does not have a partition that was looked up.
+    pub fn lacks(&mut self, partition: i32) {
+        self.step(partition, Event::Absent);
     }
 
     /// Decides about a record; its fingerprint is asked for only where it matters.
@@ -199,6 +209,11 @@ impl Partitions {
         self.which(|state| matches!(state, State::Searching(_)))
     }
 
+    /// The partitions that the topic does not have.
+    pub fn absent(&self) -> Vec<i32> {
+        self.which(|state| *state == State::Absent)
+    }
+
     /// The next offset of a partition that is read or blocked.
     pub fn next(&self, partition: i32) -> Option<i64> {
         match self.state(partition) {
@@ -255,7 +270,7 @@ mod tests {
 
     #[test]
     fn every_event_in_every_state() {
-        use State::{Blocked, Reading, Searching, Stopped};
+        use State::{Absent, Blocked, Reading, Searching, Stopped};
         let why = Why::OtherRecord(4);
         let own = reading(10, Some(9), true);
         let states = [
@@ -264,50 +279,49 @@ mod tests {
             Reading(own),
             Blocked(own),
             Stopped(Why::OutOfRange),
+            Absent,
         ];
-        let same = states;
-        let fresh = [Searching(None); 5];
+        let [first, again, read, blocked, stopped, absent] = states;
+        let fresh = [Searching(None); 6];
         // The expected states, in the order of `states`.
         let table = [
             (Event::Assigned, fresh),
             (Event::Found(at(3, Some(2))), {
                 let found = Reading(reading(3, Some(2), true));
-                [found, found, same[2], same[3], same[4]]
+                [found, found, read, blocked, stopped, absent]
             }),
             (Event::Found(at(3, None)), {
                 let found = Reading(reading(3, None, false));
-                [found, found, same[2], same[3], same[4]]
+                [found, found, read, blocked, stopped, absent]
             }),
+            (
+                Event::Absent,
+                [absent, absent, read, blocked, stopped, absent],
+            ),
             (Event::Checked, {
                 let checked = Reading(reading(10, Some(9), false));
-                [same[0], same[1], checked, same[3], same[4]]
+                [first, again, checked, blocked, stopped, absent]
             }),
             (Event::Taken(12, 77), {
                 let taken = Reading(reading(13, Some(77), true));
-                [same[0], same[1], taken, same[3], same[4]]
+                [first, again, taken, blocked, stopped, absent]
             }),
             (
                 Event::Blocked,
-                [same[0], same[1], Blocked(own), same[3], same[4]],
+                [first, again, Blocked(own), blocked, stopped, absent],
             ),
             (
                 Event::Resumed,
-                [same[0], same[1], same[2], Reading(own), same[4]],
+                [first, again, read, Reading(own), stopped, absent],
             ),
             (
                 Event::Stopped(why),
-                [same[0], same[1], Stopped(why), Stopped(why), same[4]],
+                [first, again, Stopped(why), Stopped(why), stopped, absent],
             ),
-            (
-                Event::Searched,
-                [
-                    same[0],
-                    same[1],
-                    same[2],
-                    same[3],
-                    Searching(Some(Why::OutOfRange)),
-                ],
-            ),
+            (Event::Searched, {
+                let searched = Searching(Some(Why::OutOfRange));
+                [first, again, read, blocked, searched, absent]
+            }),
         ];
         for (event, expected) in table {
             assert_eq!(states.map(|state| state.step(event)), expected, "{event:?}");
@@ -392,6 +406,21 @@ mod tests {
         assert_eq!(partitions.searching(), [0, 1, 2]);
         partitions.found(0, 5.into());
         assert_eq!(take(&mut partitions, 0, 5), Take, "read again");
+    }
+
+    #[test]
+    fn a_partition_that_the_topic_lacks_waits_for_its_revocation() {
+        let mut partitions = read(&[(0, 5.into())]);
+        partitions.assign(1);
+        partitions.lacks(1);
+        partitions.stop(Why::TopicMadeAnew);
+        assert_eq!(partitions.search_stopped(), [0]);
+        assert_eq!(
+            (partitions.searching(), partitions.absent()),
+            (vec![0], vec![1])
+        );
+        assert!(!partitions.remove(1), "the client never read it");
+        assert!(partitions.absent().is_empty());
     }
 
     #[test]

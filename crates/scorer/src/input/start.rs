@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use tidemill_core::kafka::{Consumer, Log, LogFit, LogRange, StoredPosition, TopicId};
 use tokio_util::sync::CancellationToken;
 
@@ -64,16 +64,25 @@ pub struct Question<'q> {
     pub found: &'q BTreeMap<i32, u64>,
 }
 
-/// The beginnings of the partitions of `question`; `None` if stopped before they were found. Outlasts an outage.
+/// The result of a look-up.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The beginnings of the partitions that the topic has.
+    pub begins: Vec<Begin>,
+    /// The partitions that the topic does not have any more.
+    pub absent: Vec<i32>,
+}
+
+/// The answer to `question`; `None` if stopped before it was found. Outlasts an outage.
 pub fn positions(
     consumer: &Consumer,
     question: &Question<'_>,
     shutdown: &CancellationToken,
-) -> Option<Vec<Begin>> {
+) -> Option<Found> {
     let mut told = String::new();
     while !shutdown.is_cancelled() {
         match attempt(consumer, question, shutdown) {
-            Ok(Some(positions)) => return Some(positions),
+            Ok(Some(found)) => return Some(found),
             Ok(None) => {}
             Err(_) if shutdown.is_cancelled() => {}
             Err(error) => {
@@ -94,10 +103,19 @@ fn attempt(
     consumer: &Consumer,
     question: &Question<'_>,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Option<Vec<Begin>>> {
-    let assigned = question.assigned;
-    let highest = assigned.iter().max().map_or(0, |highest| highest + 1);
-    let all: Vec<i32> = (0..highest.max(question.count as i32)).collect();
+) -> anyhow::Result<Option<Found>> {
+    let present = consumer.partition_count()?;
+    ensure!(present > 0, "there is no such topic now");
+    let is_here = |partition: &i32| *partition < present;
+    let (assigned, absent): (Vec<i32>, Vec<i32>) =
+        question.assigned.iter().partition(|id| is_here(id));
+    let Some(highest) = assigned.iter().max() else {
+        let begins = Vec::new();
+        return Ok(Some(Found { begins, absent }));
+    };
+    let assigned = assigned.as_slice();
+    let known = (highest + 1).max(question.count as i32);
+    let all: Vec<i32> = (0..known.min(present)).collect();
     // Brokers may withhold the positions of other members' partitions, which matter only to partitions without one.
     let mut committed = consumer.committed_positions(assigned, ANSWER)?;
     if committed.iter().any(|(_, position)| position.is_none()) {
@@ -114,7 +132,8 @@ fn attempt(
                 let log = Log { topic, range, last };
                 begin(consumer, partition, position, log)
             });
-            begins.collect::<anyhow::Result<_>>().map(Some)
+            let begins = begins.collect::<anyhow::Result<_>>()?;
+            Ok(Some(Found { begins, absent }))
         }
         Step::First(partitions) => {
             let start = first::start(question.config, question.topic, topic, shutdown)?;

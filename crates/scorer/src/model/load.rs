@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use tract_onnx::Onnx;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::tract_core::ops::logic::IfThenElse;
 
 use super::bundle::{Bundle, Contents};
 use super::graph::{self, Prepared};
@@ -209,6 +210,17 @@ fn plan(
         bail!("the graph uses {name:?}, which nothing in it computes");
     }
     let optimized = parsed.model.into_optimized().context(INSIDE)?;
+    // Branches on what is known of every row, such as the number of columns, are decided by now.
+    let branches = optimized
+        .nodes
+        .iter()
+        .any(|node| node.op_is::<IfThenElse>());
+    if branches && rows.is_none() {
+        bail!(
+            "it branches (If) on the number of rows or on their values, so that a row's score may depend on the rows \
+             beside it; export it by tracing instead of scripting, or with Where for each row"
+        );
+    }
     optimized.into_runnable().context(INSIDE)
 }
 

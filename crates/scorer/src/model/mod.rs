@@ -32,7 +32,7 @@ pub use bundle::{Contents, manifest_path, read_manifest};
 pub use load::{Loaded, load, load_as};
 pub use manifest::{Golden, Input, Manifest, Output, Source, Transform};
 pub use operators::Operators;
-pub use session::Session;
+pub use session::{Failure, Session};
 
 /// Tests: a fixture model, with the default manifest.
 #[cfg(test)]

@@ -11,8 +11,8 @@ use super::load::Loaded;
 use super::manifest::Output;
 use super::refusal::INSIDE;
 
-/// Rows run at once: enough to be fast, few enough that what lies between layers stays in the cache.
-const CHUNK: usize = 256;
+/// The most rows that are run at once: enough to be fast, few enough that what lies between layers stays in the cache.
+pub(super) const CHUNK: usize = 256;
 
 /// A model with the memory it runs in.
 pub struct Session {
@@ -25,6 +25,15 @@ pub struct Session {
     output: Output,
     /// The most rows that the graph is run with at once.
     chunk: usize,
+}
+
+/// A row that the model fails on.
+#[derive(Debug, PartialEq)]
+pub struct Failure {
+    /// Its place among the rows that were scored.
+    pub row: usize,
+    /// The reason, as the operator that failed has it.
+    pub why: String,
 }
 
 impl Session {
@@ -51,28 +60,31 @@ impl Session {
     }
 
     /// Appends the score of each row of `inputs` (rows one after the other) to `scores`, after the
-    /// transform. A row that the model fails on, or does not take, scores not a number.
-    pub fn score(&mut self, inputs: &[f64], scores: &mut Vec<f64>) {
+    /// transform. A row that the model fails on, or does not take, scores not a number. Returns the failures.
+    pub fn score(&mut self, inputs: &[f64], scores: &mut Vec<f64>) -> Vec<Failure> {
+        let (first, mut failures) = (scores.len(), Vec::new());
         for rows in inputs.chunks(self.chunk * self.width) {
             let unfit: Vec<usize> = self.unfit(rows).map(|(row, _)| row).collect();
             if unfit.is_empty() {
-                self.score_fitting(rows, scores);
+                self.score_fitting(rows, scores, &mut failures);
                 continue;
             }
             let (start, mut rows) = (scores.len(), rows.to_vec());
             for row in &unfit {
                 rows[row * self.width..][..self.width].fill(0.0);
             }
-            self.score_fitting(&rows, scores);
+            self.score_fitting(&rows, scores, &mut failures);
             unfit
                 .into_iter()
                 .for_each(|row| scores[start + row] = f64::NAN);
         }
+        failures.iter_mut().for_each(|failure| failure.row -= first);
+        failures
     }
 
-    fn score_fitting(&mut self, rows: &[f64], scores: &mut Vec<f64>) {
+    fn score_fitting(&mut self, rows: &[f64], scores: &mut Vec<f64>, failures: &mut Vec<Failure>) {
         if let Err(error) = self.run_once(rows, scores) {
-            self.score_one_by_one(rows, &error, scores);
+            self.score_one_by_one(rows, &error, scores, failures);
         }
     }
 
@@ -87,10 +99,21 @@ impl Session {
     }
 
     /// Finds the rows that made a run fail, so that the others are scored all the same.
-    fn score_one_by_one(&mut self, rows: &[f64], error: &anyhow::Error, scores: &mut Vec<f64>) {
-        tracing::warn!("the model failed on a batch, running its rows one by one: {error:#}");
+    fn score_one_by_one(
+        &mut self,
+        rows: &[f64],
+        error: &anyhow::Error,
+        scores: &mut Vec<f64>,
+        failures: &mut Vec<Failure>,
+    ) {
+        let why = error.root_cause();
+        tracing::warn!("the model failed on a batch, running its rows one by one: {why}");
         for row in rows.chunks(self.width) {
-            if self.run_once(row, scores).is_err() {
+            if let Err(error) = self.run_once(row, scores) {
+                failures.push(Failure {
+                    row: scores.len(),
+                    why: error.root_cause().to_string(),
+                });
                 scores.push(f64::NAN);
             }
         }

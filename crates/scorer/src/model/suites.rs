@@ -142,8 +142,9 @@ fn score(case: &Case) -> Outcome {
                 .collect();
             let (mut together, mut alone) = (Vec::new(), Vec::new());
             session.score(&rows, &mut together);
-            rows.chunks(columns)
-                .for_each(|row| session.score(row, &mut alone));
+            for row in rows.chunks(columns) {
+                session.score(row, &mut alone);
+            }
             for (how, ours) in [("together", together), ("alone", alone)] {
                 if let Some(found) = difference(&ours, &theirs) {
                     let row = found[1..].split(']').next().unwrap().parse().unwrap_or(0);
@@ -280,6 +281,36 @@ fn graphs_score_as_in_onnxruntime() {
 #[test]
 fn node_tests_of_onnx_are_passed() {
     run("node_tests", node_test);
+}
+
+#[test]
+fn an_index_out_of_range_is_named() {
+    let mut cases = cases("graphs.bin.gz").into_iter();
+    let case = cases.find(|case| case.name == "look_up_gather").unwrap();
+    let manifest = Manifest {
+        output: Output {
+            index: Some(0),
+            ..Output::default()
+        },
+        inputs: (0..4).map(input).collect(),
+        ..Manifest::default()
+    };
+    let model = compile_file(&case.model, manifest).unwrap();
+    let (mut scores, mut rows) = (vec![0.5], [0.0; 12]);
+    (rows[0], rows[4], rows[8]) = (4.0, 5.0, -6.0);
+    let failures = Session::new(&model).unwrap().score(&rows, &mut scores);
+    assert_eq!(scores[..2], [0.5, 3.0], "those of earlier rows stay");
+    let told: Vec<(usize, bool)> = failures
+        .iter()
+        .map(|failure| {
+            (
+                failure.row,
+                failure.why.contains("is out of range in the look-up"),
+            )
+        })
+        .collect();
+    assert_eq!(told, [(1, true), (2, true)], "{failures:?}");
+    assert!(failures[0].why.contains("index 5 ") && failures[1].why.contains("index -6 "));
 }
 
 #[test]

@@ -30,7 +30,6 @@ const LATE_WAIT: Duration = Duration::from_secs(1);
 
 /// A worker's model with all that it needs.
 pub struct Scoring {
-    worker: String,
     model: Arc<Loaded>,
     version: u64,
     decoder: Decoder,
@@ -51,19 +50,18 @@ pub struct Scored {
 }
 
 impl Scoring {
-    /// Takes up the current model, for the worker of this name.
+    /// Takes up the current model.
     ///
     /// # Errors
     ///
     /// The model cannot be set up, or the feature store's URL is none.
-    pub fn new(shared: &Shared, worker: &str) -> anyhow::Result<Self> {
+    pub fn new(shared: &Shared) -> anyhow::Result<Self> {
         let (version, model) = shared.models.current();
         let features = match Join::new(&model.manifest) {
-            Some(join) => Some((join, open_features(shared, worker)?)),
+            Some(join) => Some((join, open_features(shared)?)),
             None => None,
         };
         Ok(Scoring {
-            worker: worker.to_owned(),
             decoder: Decoder::new(&model.manifest),
             session: Session::new(&model)?,
             features,
@@ -88,7 +86,7 @@ impl Scoring {
         if let Some(join) = Join::new(&model.manifest) {
             let features = match connection {
                 Some(features) => features,
-                None => open_features(shared, &self.worker)?,
+                None => open_features(shared)?,
             };
             self.features = Some((join, features));
         }
@@ -122,8 +120,8 @@ impl Scoring {
         }
         let (joined, joined_at) = (Instant::now(), now_ms());
         let mut scores = Vec::with_capacity(batch.row_count());
-        self.session.score(batch.inputs(), &mut scores);
-        batch.reject_unscored(&self.model, &scores);
+        let failures = self.session.score(batch.inputs(), &mut scores);
+        batch.reject_unscored(&self.model, &scores, failures);
         self.quota.took(scores.len(), joined.elapsed());
         stage("score", joined.elapsed());
         let times = Times {
@@ -150,11 +148,10 @@ fn longest_wait(configured: Duration, users: usize, age_ms: i64) -> Duration {
     }
 }
 
-fn open_features(shared: &Shared, worker: &str) -> anyhow::Result<Features> {
+fn open_features(shared: &Shared) -> anyhow::Result<Features> {
     let config = &shared.config;
-    let part = shared.health.part(format!("features of {worker}"));
     let runtime = shared.runtime.clone();
-    Features::open(&config.redis, &config.key_prefix, runtime, part).context("--redis-url")
+    Features::open(&config.redis, &config.key_prefix, runtime).context("--redis-url")
 }
 
 /// Reads the features of the batch's users and fills them into the rows.

@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::batches::Batches;
 use super::standing::standing;
 use crate::input::partitions::{Partitions, Turn, Why};
-use crate::input::start::{self, Begin, Question};
+use crate::input::start::{self, Found, Question};
 use crate::shared::Shared;
 
 /// The partitions of one worker.
@@ -36,7 +36,7 @@ pub(super) struct Assignment<'w, 's> {
 /// must not wait for that.
 struct Search<'w> {
     stop: DropGuard,
-    thread: ScopedJoinHandle<'w, Option<Vec<Begin>>>,
+    thread: ScopedJoinHandle<'w, Option<Found>>,
 }
 
 impl Search<'_> {
@@ -168,7 +168,12 @@ impl<'w, 's> Assignment<'w, 's> {
             let search = self.searches.swap_remove(index);
             let found = search.thread.join();
             let found = found.map_err(|_| anyhow!("looking up positions panicked"))?;
-            let Some(begins) = found else { continue };
+            let Some(Found { begins, absent }) = found else {
+                continue;
+            };
+            for partition in absent {
+                self.partitions.lacks(partition);
+            }
             let mut positions = Vec::new();
             let mut reads = Vec::new();
             for begin in &begins {
@@ -177,10 +182,20 @@ impl<'w, 's> Assignment<'w, 's> {
                 positions.push((partition, begin.position.next));
                 reads.push((partition, begin.reads_from()));
             }
-            tracing::info!(worker = self.worker, ?positions, "partitions assigned");
-            self.consumer.start(&reads)?;
+            if !reads.is_empty() {
+                tracing::info!(worker = self.worker, ?positions, "partitions assigned");
+                self.consumer.start(&reads)?;
+            }
         }
         Ok(())
+    }
+
+    /// Gives up the partitions that the topic does not have any more.
+    pub(super) fn give_up_absent(&self) -> anyhow::Result<()> {
+        match self.partitions.absent() {
+            none if none.is_empty() => Ok(()),
+            absent => self.consumer.give_up(&absent),
+        }
     }
 
     /// Gives partitions back. The records that were taken from them are published or dropped by now.

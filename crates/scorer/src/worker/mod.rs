@@ -78,7 +78,7 @@ pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyho
         return Ok(());
     };
     let consumer = join(config, number)?;
-    let scoring = Scoring::new(shared, part.name())?;
+    let scoring = Scoring::new(shared)?;
     thread::scope(|scope| {
         let outlet = Outlet::open(scope, shared, &consumer, delivery, shutdown.clone());
         let name = part.name();
@@ -113,6 +113,7 @@ impl<'s> Worker<'_, 's> {
             self.pipeline.begin_again();
             self.scoring.follow(self.shared)?;
             self.assignment.start_found()?;
+            self.assignment.give_up_absent()?;
             let event = self.collect()?;
             self.drop_void(event.as_ref())?;
             self.publish()?;

@@ -7,11 +7,15 @@ use crate::input::partitions::Partitions;
 
 /// The standing of a worker with these partitions and batches; `joined` once the group has assigned it any, or none.
 pub(super) fn standing(joined: bool, partitions: &Partitions, batches: &Batches) -> Standing {
-    let searching = partitions.searching();
-    let waiting = match (joined, searching.is_empty()) {
-        (false, _) => Some("joining the group".to_owned()),
-        (true, false) => Some(format!("looking up where to read partitions {searching:?}")),
-        (true, true) => None,
+    let (searching, absent) = (partitions.searching(), partitions.absent());
+    let waiting = if !joined {
+        Some("joining the group".to_owned())
+    } else if !searching.is_empty() {
+        Some(format!("looking up where to read partitions {searching:?}"))
+    } else if !absent.is_empty() {
+        Some(format!("the topic does not have the partitions {absent:?}"))
+    } else {
+        None
     };
     Standing {
         waiting,
@@ -48,6 +52,10 @@ mod tests {
         partitions.assign(3);
         let searching = "looking up where to read partitions [3]";
         assert_eq!(told(true, &partitions, &batches), [searching, ""]);
+        partitions.lacks(3);
+        let absent = "the topic does not have the partitions [3]";
+        assert_eq!(told(true, &partitions, &batches), [absent, ""]);
+        partitions.assign(3);
         partitions.found(3, 0.into());
         assert_eq!(told(true, &partitions, &batches), none);
         let now = Instant::now();

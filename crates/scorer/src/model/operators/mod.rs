@@ -7,13 +7,17 @@ mod columns;
 mod encode;
 mod function;
 mod functions;
+mod in_range;
+mod layer_norm;
 mod linear;
 mod log_softmax;
+mod look_up;
 mod one_hot;
 mod over;
 mod pair;
 mod post;
 mod power;
+mod quantize;
 mod reduce;
 mod replace;
 mod rowwise;
@@ -94,9 +98,9 @@ impl Operators {
 
 fn register(register: &mut OnnxOpRegister) {
     functions::register(register);
+    look_up::register(register);
     pair::register(register);
     reduce::register(register);
-    register.insert("ArrayFeatureExtractor", columns::array_feature_extractor);
     register.insert("Binarizer", replace::binarizer);
     register.insert("Cast", cast::cast);
     register.insert("CastLike", cast::cast_like);
@@ -104,6 +108,7 @@ fn register(register: &mut OnnxOpRegister) {
     register.insert("FeatureVectorizer", columns::feature_vectorizer);
     register.insert("Imputer", replace::imputer);
     register.insert("LabelEncoder", encode::label_encoder);
+    register.insert("LayerNormalization", layer_norm::layer_normalization);
     register.insert("LinearClassifier", linear::classifier);
     register.insert("LinearRegressor", linear::regressor);
     register.insert("LogSoftmax", log_softmax::log_softmax);
@@ -111,6 +116,7 @@ fn register(register: &mut OnnxOpRegister) {
     register.insert("OneHot", one_hot::one_hot);
     register.insert("OneHotEncoder", encode::one_hot_encoder);
     register.insert("Pow", power::pow);
+    register.insert("QuantizeLinear", quantize::quantize_linear);
     register.insert("SVMRegressor", svm::regressor);
     register.insert("Scaler", scale::scaler);
     register.insert("TreeEnsemble", tree_regressor::ensemble);
