@@ -11,7 +11,8 @@
 //! - [`bench`]: the speed of each binary, next to the limit and a plain loop
 //! - [`harness`]: real executables as child processes, for tests and the demo
 //! - [`kafka`], [`oracle`]: read topics, and recompute outputs from the log, without core's code
-//! - [`process`], [`progress`], `visible`: child processes; spinners and bars; bytes as text
+//! - [`process`], [`progress`]: child processes; spinners and bars
+//! - `visible`, `json_record`: bytes as text; records as JSON
 //!
 //! A check of a binary shares no code with it: a mistake must not be able to confirm itself.
 
@@ -21,6 +22,7 @@ pub mod consume;
 pub mod dead_letters;
 pub mod demo;
 pub mod harness;
+mod json_record;
 pub mod kafka;
 pub mod oracle;
 pub mod process;

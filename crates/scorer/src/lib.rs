@@ -67,7 +67,11 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<
         Some(Command::Check { file, json }) => {
             tokio::task::spawn_blocking(move || check::check(&file, json)).await?
         }
-        Some(Command::Replay { ref from, ref to }) => {
+        Some(Command::Replay {
+            ref from,
+            ref to,
+            json,
+        }) => {
             let mut problems = Problems::default();
             let from = problems.time("--from", from);
             let to = to.as_ref().map(|to| problems.time("--to", to));
@@ -80,7 +84,7 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<
             let (Some(from), to) = (from, to.flatten()) else {
                 return Ok(ExitCode::FAILURE);
             };
-            run::replay(flags.validate()?, from, to, shutdown).await
+            run::replay(flags.validate()?, (from, to), json, shutdown).await
         }
     }
 }

@@ -143,8 +143,8 @@ pub(crate) fn other_destination(elsewhere: &str) -> anyhow::Error {
 /// The model cannot be used, or the brokers do not answer.
 pub async fn replay(
     config: Config,
-    from: i64,
-    to: Option<i64>,
+    stretch: (i64, Option<i64>),
+    json: bool,
     shutdown: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     let shared = &config.shared;
@@ -153,7 +153,7 @@ pub async fn replay(
     let partitions = cluster.partitions(topic)?;
     let partitions = partitions
         .ok_or_else(|| Failure::usage(format!("--output-topic {topic}: there is no such topic")))?;
-    block_in_place(|| replay::replay(&config, from, to, partitions, &shutdown))
+    block_in_place(|| replay::replay(&config, stretch, json, partitions, &shutdown))
 }
 
 /// Waits for the input topic and creates missing output topics; `None` when told to stop meanwhile.

@@ -74,11 +74,17 @@ pub enum Command {
     Verify {
         /// Folder or s3://bucket/prefix
         dir: String,
+        /// Print JSON: files, rows, rejected, lost_offsets, and faults, which is empty where the data set is whole
+        #[arg(long)]
+        json: bool,
     },
-    /// Show partitions, files, rows and schema of a data set
+    /// Show partitions, files, rows and schema of a data set; exit code 1 if there is none
     Inspect {
         /// Folder or s3://bucket/prefix
         dir: String,
+        /// Print JSON: place, partitions, schema, misfits, unknown_features
+        #[arg(long)]
+        json: bool,
     },
     /// Check flags, schema and feature definitions without starting; exit code 64 if they cannot be used
     Validate,

@@ -33,6 +33,11 @@ pub struct Flags {
     /// Show this many of the newest for each reason
     #[arg(long, value_name = "N", default_value_t = 2)]
     samples: usize,
+    /// Print each of them as a line of JSON: topic, partition, offset, timestamp_ms, key, value and headers of the letter,
+    /// source (topic, partition, offset, timestamp_ms), group, reason, error, binary, version, sent_back; what is no text
+    /// is in base64, as key_base64 or value_base64
+    #[arg(long, conflicts_with_all = ["resend", "samples"])]
+    json: bool,
     /// Send a copy of each record to the partition that it came from; it goes once, however many letters are about it
     /// and however often this is repeated. A copy names its original, so that a featurizer that counts the original
     /// skips the copy
@@ -81,6 +86,13 @@ pub fn command(flags: &Flags) -> Result<()> {
     let mut records = by_record(letters);
     records.retain(|rejected| flags.wanted(rejected).next().is_some());
     let wanted = records.iter().flat_map(|rejected| flags.wanted(rejected));
+    if flags.json {
+        let line = |letter: &Letter| {
+            let sent_back = resent.contains(&letter.mark());
+            format!("{}\n", letter.to_json(&topic, sent_back))
+        };
+        return tell(&wanted.map(line).collect::<String>());
+    }
     tell(&list::list(&topic, wanted, &resent, flags.samples).to_string())?;
     let Some(sender) = sender else { return Ok(()) };
     let is_open = |letter: &Letter| flags.again || !resent.contains(&letter.mark());

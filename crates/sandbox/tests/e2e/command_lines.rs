@@ -58,13 +58,14 @@ fn subcommands_show_their_own_flags() -> Result<()> {
         Ok(flags)
     };
     let expect = |flags: &[&str]| flags.iter().copied().map(String::from).collect();
-    assert_eq!(flags("collector", "inspect")?, BTreeSet::new());
+    assert_eq!(flags("collector", "inspect")?, expect(&["--json"]));
     let reach = [
         "--brokers",
         "--kafka-config",
         "--connect-timeout",
         "--group",
         "--topic",
+        "--json",
     ];
     assert_eq!(flags("collector", "verify")?, expect(&reach));
     assert_eq!(flags("scorer", "check")?, expect(&["--json"]));

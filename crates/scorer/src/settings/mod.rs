@@ -161,6 +161,10 @@ pub enum Command {
         /// Predictions before this time [default: now]
         #[arg(long)]
         to: Option<String>,
+        /// Print JSON: model, sha256, topic, from, to, compared, same_model, differing, differing_same_model, largest, raised,
+        /// dropped, without_receipt, lost_offsets, complete
+        #[arg(long)]
+        json: bool,
     },
     /// Say what is wrong with brokers, topics, records, group, model or Redis, with the remedy; exit code 1 on a problem
     Doctor {

@@ -16,7 +16,7 @@ use std::fmt;
 use tidemill_core::settings::Shared;
 
 /// The contents of a data set, and its faults.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Data files that were read.
     pub files: u64,
@@ -25,6 +25,7 @@ pub struct Report {
     /// Records that could not become rows.
     pub rejected: u64,
     /// Offsets that retention had deleted before they could be read, as the data set says itself.
+    #[serde(rename = "lost_offsets")]
     pub gaps: u64,
     /// The faults, each naming its file.
     pub faults: Vec<String>,
