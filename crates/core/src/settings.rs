@@ -7,7 +7,7 @@ mod problems;
 mod time;
 
 pub use problems::Problems;
-pub use time::{echo, parse_duration, parse_time};
+pub use time::{duration_text, echo, parse_duration, parse_time};
 
 use crate::claim::{ClaimFlags, Claims};
 use crate::command_line::Uses;

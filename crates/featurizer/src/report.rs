@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::health::{Health, Part};
-use tidemill_core::kafka::{Consumer, Surroundings};
+use tidemill_core::kafka::{Consumer, Surroundings, numbers};
 use tidemill_core::metric::stage;
 
 /// Pause between two reports to the group and the admin pages.
@@ -70,7 +70,7 @@ impl Report {
     pub(crate) fn absent(&mut self, partitions: &BTreeSet<i32>) -> bool {
         self.warn("absent", || {
             tracing::warn!(
-                ?partitions,
+                partitions = numbers(partitions),
                 "the topic does not have these partitions: it was made anew with fewer; joining the group anew"
             );
         })

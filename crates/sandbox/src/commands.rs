@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tidemill_core::command_line;
 use tidemill_core::entry::answer;
+use tidemill_core::kafka::in_words;
 use tidemill_core::{remark_line, tell_line};
 use tokio_util::sync::CancellationToken;
 
@@ -73,7 +74,7 @@ pub fn main() -> ExitCode {
         Err(error) => Err(error),
     };
     outcome.unwrap_or_else(|error| {
-        remark_line!("error: {error:#}");
+        remark_line!("error: {}", in_words(&error));
         ExitCode::FAILURE
     })
 }

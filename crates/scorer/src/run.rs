@@ -8,7 +8,7 @@ use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::{Health, Part};
-use tidemill_core::kafka::{Cluster, Consumer, DeadLetters, Surroundings, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, DeadLetters, Surroundings, in_words, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -71,7 +71,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         return Err(other_destination(&elsewhere));
     }
     let topic = block_in_place(|| outside.topic_id());
-    let topic = topic.map_err(|error| Failure::unreachable(format!("{error:#}")))?;
+    let topic = topic.map_err(|error| Failure::unreachable(in_words(&error)))?;
     let surroundings = Surroundings::default();
     surroundings.watch(outside, Some(writes_to), shutdown.clone())?;
     let models = Arc::new(Models::new(model));
@@ -90,7 +90,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     tracing::info!(
         topic = config.shared.topic,
         group = config.shared.group,
-        guarantee = ?config.guarantee,
+        guarantee = %config.guarantee,
         workers,
         "scoring"
     );
@@ -163,16 +163,13 @@ async fn topics(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<(Cluster, usize, DeadLetters)>> {
     let shared = &config.shared;
-    start.unready(format!(
-        "waiting for the brokers at {}",
-        shared.kafka.brokers()
-    ));
-    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
-    start.unready(format!("waiting for topic {}", shared.topic));
+    let cluster = Cluster::at_start(shared, start, shutdown).await?;
     let awaited = matches!(cluster.partitions(&shared.topic), Ok(None));
-    let Some(partitions) = cluster.wait_for(&shared.topic, shutdown).await? else {
+    let topic = cluster.wait_for(&shared.topic, start, shutdown).await?;
+    let Some(partitions) = topic else {
         return Ok(None);
     };
+    start.unready("looking at the output topics and at the group");
     for topic in [&config.output_topic, &config.dead_letter_topic] {
         cluster.ensure(topic, partitions).await?;
     }
@@ -191,6 +188,7 @@ async fn topics(
     // All records of a topic that was waited for are newer than this start: `latest` must not skip any of them.
     if awaited && config.start == Start::Latest {
         config.start = Start::Earliest;
+        tracing::info!("reading from the start: the topic is newer than this process");
     }
     Ok(Some((cluster, partitions, dead_letters)))
 }

@@ -6,6 +6,7 @@
 //! need no lock, and each partition is assigned once, at the position that the worker's own store holds.
 
 use super::assigned::Assigned;
+use super::client_log::heard;
 use super::hints::Hints;
 use super::rebalances::{Change, Rebalances};
 use super::stopped::Stopped;
@@ -105,7 +106,8 @@ impl Consumer {
                 Ok(Polled::Idle)
             }
             error => {
-                tracing::warn!(%error, topic = self.topic, "reading");
+                // The client goes on by itself.
+                heard(&error, None);
                 Ok(Polled::Idle)
             }
         }

@@ -39,7 +39,7 @@ pub async fn run(
         None => 0..count,
     };
     block_in_place(|| {
-        let Some(mut redis) = opening::open(config, &shutdown)? else {
+        let Some(mut redis) = opening::open(config, None, &shutdown)? else {
             return Ok(());
         };
         let failure = |Lost(error)| config.redis.failure(&error);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, Consumer};
+use tidemill_core::kafka::{Cluster, Consumer, places};
 use tidemill_core::printing::tell;
 
 use crate::input::start::{find, of_topic};
@@ -67,7 +67,7 @@ pub fn reset(
     consumer.commit(&positions).with_context(|| {
         format!("group {group} cannot be moved while it has members; stop them first")
     })?;
-    tracing::info!(group, positions = ?to, "group moved");
+    tracing::info!(group, positions = places(&to), "group moved");
     Ok(Answer::Yes)
 }
 

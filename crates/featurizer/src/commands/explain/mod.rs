@@ -58,7 +58,7 @@ pub async fn run(
     };
     let resolver = Resolver::open(&shared.claims, &shutdown)?;
     block_in_place(|| {
-        let Some(mut redis) = opening::open(config, &shutdown)? else {
+        let Some(mut redis) = opening::open(config, None, &shutdown)? else {
             return Ok(ExitCode::SUCCESS);
         };
         let partitions = i32::try_from(partitions)?;
