@@ -142,7 +142,8 @@ pub struct Flags {
 /// The commands beside scoring.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Check a model: does it load, what does it take and score, golden vectors, latency; warns of what can hardly be meant
+    /// Check a model: does it load, what does it take and score, golden vectors, latency; warns of what can hardly be meant.
+    /// Exit code 1 if it cannot be used
     Check {
         /// The ONNX model; its manifest lies beside it, with the extension toml
         #[arg(value_name = "MODEL")]
