@@ -1,13 +1,11 @@
 //! Progress of building windows: on a terminal a bar with rate and time left, elsewhere a log line every few seconds.
 
-use indicatif::{
-    HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
-};
+use indicatif::{HumanDuration, ProgressBar};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use tidemill_core::progress::bar;
 
 /// Pause between two log lines.
 const LINES: Duration = Duration::from_secs(5);
@@ -42,7 +40,7 @@ impl WarmUp {
         let Ok(mut state) = self.state.lock() else {
             return;
         };
-        let state = state.get_or_insert_with(|| State::begin(self.terminal));
+        let state = state.get_or_insert_with(State::begin);
         state.workers.insert(worker, (done, all));
         let (done, all) = state.sums();
         state.bar.set_length(all);
@@ -75,7 +73,7 @@ impl WarmUp {
         let (done, all) = under_way.sums();
         if done == all {
             under_way.bar.finish_and_clear();
-            let seconds = under_way.begun.elapsed().as_secs_f64();
+            let seconds = under_way.begun.elapsed().as_millis() as f64 / 1e3;
             tracing::info!(records = done, seconds, "windows are built");
             *state = None;
         }
@@ -83,21 +81,10 @@ impl WarmUp {
 }
 
 impl State {
-    fn begin(terminal: bool) -> Self {
-        let target = match terminal {
-            true => ProgressDrawTarget::stderr_with_hz(5),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(Some(0), target);
-        let style = ProgressStyle::with_template(
-            "warming up {bar:40} {percent:>3} %  {human_pos} of {human_len} records  {rate}/s  {eta} left",
-        );
-        if let Ok(style) = style {
-            bar.set_style(style.with_key("rate", whole_rate));
-        }
+    fn begin() -> Self {
         let (begun, line, workers) = (Instant::now(), Instant::now(), BTreeMap::new());
         Self {
-            bar,
+            bar: bar(0, "warming up"),
             begun,
             line,
             workers,
@@ -108,10 +95,4 @@ impl State {
         let sum = |(done, all): (u64, u64), own: &(u64, u64)| (done + own.0, all + own.1);
         self.workers.values().fold((0, 0), sum)
     }
-}
-
-/// Records a second, without a fraction.
-fn whole_rate(state: &ProgressState, out: &mut dyn Write) {
-    // The bar writes to a string, which never fails.
-    write!(out, "{}", HumanCount(state.per_sec() as u64)).ok();
 }

@@ -33,7 +33,7 @@ mod tidy;
 use std::process::ExitCode;
 
 use commands::{check, doctor};
-use settings::{Command, Flags};
+use settings::{Command, Flags, Reset};
 use tidemill_core::settings::Problems;
 use tidemill_core::tell_line;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,8 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<
             let config = flags.validate()?;
             if print_config {
                 run::load(&config).await?;
+            } else if config.reset == Some(Reset::DryRun) {
+                run::would_reset(&config, &shutdown).await?;
             } else {
                 run::run(config, shutdown).await?;
             }

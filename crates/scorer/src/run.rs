@@ -18,7 +18,7 @@ use crate::commands::replay;
 use crate::commands::reset::{Answer, reset};
 use crate::model::Loaded;
 use crate::output::neighbours;
-use crate::settings::{BINARY, Config, Start};
+use crate::settings::{BINARY, Config, Reset, Start};
 use crate::shared::Shared;
 use crate::swap::{self, Models};
 use crate::worker;
@@ -50,8 +50,8 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     else {
         return Ok(());
     };
-    if let Some(agreed) = config.reset
-        && block_in_place(|| reset(&config, &cluster, partitions, agreed))? == Answer::No
+    if let Some(how) = config.reset
+        && block_in_place(|| reset(&config, &cluster, partitions, how))? == Answer::No
     {
         return Ok(());
     }
@@ -111,6 +111,24 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     .await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Shows from where to where `--reset` would move the group.
+///
+/// # Errors
+///
+/// There is no such topic, the group has members, or the brokers do not answer.
+pub(crate) async fn would_reset(
+    config: &Config,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let shared = &config.shared;
+    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
+    let topic = &shared.topic;
+    let partitions = cluster.partitions(topic)?;
+    let partitions = partitions
+        .ok_or_else(|| Failure::usage(format!("--topic {topic}: there is no such topic")))?;
+    block_in_place(|| reset(config, &cluster, partitions, Reset::DryRun)).map(drop)
 }
 
 /// Loads the configured model.

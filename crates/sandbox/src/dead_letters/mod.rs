@@ -50,6 +50,9 @@ pub struct Flags {
     /// Do not ask
     #[arg(long, requires = "resend")]
     yes: bool,
+    /// Say what would be sent, and send nothing
+    #[arg(long, requires = "resend", conflicts_with = "yes")]
+    dry_run: bool,
     /// Kafka brokers, host:port separated by commas
     #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092")]
     brokers: String,
@@ -71,7 +74,7 @@ impl Flags {
 pub fn command(flags: &Flags) -> Result<()> {
     let topic = letters_of(&flags.brokers, &flags.topic)?;
     // Opened before anything is read: it fences off other senders, so that the marks read below stay complete.
-    let sender = match flags.resend {
+    let sender = match flags.resend && !flags.dry_run {
         true => Some(resend::Sender::open(&flags.brokers, &topic)?),
         false => None,
     };
@@ -94,7 +97,9 @@ pub fn command(flags: &Flags) -> Result<()> {
         return tell(&wanted.map(line).collect::<String>());
     }
     tell(&list::list(&topic, wanted, &resent, flags.samples).to_string())?;
-    let Some(sender) = sender else { return Ok(()) };
+    if !flags.resend {
+        return Ok(());
+    }
     let is_open = |letter: &Letter| flags.again || !resent.contains(&letter.mark());
     let wanted = records.len();
     records.retain(|rejected| flags.wanted(rejected).any(is_open));
@@ -128,6 +133,9 @@ pub fn command(flags: &Flags) -> Result<()> {
         .map(|(topic, count)| format!("{count} to {topic}"))
         .collect();
     let places = places.join(", ");
+    let Some(sender) = sender else {
+        return tell_line!("nothing was sent: --dry-run");
+    };
     if !flags.yes && !agreed(&places)? {
         return Ok(());
     }

@@ -9,6 +9,9 @@
 //! - `outages`: brokers and Redis that stop answering are shown, and do not keep a process from ending
 //! - `command_lines`: help, versions, completions, `validate`, and variables that nothing reads
 //! - `printing`: closed pipes and full disks
+//! - `reports`: what verify, inspect, replay, dead-letters and consume tell people and programs
+//! - `dry_runs`: what moves or sends can be asked what it would do; a rebuild can be waited for
+//! - `exit_codes`: whose turn it is, by what was asked for and what was there
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
 //! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
@@ -50,6 +53,8 @@ mod collector_live;
 mod command_lines;
 mod dead_letters;
 mod doctor;
+mod dry_runs;
+mod exit_codes;
 mod faults;
 mod featurizer_exact;
 mod featurizer_faults;
@@ -64,6 +69,7 @@ mod operations;
 mod outages;
 mod printing;
 mod redis_start;
+mod reports;
 mod sandbox_program;
 mod scorer;
 mod scorer_faults;

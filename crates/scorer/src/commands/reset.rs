@@ -9,7 +9,7 @@ use tidemill_core::kafka::{Cluster, Consumer, places};
 use tidemill_core::printing::tell;
 
 use crate::input::start::{find, of_topic};
-use crate::settings::Config;
+use crate::settings::{Config, Reset};
 
 /// Time limit for positions in an open transaction. A killed process may have left one: brokers end it once it is 10 s
 /// old, and check for such every 10 s.
@@ -24,7 +24,7 @@ pub enum Answer {
     No,
 }
 
-/// Moves the group's positions in all `count` partitions, if `agreed` or the answer is yes; returns the answer.
+/// Moves the group's positions in all `count` partitions, if `how` says so or the answer is yes; returns the answer.
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ pub fn reset(
     config: &Config,
     cluster: &Cluster,
     count: usize,
-    agreed: bool,
+    how: Reset,
 ) -> anyhow::Result<Answer> {
     let shared = &config.shared;
     let (kafka, group, topic) = (&shared.kafka, &shared.group, &shared.topic);
@@ -59,8 +59,16 @@ pub fn reset(
         };
     }
     tell(&text)?;
-    if !agreed && ask()? == Answer::No {
-        return Ok(Answer::No);
+    let answer = match how {
+        Reset::Agreed => Answer::Yes,
+        Reset::Ask => ask()?,
+        Reset::DryRun => {
+            tell("nothing was moved: --dry-run\n")?;
+            Answer::No
+        }
+    };
+    if answer == Answer::No {
+        return Ok(answer);
     }
     // The brokers take positions from a client outside the group only while it has no members.
     let positions = of_topic(consumer.topic_id()?, &to);

@@ -14,6 +14,17 @@ pub enum Guarantee {
     AtLeastOnce,
 }
 
+/// What to do with the positions of a group that is to be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// Show them, and ask before they are moved.
+    Ask,
+    /// Show and move them.
+    Agreed,
+    /// Show them.
+    DryRun,
+}
+
 /// The start of a group without positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {

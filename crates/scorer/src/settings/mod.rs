@@ -10,7 +10,7 @@ use tidemill_core::command_line::BROKERS;
 use tidemill_core::redis_access::RedisFlags;
 use tidemill_core::settings::{Binary, SharedFlags};
 
-pub use choices::{Guarantee, Start};
+pub use choices::{Guarantee, Reset, Start};
 pub use config::Config;
 
 /// The names and defaults of the scorer.
@@ -125,6 +125,10 @@ pub struct Flags {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+
+    /// With --reset: show from and to, move nothing, and end
+    #[arg(long, requires = "reset", conflicts_with = "yes")]
+    pub dry_run: bool,
 
     /// How long a batch may wait for features, beside 10 us for each of its users; 1 s where its oldest record is over
     /// 1 s old

@@ -11,8 +11,11 @@ use crate::dataset::{names, seal};
 use crate::encode::schema::{self, Schema};
 use anyhow::Context;
 use file::Check;
+use indicatif::ProgressBar;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use tidemill_core::progress::bar;
 use tidemill_core::settings::Shared;
 
 /// The contents of a data set, and its faults.
@@ -69,12 +72,21 @@ pub async fn verify(location: &Location, group: Option<&Shared>) -> anyhow::Resu
         report: Report::default(),
         ends: BTreeMap::new(),
         partitions: 0,
+        bar: bar(
+            catalog
+                .chains
+                .values()
+                .map(|files| files.len() as u64)
+                .sum(),
+            "files",
+        ),
     };
     verification.strangers();
     verification.schema().await;
     for source in catalog.sources() {
         verification.partition(&source).await;
     }
+    verification.bar.finish_and_clear();
     verification.partitions_without_a_file();
     verification.last_files().await;
     let Verification {
@@ -105,6 +117,8 @@ struct Verification<'a> {
     ends: BTreeMap<Source, Option<i64>>,
     /// The number of partitions that a run has begun all of; 0 if none says so.
     partitions: i32,
+    /// The data files that are checked.
+    bar: ProgressBar,
 }
 
 impl Verification<'_> {
@@ -162,7 +176,9 @@ impl Verification<'_> {
                 file,
                 rejects,
             };
-            let footer = match check.read(&mut self.report).await {
+            let read = check.read(&mut self.report).await;
+            self.bar.inc(1);
+            let footer = match read {
                 Ok(footer) => footer,
                 Err(error) => {
                     self.fault(format!("{}: {error:#}", file.name));
