@@ -35,7 +35,7 @@ pub(super) fn heard(error: &KafkaError, reason: Option<&str>) {
     } else if class == Class::Passing {
         tracing::info!("{text}: trying again");
     } else {
-        tracing::warn!("Kafka: {text}");
+        tracing::warn!(client = reason, "Kafka: {text}");
     }
 }
 

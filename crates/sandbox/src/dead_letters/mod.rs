@@ -191,7 +191,8 @@ fn letters_of(brokers: &str, topic: &str) -> Result<String> {
     }
     ensure!(
         topic.ends_with(".dead-letter"),
-        "there are no dead letters of {topic}: no topic {own}; give the topic of dead letters where it has another name"
+        "there are no dead letters of {topic}: no topic {own}; give the topic of dead letters where it has another name. A \
+         collector writes none: what it sets aside lies in _rejected/ of its data set"
     );
     ensure!(
         names.iter().any(|name| name == topic),

@@ -1,5 +1,6 @@
 //! `--reset`: moves an inactive group to `--start`, after showing from where to where.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, stdin};
 use std::time::Duration;
 
@@ -37,11 +38,14 @@ pub fn reset(
 ) -> anyhow::Result<Answer> {
     let shared = &config.shared;
     let (kafka, group, topic) = (&shared.kafka, &shared.group, &shared.topic);
-    let members = cluster.members(group)?.len();
-    if members > 0 {
+    let members = cluster.members(group)?;
+    if !members.is_empty() {
+        let hosts: BTreeSet<&str> = members.iter().map(|one| one.host.as_str()).collect();
+        let hosts = hosts.into_iter().collect::<Vec<_>>().join(", ");
         return Err(Failure::usage(format!(
-            "--reset: group {group} cannot be moved while it has members ({members} now): stop them first; one that was \
-             killed counts for 6 s more"
+            "--reset: group {group} cannot be moved while it has members ({} now, at {hosts}): stop them first; one that \
+             was killed counts for 6 s more",
+            members.len()
         )));
     }
     let consumer = Consumer::outside_for(kafka, group, topic, &config.writes_to())?;

@@ -37,6 +37,8 @@ struct Found {
     since: i64,
     /// Offsets of the stretch that retention deleted while it was read.
     lost: i64,
+    /// Windows are stored of other definitions than ours.
+    other_definitions: bool,
 }
 
 /// Prints values and events on standard output, `shown` says how many of the last events, and if as JSON; exit code 1
@@ -92,6 +94,10 @@ fn find(
     let present = at.is_none();
     let at = at.or(own).unwrap_or_else(now_ms);
 
+    let mut positions = peek.positions.iter().flatten();
+    let other_definitions =
+        positions.any(|position| position.building.definitions != definitions.fingerprint());
+
     let stored = peek
         .window
         .as_deref()
@@ -137,5 +143,6 @@ fn find(
         events,
         since,
         lost,
+        other_definitions,
     }))
 }

@@ -57,6 +57,10 @@ impl Display for Text<'_> {
         }
         writeln!(f, "{user} as of {as_of}")?;
         f.write_str(&table(features))?;
+        if self.report.other_definitions {
+            let what = "the stored windows are of other feature definitions";
+            writeln!(f, "differs  {what}: is --features right?")?;
+        }
         if self.report.hash_missing {
             writeln!(f, "differs  there is no hash of the user")?;
         }
