@@ -4,6 +4,7 @@
 //!
 //! - [`commands`]: the command line
 //! - [`stack`]: a local Kafka and Redis, found or started, without Docker
+//! - [`clean`], `place`: what all of this leaves on the machine, and where; the checkout, or where it is installed
 //! - [`simulate`]: customers, merchants and fraudsters with known truth
 //! - [`produce`], [`consume`]: put a record on a topic, see what arrives
 //! - [`dead_letters`]: list rejected records with reasons, and send them back
@@ -17,6 +18,7 @@
 //! A check of a binary shares no code with it: a mistake must not be able to confirm itself.
 
 pub mod bench;
+pub mod clean;
 pub mod commands;
 pub mod consume;
 pub mod dead_letters;
@@ -25,6 +27,7 @@ pub mod harness;
 mod json_record;
 pub mod kafka;
 pub mod oracle;
+mod place;
 pub mod process;
 pub mod produce;
 pub mod progress;

@@ -35,6 +35,7 @@
 //! - `monitoring`, `chart`: dashboard and alerts on a real Prometheus; the Helm chart knows the programs' flags
 //! - `dead_letters`: what was set aside is listed, and goes back once
 //! - `kafka_client`: what core's Kafka client promises to its workers
+//! - `installed`: the archive of the programs, unpacked where there is no checkout
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -62,6 +63,7 @@ mod featurizer_features;
 mod featurizer_recovery;
 mod header_names;
 mod hostile;
+mod installed;
 mod kafka_client;
 mod messages;
 mod monitoring;
