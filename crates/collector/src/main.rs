@@ -1,7 +1,7 @@
 //! The collector's executable: one command, from its flags to its exit code.
 
 use clap::CommandFactory;
-use collector::commands::{doctor, infer};
+use collector::commands::{doctor, infer, rejects};
 use collector::dataset::{Location, inspect, verify};
 use collector::run;
 use collector::settings::{BINARY, Command, Flags};
@@ -54,6 +54,11 @@ async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<Ex
                 false => tell(&view.to_string())?,
             }
             return Ok(ExitCode::from(u8::from(view.is_empty())));
+        }
+        Some(Command::Rejects { dir }) => {
+            let place = location(dir)?;
+            let told = rejects::rejects(&place).await;
+            told.map_err(|error| run::unusable(&place, error))?;
         }
         Some(Command::Infer) => match infer::infer(&flags.validate()?, &shutdown).await? {
             Some(schema) => tell(&schema)?,

@@ -9,10 +9,10 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
+use tidemill_core::json_record::{json_headers, json_record};
 use tidemill_core::remark_line;
 use tokio_util::sync::CancellationToken;
 
-use crate::json_record::json_record;
 use crate::kafka::{self, Stored};
 use crate::visible::visible;
 
@@ -181,12 +181,12 @@ fn print(flags: &Flags, record: &Stored) -> Result<()> {
 fn json(topic: &str, record: &Stored) -> String {
     let headers = record.headers.iter();
     let headers = headers.map(|(name, value)| (name.as_slice(), Some(value.as_slice())));
-    let line = json_record(
+    let mut line = json_record(
         (topic, record.partition, record.offset),
         record.timestamp_ms,
         (record.key.as_deref(), record.value.as_deref()),
-        headers,
     );
+    line.insert("headers".to_owned(), json_headers(headers));
     Value::Object(line).to_string()
 }
 

@@ -13,7 +13,7 @@
 //! - [`harness`]: real executables as child processes, for tests and the demo
 //! - [`kafka`], [`oracle`]: read topics, and recompute outputs from the log, without core's code
 //! - [`process`], [`progress`]: child processes; spinners and bars
-//! - `visible`, `json_record`: bytes as text; records as JSON
+//! - `visible`: bytes as text
 //!
 //! A check of a binary shares no code with it: a mistake must not be able to confirm itself.
 
@@ -24,7 +24,6 @@ pub mod consume;
 pub mod dead_letters;
 pub mod demo;
 pub mod harness;
-mod json_record;
 pub mod kafka;
 pub mod oracle;
 mod place;

@@ -29,6 +29,7 @@ pub const BINARY: Binary = Binary {
     uses: &[
         ("verify", &[BROKERS, &["group", "topic"]]),
         ("inspect", &[]),
+        ("rejects", &[]),
         (
             "infer",
             &[
@@ -85,6 +86,13 @@ pub enum Command {
         /// Print JSON: place, partitions, schema, misfits, unknown_features
         #[arg(long)]
         json: bool,
+    },
+    /// Print the records of a data set that could not become rows, one a line of JSON: topic, partition, offset,
+    /// timestamp_ms, key, value (in base64 what is no text, as key_base64 or value_base64), reason, error. Mended, they can
+    /// be sent again
+    Rejects {
+        /// Folder or s3://bucket/prefix
+        dir: String,
     },
     /// Check flags, schema and feature definitions without starting; exit code 64 if they cannot be used
     Validate,

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::json_record::json_record;
 use crate::visible::visible;
 use rdkafka::message::{BorrowedMessage, Message as _, OwnedHeaders};
 use serde_json::{Value, json};
+use tidemill_core::json_record::{json_headers, json_record};
 use tidemill_core::kafka;
 use tidemill_core::record::resent;
 
@@ -175,8 +175,8 @@ impl Letter {
             (topic, self.partition, self.offset),
             self.timestamp_ms,
             (self.key.as_deref(), self.value.as_deref()),
-            headers,
         );
+        line.insert("headers".to_owned(), json_headers(headers));
         let number = |name| self.added(name).and_then(|text| text.parse::<i64>().ok());
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let source = json!({

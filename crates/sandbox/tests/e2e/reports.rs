@@ -48,7 +48,7 @@ impl Filled {
     }
 
     /// Every report, as a program and its arguments.
-    fn reports(&self) -> [(&'static str, Vec<&str>); 5] {
+    fn reports(&self) -> [(&'static str, Vec<&str>); 6] {
         let names = &self.scene.names;
         let replay = [
             "replay",
@@ -68,6 +68,7 @@ impl Filled {
                 "sandbox",
                 vec!["consume", &names.transactions, "--until-end"],
             ),
+            ("collector", vec!["rejects", &self.data]),
         ]
     }
 
@@ -176,20 +177,47 @@ fn programs_get_reports_as_json() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn rejects_of_the_collector_can_be_mended_and_sent_again() -> Result<()> {
+    let filled = Filled::new()?;
+    let topic = &filled.scene.names.labeled_events;
+    let rejects = ["rejects", filled.data.as_str()];
+    let line: Value = serde_json::from_str(&filled.told("collector", &rejects)?)?;
+    for (name, expected) in [
+        ("topic", json!(topic)),
+        ("partition", json!(0)),
+        ("offset", json!(5)),
+        ("key", json!(null)),
+        ("value", json!("oops")),
+        ("reason", json!("invalid_json")),
+    ] {
+        assert_eq!(line[name], expected, "{name}");
+    }
+    let mended = labeled(5);
+    filled.scene.send(topic, &[(None, Some(&mended))])?;
+    assert_ends(filled.scene.collector("again", &["--until-end"])?, 0, &[])?;
+    let whole = json!({"files": 2, "rows": 6, "rejected": 1, "lost_offsets": 0, "faults": []});
+    assert_eq!(filled.json(0)?, [whole]);
+    Ok(())
+}
+
 /// A bar at a terminal, on standard error; nothing of it in a pipe.
 #[test]
-fn long_reports_show_their_progress_at_a_terminal_only() -> Result<()> {
+fn a_long_report_shows_its_progress_at_a_terminal_only() -> Result<()> {
     let filled = Filled::new()?;
-    for ((program, arguments), bar) in filled.reports().into_iter().take(3).zip(["1/1", "", "/3"]) {
-        let command = filled.command(program, &arguments)?;
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let words: Vec<String> = words.map(|word| format!("'{}'", word.display())).collect();
-        let mut terminal = Command::new("script");
-        terminal.args(["-qec", &words.join(" "), "/dev/null"]);
-        terminal.env("KAFKA_BROKERS", &filled.scene.brokers);
-        let output = terminal.stdin(Stdio::null()).output()?;
-        let shown = String::from_utf8_lossy(&output.stdout);
-        assert!(shown.contains(bar), "{program} {arguments:?}: {shown}");
+    let (program, arguments) = &filled.reports()[0];
+    let command = filled.command(program, arguments)?;
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.display())).collect();
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &words.join(" "), "/dev/null"]);
+    let output = terminal.stdin(Stdio::null()).output()?;
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        shown.contains(" 1/1 ") && shown.contains("whole"),
+        "{shown}"
+    );
+    for (program, arguments) in filled.reports() {
         let piped = filled.command(program, &arguments)?.output()?;
         let said = String::from_utf8_lossy(&piped.stderr);
         assert!(!said.contains("/s "), "{program} {arguments:?}: {said}");
@@ -208,8 +236,12 @@ fn people_get_reports_that_fit_and_end_quietly() -> Result<()> {
             let long = text.lines().find(|line| line.chars().count() > 80);
             assert_eq!(long, None, "{what}: {text}");
         }
-        for more in [&[][..], &["--json"]] {
-            let arguments = [&arguments, more].concat();
+        let ways: &[&[&str]] = match arguments[0] {
+            "rejects" => &[&[]],
+            _ => &[&[], &["--json"]],
+        };
+        for more in ways {
+            let arguments = [&arguments, *more].concat();
             let mut unread = filled.command(program, &arguments)?;
             let mut unread = unread.stdout(Stdio::piped()).spawn()?;
             drop(unread.stdout.take());
