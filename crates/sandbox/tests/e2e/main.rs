@@ -11,6 +11,7 @@
 //! - `printing`: closed pipes and full disks
 //! - `reports`: what verify, inspect, replay, dead-letters and consume tell people and programs
 //! - `dry_runs`: what moves or sends can be asked what it would do; a rebuild can be waited for
+//! - `quickstart`: the blocks of the README, as they are pasted
 //! - `exit_codes`: whose turn it is, by what was asked for and what was there
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
@@ -70,6 +71,7 @@ mod monitoring;
 mod operations;
 mod outages;
 mod printing;
+mod quickstart;
 mod redis_start;
 mod reports;
 mod sandbox_program;
