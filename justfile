@@ -49,6 +49,15 @@ stack-up:
 stack-down:
     {{sandbox}} stack down
 
+# Remove downloads and data of servers, and say how much that is; --dry-run only says it
+clean *FLAGS:
+    {{sandbox}} clean "$@"
+
+# An archive of the stripped programs with systemd units and models, for machines without a compiler
+dist OUT="target/dist":
+    cargo build --release --locked --workspace --bins
+    ops/dist.sh target/release "$1"
+
 # user-events -> features in Redis
 featurizer *FLAGS:
     cargo run --release --quiet --bin featurizer -- "$@"

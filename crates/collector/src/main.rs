@@ -1,14 +1,14 @@
 //! The collector's executable: one command, from its flags to its exit code.
 
 use clap::CommandFactory;
-use collector::commands::{doctor, infer};
+use collector::commands::{doctor, infer, rejects};
 use collector::dataset::{Location, inspect, verify};
 use collector::run;
 use collector::settings::{BINARY, Command, Flags};
 use std::process::ExitCode;
 use tidemill_core::entry;
 use tidemill_core::exit::Failure;
-use tidemill_core::printing::{tell, tell_report};
+use tidemill_core::printing::{tell, tell_json, tell_report};
 use tidemill_core::tell_line;
 use tokio_util::sync::CancellationToken;
 
@@ -34,18 +34,31 @@ async fn command(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<Ex
         Some(Command::Doctor { json }) => {
             return doctor::run(&flags.validate()?, *json, shutdown).await;
         }
-        Some(Command::Verify { dir }) => {
+        Some(Command::Verify { dir, json }) => {
             let group = flags.group_given(&Flags::command().get_matches())?;
             let place = location(dir)?;
             let report = verify::verify(&place, group.as_ref()).await;
             let report = report.map_err(|error| run::unusable(&place, error))?;
-            tell_report(&format!("{report}\n"))?;
+            match json {
+                true => tell_json(&report)?,
+                false => tell_report(&format!("{report}\n"))?,
+            }
             return Ok(ExitCode::from(u8::from(!report.faults.is_empty())));
         }
-        Some(Command::Inspect { dir }) => {
+        Some(Command::Inspect { dir, json }) => {
             let place = location(dir)?;
-            let report = inspect::inspect(&place).await;
-            tell(&report.map_err(|error| run::unusable(&place, error))?)?;
+            let view = inspect::inspect(&place).await;
+            let view = view.map_err(|error| run::unusable(&place, error))?;
+            match json {
+                true => tell_json(&view)?,
+                false => tell(&view.to_string())?,
+            }
+            return Ok(ExitCode::from(u8::from(view.is_empty())));
+        }
+        Some(Command::Rejects { dir }) => {
+            let place = location(dir)?;
+            let told = rejects::rejects(&place).await;
+            told.map_err(|error| run::unusable(&place, error))?;
         }
         Some(Command::Infer) => match infer::infer(&flags.validate()?, &shutdown).await? {
             Some(schema) => tell(&schema)?,

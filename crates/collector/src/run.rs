@@ -14,7 +14,7 @@ use crate::pipeline::Sink;
 use crate::pipeline::encoders::Encoders;
 use crate::pipeline::encoding::Encoding;
 use crate::pipeline::premises::{self, Premises};
-use crate::pipeline::retry::{Kind, Outages, kind, told, unreachable};
+use crate::pipeline::retry::{Kind, Outages, kind, unreachable};
 use crate::settings::{BINARY, Config, Extent, Features, Stretch};
 use crate::worker::Worker;
 use crate::worker::goal::Goal;
@@ -24,7 +24,7 @@ use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, Consumer, KafkaConfig, is_client_error, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, KafkaConfig, in_words, is_client_error, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -47,14 +47,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let health = Health::starting();
     admin::serve(&BINARY, shared.admin, health.clone(), shutdown.clone()).await?;
     let start = health.part("start");
-    start.unready(format!(
-        "waiting for the brokers at {}",
-        shared.kafka.brokers()
-    ));
-    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
-    start.unready(format!("waiting for topic {}", shared.topic));
+    let cluster = Cluster::at_start(shared, &start, &shutdown).await?;
     let partitions = match config.extent {
-        Extent::Live { .. } => cluster.wait_for(&shared.topic, &shutdown).await?,
+        Extent::Live { .. } => cluster.wait_for(&shared.topic, &start, &shutdown).await?,
         Extent::Stretch(_) => Some(prepare::partitions(&cluster, &shared.topic)?),
     };
     let Some(partitions) = partitions else {
@@ -111,7 +106,7 @@ async fn open_store(out: &Location) -> anyhow::Result<Store> {
 pub fn unusable(out: &Location, error: anyhow::Error) -> anyhow::Error {
     match out {
         Location::Folder(_) if kind(&error) == Kind::Retry && !is_client_error(&error) => {
-            Failure::usage(format!("{out} cannot be used: {}", told(&error)))
+            Failure::usage(format!("{out} cannot be used: {}", in_words(&error)))
         }
         _ => unreachable(error),
     }

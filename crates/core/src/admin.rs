@@ -9,7 +9,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -28,7 +28,8 @@ const RECORDS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 /// Serves the admin pages of `binary` until the process ends, and returns their address; without an address it only
 /// collects metrics.
 ///
-/// A default port that is in use is replaced by a free one, which is logged; a given one in use is an error.
+/// An address that nobody gave, and that is in use, is replaced by a free port, with a warning; a given one in use is an
+/// error.
 pub async fn serve(
     binary: &Binary,
     admin: Option<AdminAddr>,
@@ -42,19 +43,26 @@ pub async fn serve(
     let Some(AdminAddr { addr, default }) = admin else {
         return Ok(None);
     };
-    let listener = match TcpListener::bind(addr).await {
-        Err(error) if default && error.kind() == ErrorKind::AddrInUse => {
-            TcpListener::bind(SocketAddr::new(addr.ip(), 0)).await
-        }
-        outcome => outcome,
-    };
+    let mut listener = TcpListener::bind(addr).await;
+    let taken = |error: &Error| default && error.kind() == ErrorKind::AddrInUse;
+    let is_taken = listener.as_ref().is_err_and(taken);
+    if is_taken {
+        listener = TcpListener::bind(SocketAddr::new(addr.ip(), 0)).await;
+    }
     let listener = listener.map_err(|error| {
         Failure::usage(format!(
             "--admin-addr {addr}: {error}; give another address, or none"
         ))
     })?;
     let bound = listener.local_addr()?;
-    tracing::info!(%bound, "admin pages at /metrics, /healthz and /readyz");
+    if is_taken {
+        let name = binary.name;
+        tracing::warn!(
+            "{addr} is taken (by another {name}?): admin pages at http://{bound} instead; --admin-addr chooses"
+        );
+    } else {
+        tracing::info!("admin pages at http://{bound}: /metrics, /healthz, /readyz");
+    }
     let pages = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route(

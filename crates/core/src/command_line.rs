@@ -82,7 +82,11 @@ pub fn described(binary: &Binary, command: Command) -> Command {
         .version(version(binary.version))
         .mut_arg("group", |arg| arg.default_value(binary.group))
         .mut_arg("topic", |arg| arg.default_value(binary.topic))
-        .mut_arg("admin_addr", |arg| arg.default_value(binary.admin_addr));
+        .mut_arg("admin_addr", |arg| {
+            let help = arg.get_help().cloned().unwrap_or_default();
+            let default = binary.admin_addr;
+            arg.help(format!("{help} [default: {default}, or a free port]"))
+        });
     let global: Vec<Arg> = command.get_arguments().cloned().collect();
     let global = global.into_iter().filter(Arg::is_global_set);
     let global: Vec<Arg> = global.collect();

@@ -3,6 +3,7 @@
 use crate::command_line;
 use crate::effective::Settings;
 use crate::exit::{Code, Failure};
+use crate::kafka::in_words;
 use crate::printing::{tell, written};
 use crate::remark_line;
 use crate::settings::{Binary, SharedFlags};
@@ -90,9 +91,10 @@ pub fn answer(error: &clap::Error) -> ExitCode {
 
 /// Reports the error that ends the process, and returns its exit code.
 fn fail(error: &anyhow::Error, format: LogFormat) -> ExitCode {
+    let text = in_words(error);
     match format {
-        LogFormat::Text => remark_line!("error: {error:#}"),
-        LogFormat::Json => tracing::error!("{error:#}"),
+        LogFormat::Text => remark_line!("error: {text}"),
+        LogFormat::Json => tracing::error!("{text}"),
     }
     ExitCode::from(Failure::code(error) as u8)
 }

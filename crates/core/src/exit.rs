@@ -5,13 +5,13 @@ use std::fmt;
 /// The exit code that an error carries; an error without one ends the process with [`Code::Internal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// 1: standard output cannot be written.
+    /// 1: standard output cannot be written; reports with a finding end with it too.
     Unwritable = 1,
-    /// 64: a flag, a file of settings or a model cannot be used as given.
+    /// 64: what the user wrote cannot be used.
     Usage = 64,
     /// 69: brokers or Redis did not answer within the connect timeout, or refuse.
     Unreachable = 69,
-    /// 70: a fatal client error or a fault of our own.
+    /// 70: a fault of our own.
     Internal = 70,
 }
 

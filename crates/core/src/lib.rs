@@ -11,8 +11,8 @@
 //! - [`features`]: feature definitions, and the windows they are evaluated over
 //! - [`workers`], [`clock`]: the threads of a process, and their time
 //! - [`health`], [`pulse`], [`metric`], [`admin`]: readiness and metrics, served over HTTP
-//! - [`doctor`], [`printing`], [`spelling`]: problems of a set-up, with remedies; reports and remarks of commands;
-//!   words that were meant
+//! - [`doctor`], [`printing`], [`json_record`], [`progress`], [`spelling`]: problems of a set-up, with remedies; reports
+//!   and remarks of commands; records as JSON; bars; words that were meant
 //!
 //! Errors are [`anyhow::Error`] with context, because no caller branches on them; [`record::Reject`] and
 //! [`exit::Failure`] are types of their own because there the kind decides what happens next.
@@ -29,10 +29,12 @@ pub mod entry;
 pub mod exit;
 pub mod features;
 pub mod health;
+pub mod json_record;
 pub mod kafka;
 pub mod location;
 pub mod metric;
 pub mod printing;
+pub mod progress;
 pub mod pulse;
 pub mod record;
 pub mod redis_access;

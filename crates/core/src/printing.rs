@@ -58,6 +58,35 @@ pub(crate) fn written(outcome: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
+/// Prints a report as one JSON document.
+///
+/// # Errors
+///
+/// As those of [`tell`].
+pub fn tell_json(report: &impl serde::Serialize) -> anyhow::Result<()> {
+    tell(&format!("{}\n", serde_json::to_string_pretty(report)?))
+}
+
+/// Rows of cells as lines, each column as wide as its widest cell: the first `left` columns begin at the left, the others
+/// end at the right.
+pub fn columns<const N: usize>(rows: &[[String; N]], left: usize) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).enumerate();
+        let cells = cells.map(|(column, (cell, width))| match column < left {
+            true => format!("{cell:width$}"),
+            false => format!("{cell:>width$}"),
+        });
+        let cells: Vec<String> = cells.collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
 /// Writes a text to standard error. Nobody can be told where that fails.
 pub fn remark(text: &str) {
     drop(stderr().write_all(text.as_bytes()));
@@ -89,5 +118,17 @@ mod tests {
         let expected = "\u{1b}[32mok\u{1b}[0m       brokers  fine\nnot ok\n\u{1b}[32mwhole\u{1b}[0m: 3 files\n\
                         \u{1b}[31mproblem\u{1b}[0m\n";
         assert_eq!(painted(text), expected);
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_they_must_be() {
+        let row = |cells: [&str; 3]| cells.map(String::from);
+        let rows = [
+            row(["topic", "part", "MB"]),
+            row(["t", "10", "1.25"]),
+            row(["größer", "", ""]),
+        ];
+        let expected = "topic   part    MB\nt         10  1.25\ngrößer\n";
+        assert_eq!(columns(&rows, 1), expected);
     }
 }

@@ -7,7 +7,7 @@ mod problems;
 mod time;
 
 pub use problems::Problems;
-pub use time::{echo, parse_duration, parse_time};
+pub use time::{duration_text, echo, parse_duration, parse_time};
 
 use crate::claim::{ClaimFlags, Claims};
 use crate::command_line::Uses;
@@ -75,12 +75,11 @@ pub struct SharedFlags {
     #[arg(
         long,
         env = "ADMIN_ADDR",
-        default_value = "",
         value_name = "HOST:PORT",
         global = true,
         hide_short_help = true
     )]
-    pub admin_addr: String,
+    pub admin_addr: Option<String>,
 
     /// How long to try to reach brokers and Redis at start
     #[arg(
@@ -137,7 +136,7 @@ pub struct Shared {
 pub struct AdminAddr {
     /// Address and port to bind.
     pub addr: SocketAddr,
-    /// True for the binary's default: if it is in use, a free port will do.
+    /// Nobody gave it: if it is in use, a free port will do.
     pub default: bool,
 }
 
@@ -188,13 +187,13 @@ impl SharedFlags {
             Some(text) => problems.take("--workers", text, parse_workers),
             None => Some(cores.min(4)),
         };
-        let admin = match self.admin_addr.as_str() {
+        let default = self.admin_addr.is_none();
+        let admin = match self.admin_addr.as_deref().unwrap_or(binary.admin_addr) {
             "none" => Some(None),
             text => problems.take("--admin-addr", text, |text| {
                 let addr = text.parse().map_err(|_| {
                     "use an address and port such as 127.0.0.1:9101, or none".to_owned()
                 })?;
-                let default = text == binary.admin_addr;
                 Ok(Some(AdminAddr { addr, default }))
             }),
         };
@@ -276,6 +275,8 @@ pub(crate) mod tests {
             ("millers", "grain")
         );
         assert!(shared.admin.unwrap().default);
+        let given = validate(&["--admin-addr", BINARY.admin_addr]).unwrap();
+        assert!(!given.admin.unwrap().default);
         assert_eq!(shared.connect_timeout, Duration::from_secs(30));
         assert_eq!(validate(&["--admin-addr", "none"]).unwrap().admin, None);
     }

@@ -1,6 +1,7 @@
 //! The worker threads of a process: the first that fails stops the others.
 
 use crate::entry::STOP_LIMIT;
+use crate::kafka::in_words;
 use anyhow::{Context, anyhow};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,7 +62,7 @@ where
             if first.is_ok() {
                 first = Err(error);
             } else {
-                tracing::error!("{error:#}");
+                tracing::error!("{}", in_words(&error));
             }
         }
     }

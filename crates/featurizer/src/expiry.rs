@@ -143,6 +143,10 @@ fn sweep<D: Door>(
     let cursor = match own.sweep() {
         Some(Sweep::Page(cursor)) if own.is_unswept() => cursor,
         Some(Sweep::Page(_) | Sweep::LastPage) => {
+            if own.is_unswept() {
+                // Stored without a record too: `rebuild --wait` reads there that every hash is written.
+                batch.progressed(id, own.progress());
+            }
             own.swept(Sweep::Done);
             return Ok(None);
         }

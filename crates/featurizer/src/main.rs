@@ -29,8 +29,8 @@ fn main() -> ExitCode {
                 json,
             } => explain::run(&config, &user, at, (last, json), shutdown).await,
             Task::Doctor { json } => doctor::run(&config, json, shutdown).await,
-            Task::Rebuild { partition } => {
-                let done = rebuild::run(&config, partition, shutdown).await;
+            Task::Rebuild(what) => {
+                let done = rebuild::run(&config, what, shutdown).await;
                 done.map(|()| ExitCode::SUCCESS)
             }
         }

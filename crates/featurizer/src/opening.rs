@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_core::clock::now_ms;
 use tidemill_core::exit::Failure;
-use tidemill_core::health::Health;
+use tidemill_core::health::{Health, Part};
 use tidemill_core::pulse::{self, ANSWER, LIMIT};
 use tidemill_core::redis_server::{self, Unfit};
 use tidemill_core::redis_verdict::Meaning;
+use tidemill_core::settings::duration_text;
 use tokio_util::sync::CancellationToken;
 
 /// Pause between two attempts to reach Redis.
@@ -19,8 +20,13 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Time after which a wait is logged.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// Connects to a Redis that can keep features; waits for it up to the connect timeout. `None` if `shutdown` came first.
-pub(crate) fn open(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<Option<Redis>> {
+/// Connects to a Redis that can keep features; waits for it up to the connect timeout, which the part `start` tells.
+/// `None` if `shutdown` came first.
+pub(crate) fn open(
+    config: &Config,
+    start: Option<&Part>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<Redis>> {
     let (access, timeout) = (&config.redis, config.shared.connect_timeout);
     let mut redis = Redis::new(access)?;
     let begun = Instant::now();
@@ -34,10 +40,14 @@ pub(crate) fn open(config: &Config, shutdown: &CancellationToken) -> anyhow::Res
             return Err(access.failure(&error));
         }
         if begun.elapsed() >= timeout {
-            return Err(access.failure(&format!("{error} (tried for {timeout:?})")));
+            return Err(access.failure(&format!("{error} (tried for {})", duration_text(timeout))));
         }
         if begun.elapsed() >= SILENT && error != told {
-            tracing::info!(redis = %access, error, limit = ?timeout, "waiting for Redis");
+            if let Some(start) = start {
+                start.unready(format!("waiting for Redis at {access}: {error}"));
+            }
+            let limit = duration_text(timeout);
+            tracing::warn!("waiting for Redis at {access}, for up to {limit}: {error}");
             told = error;
         }
         std::thread::sleep(RETRY);
@@ -105,9 +115,10 @@ pub(crate) fn clock_gap(redis: &mut Redis) -> Result<Option<String>, Lost> {
 /// Waits for Redis and claims the key prefix; breaks if `shutdown` came first.
 pub(crate) fn claim_prefix(
     config: &Config,
+    start: &Part,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<ControlFlow<()>> {
-    let Some(mut redis) = open(config, shutdown)? else {
+    let Some(mut redis) = open(config, Some(start), shutdown)? else {
         return Ok(ControlFlow::Break(()));
     };
     let owned = own(&mut redis, &keys(config), &config.owner(), config.takeover);

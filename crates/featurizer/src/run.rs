@@ -16,7 +16,9 @@ use tidemill_core::claim::{Held, Resolver};
 use tidemill_core::clock::now_ms;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Health;
-use tidemill_core::kafka::{Cluster, Consumer, DeadLetters, Producer, Surroundings, lag, pulse};
+use tidemill_core::kafka::{
+    Cluster, Consumer, DeadLetters, Producer, Surroundings, in_words, lag, pulse,
+};
 use tidemill_core::workers;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -35,18 +37,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     }
     let start = health.part("start");
     start.unready(format!("waiting for Redis at {}", config.redis));
-    if block_in_place(|| opening::claim_prefix(&config, &shutdown))?.is_break() {
+    if block_in_place(|| opening::claim_prefix(&config, &start, &shutdown))?.is_break() {
         return Ok(());
     }
-    start.unready(format!(
-        "waiting for the brokers at {}",
-        shared.kafka.brokers()
-    ));
-    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, &shutdown).await?;
-    start.unready(format!("waiting for topic {}", shared.topic));
-    let Some(partitions) = cluster.wait_for(&shared.topic, &shutdown).await? else {
+    let cluster = Cluster::at_start(shared, &start, &shutdown).await?;
+    let topic = cluster.wait_for(&shared.topic, &start, &shutdown).await?;
+    let Some(partitions) = topic else {
         return Ok(());
     };
+    start.unready("looking at the topic of dead letters and at the group");
     cluster
         .ensure(&config.dead_letter_topic, partitions)
         .await?;
@@ -65,8 +64,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         let found = block_in_place(|| outside.elsewhere(&config.writes_to()));
         let found = found.map_err(|error| {
             Failure::unreachable(format!(
-                "the brokers do not tell what members of --group {} write to: {error:#}",
-                shared.group
+                "the brokers do not tell what members of --group {} write to: {}",
+                shared.group,
+                in_words(&error)
             ))
         })?;
         if let Some(elsewhere) = found {

@@ -4,7 +4,7 @@ use crate::assignment::Cause;
 use crate::store::Lost;
 use std::time::Duration;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::Change;
+use tidemill_core::kafka::{Change, in_words};
 use tidemill_core::redis_verdict::by_code;
 
 /// A reason for going back.
@@ -126,7 +126,7 @@ impl Setback {
                     took.as_secs()
                 )
             }
-            Self::Fatal(error) => format!("{error:#}"),
+            Self::Fatal(error) => in_words(error),
         }
     }
 

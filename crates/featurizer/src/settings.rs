@@ -1,5 +1,6 @@
 //! Flags of the featurizer, and the validated configuration made from them.
 
+use crate::commands::rebuild::Rebuild;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use tidemill_core::command_line::{BROKERS, CLAIMS, REDIS};
@@ -121,6 +122,12 @@ pub enum Command {
         /// Only this partition
         #[arg(long, value_name = "P")]
         partition: Option<i32>,
+        /// Return once featurizers have built them, with a bar on a terminal
+        #[arg(long, conflicts_with = "dry_run")]
+        wait: bool,
+        /// Say what would be built anew, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Say what is wrong with brokers, topic, records, group or Redis, with the remedy; exit code 1 on a problem
     Doctor {
@@ -194,10 +201,7 @@ pub enum Task {
     /// See [`Command::Validate`].
     Validate,
     /// See [`Command::Rebuild`].
-    Rebuild {
-        /// Only this partition; `None` for all.
-        partition: Option<i32>,
-    },
+    Rebuild(Rebuild),
     /// See [`Command::Doctor`].
     Doctor {
         /// Print JSON.
@@ -239,7 +243,15 @@ impl Flags {
         let task = match self.command {
             None => Some(Task::Run),
             Some(Command::Validate) => Some(Task::Validate),
-            Some(Command::Rebuild { partition }) => Some(Task::Rebuild { partition }),
+            Some(Command::Rebuild {
+                partition,
+                wait,
+                dry_run,
+            }) => Some(Task::Rebuild(Rebuild {
+                partition,
+                dry_run,
+                wait,
+            })),
             Some(Command::Doctor { json }) => Some(Task::Doctor { json }),
             Some(Command::Explain {
                 user,

@@ -1,14 +1,12 @@
 //! Progress of building windows, and of writing the hashes after it: on a terminal a bar with rate and time left,
 //! elsewhere a log line every few seconds.
 
-use indicatif::{
-    HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
-};
+use indicatif::{HumanDuration, ProgressBar};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use tidemill_core::progress::bar;
 
 /// Pause between two log lines.
 const LINES: Duration = Duration::from_secs(5);
@@ -73,7 +71,7 @@ impl WarmUp {
                 Stage::Writing { left } if left > 0 => false,
                 Stage::Writing { .. } | Stage::Settled => return,
             };
-            *state = Some(State::begin(reading, self.terminal));
+            *state = Some(State::begin(reading));
         }
         let Some(under_way) = state.as_mut() else {
             return;
@@ -86,12 +84,19 @@ impl WarmUp {
 }
 
 impl State {
-    fn begin(reading: bool, terminal: bool) -> Self {
+    fn begin(reading: bool) -> Self {
         Self {
             workers: BTreeMap::new(),
             reading,
             most: 0,
-            bar: bar(reading, terminal),
+            bar: bar(
+                0,
+                if reading {
+                    "warming up"
+                } else {
+                    "writing hashes"
+                },
+            ),
             begun: Instant::now(),
             line: Instant::now(),
         }
@@ -116,19 +121,19 @@ impl State {
                 // A partition came whose windows have to be built.
                 *self = Self {
                     workers: std::mem::take(&mut self.workers),
-                    ..Self::begin(true, terminal)
+                    ..Self::begin(true)
                 };
             }
             self.show(terminal, "warming up", done, all);
             return false;
         }
         if self.reading {
-            let seconds = self.begun.elapsed().as_secs_f64();
+            let seconds = self.begun.elapsed().as_millis() as f64 / 1e3;
             self.bar.finish_and_clear();
             tracing::info!(records = done, seconds, "windows are built");
             *self = Self {
                 workers: std::mem::take(&mut self.workers),
-                ..Self::begin(false, terminal)
+                ..Self::begin(false)
             };
         }
         let left = self.workers.values().filter_map(|own| own.left);
@@ -137,7 +142,7 @@ impl State {
         match left {
             Some(left) => self.show(terminal, "writing hashes", self.most - left, self.most),
             None => {
-                let seconds = self.begun.elapsed().as_secs_f64();
+                let seconds = self.begun.elapsed().as_millis() as f64 / 1e3;
                 self.bar.finish_and_clear();
                 tracing::info!(seconds, "hashes are written");
             }
@@ -159,32 +164,6 @@ impl State {
             }
         }
     }
-}
-
-fn bar(reading: bool, terminal: bool) -> ProgressBar {
-    let target = match terminal {
-        true => ProgressDrawTarget::stderr_with_hz(5),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let bar = ProgressBar::with_draw_target(Some(0), target);
-    let style = ProgressStyle::with_template(match reading {
-        true => {
-            "warming up {bar:40} {percent:>3} %  {human_pos} of {human_len} records  {rate}/s  {eta} left"
-        }
-        false => {
-            "writing hashes {bar:40} {percent:>3} %  {human_pos} of {human_len} users  {rate}/s  {eta} left"
-        }
-    });
-    if let Ok(style) = style {
-        bar.set_style(style.with_key("rate", whole_rate));
-    }
-    bar
-}
-
-/// The rate a second, without a fraction.
-fn whole_rate(state: &ProgressState, out: &mut dyn Write) {
-    // The bar writes to a string, which never fails.
-    write!(out, "{}", HumanCount(state.per_sec() as u64)).ok();
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tidemill_core::command_line;
 use tidemill_core::entry::answer;
+use tidemill_core::kafka::in_words;
 use tidemill_core::{remark_line, tell_line};
 use tokio_util::sync::CancellationToken;
 
-use crate::{bench, consume, dead_letters, demo, produce, simulate, stack};
+use crate::{bench, clean, consume, dead_letters, demo, produce, simulate, stack};
 
 /// Development tools for tidemill: simulated traffic, a local Kafka and Redis, the demo
 #[derive(Parser)]
@@ -36,6 +37,8 @@ enum Command {
     DeadLetters(dead_letters::Flags),
     /// Run everything on live traffic for half a minute and check what comes out
     Demo(demo::Flags),
+    /// Remove downloads and data of servers, and say how much that is
+    Clean(clean::Flags),
     /// Measure, beside the limit and a plain loop
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -73,7 +76,7 @@ pub fn main() -> ExitCode {
         Err(error) => Err(error),
     };
     outcome.unwrap_or_else(|error| {
-        remark_line!("error: {error:#}");
+        remark_line!("error: {}", in_words(&error));
         ExitCode::FAILURE
     })
 }
@@ -101,6 +104,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Simulate(flags) => simulate::command(&flags, &cancelled_by_ctrl_c()?)?,
         Command::Produce(flags) => produce::command(&flags)?,
         Command::Consume(flags) => consume::command(&flags, &cancelled_by_ctrl_c()?)?,
+        Command::Clean(flags) => clean::command(&flags)?,
         Command::Bench(bench) => bench::command(&bench)?,
         Command::DeadLetters(flags) => dead_letters::command(&flags)?,
         Command::Demo(flags) => {

@@ -8,6 +8,8 @@ use clap::ValueEnum;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::Value;
+use tidemill_core::json_record::{json_headers, json_record};
 use tidemill_core::remark_line;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +39,10 @@ pub struct Flags {
     /// Show records of open and aborted transactions too
     #[arg(long)]
     uncommitted: bool,
+    /// Print each record as a line of JSON: topic, partition, offset, timestamp_ms, key, value, headers (name, value);
+    /// what is no text is in base64, as key_base64 or value_base64
+    #[arg(long)]
+    json: bool,
     /// Kafka brokers, host:port separated by commas
     #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092")]
     brokers: String,
@@ -69,7 +75,7 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<()> {
             None => {}
             Some(Ok(message)) => {
                 let record = Stored::from_message(&message);
-                print(&record)?;
+                print(flags, &record)?;
                 printed += 1;
                 let position = Offset::Offset(record.offset + 1);
                 positions.add_partition_offset(&flags.topic, record.partition, position)?;
@@ -160,7 +166,31 @@ fn everything(flags: &Flags, partitions: i32) -> Result<TopicPartitionList> {
 }
 
 /// Prints one record as one line.
-fn print(record: &Stored) -> Result<()> {
+fn print(flags: &Flags, record: &Stored) -> Result<()> {
+    let line = match flags.json {
+        true => json(&flags.topic, record),
+        false => text(record),
+    };
+    // A closed pipe means that the reader has seen enough: an end, not a failure.
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        outcome => outcome.context("standard output cannot be written"),
+    }
+}
+
+fn json(topic: &str, record: &Stored) -> String {
+    let headers = record.headers.iter();
+    let headers = headers.map(|(name, value)| (name.as_slice(), Some(value.as_slice())));
+    let mut line = json_record(
+        (topic, record.partition, record.offset),
+        record.timestamp_ms,
+        (record.key.as_deref(), record.value.as_deref()),
+    );
+    line.insert("headers".to_owned(), json_headers(headers));
+    Value::Object(line).to_string()
+}
+
+fn text(record: &Stored) -> String {
     let text = |bytes: &Option<Vec<u8>>| match bytes {
         Some(bytes) => visible(bytes),
         None => "null".to_owned(),
@@ -174,9 +204,5 @@ fn print(record: &Stored) -> Result<()> {
     for (name, value) in &record.headers {
         line.push_str(&format!(" {}={}", visible(name), visible(value)));
     }
-    // A closed pipe means that the reader has seen enough: an end, not a failure.
-    match writeln!(std::io::stdout(), "{line} {}", text(&record.value)) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        outcome => outcome.context("cannot write to standard output"),
-    }
+    format!("{line} {}", text(&record.value))
 }

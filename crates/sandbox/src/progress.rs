@@ -1,12 +1,13 @@
 //! Progress for people: spinners and bars on a terminal, plain lines elsewhere.
 
-use tidemill_core::remark_line;
-
-use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
+use tidemill_core::progress::whole_rate;
+use tidemill_core::remark_line;
+
+pub use tidemill_core::progress::bar;
 
 /// A running step of unknown length.
 #[derive(Debug)]
@@ -37,17 +38,6 @@ impl Drop for Spinner {
     }
 }
 
-/// A bar of `length` records with rate and time left; hidden without a terminal.
-pub fn bar(length: u64, what: &str) -> ProgressBar {
-    let template = "{msg:14} {wide_bar} {human_pos}/{human_len}  {rate:>12}/s  {eta:>4} left";
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    // indicatif checks for a terminal itself, and draws nothing without one.
-    ProgressBar::new(length)
-        .with_style(style.with_key("rate", whole_rate))
-        .with_message(what.to_owned())
-}
-
 /// A counter of records without a known end.
 pub fn endless_bar(what: &str) -> ProgressBar {
     let template = "{msg:14} {spinner} {human_pos}  {rate}/s";
@@ -56,10 +46,4 @@ pub fn endless_bar(what: &str) -> ProgressBar {
     ProgressBar::no_length()
         .with_style(style.with_key("rate", whole_rate))
         .with_message(what.to_owned())
-}
-
-/// Records a second, without a fraction.
-fn whole_rate(state: &ProgressState, out: &mut dyn Write) {
-    // The bar writes to a string, which never fails.
-    write!(out, "{}", HumanCount(state.per_sec() as u64)).ok();
 }

@@ -33,7 +33,7 @@ mod tidy;
 use std::process::ExitCode;
 
 use commands::{check, doctor};
-use settings::{Command, Flags};
+use settings::{Command, Flags, Reset};
 use tidemill_core::settings::Problems;
 use tidemill_core::tell_line;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,8 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<
             let config = flags.validate()?;
             if print_config {
                 run::load(&config).await?;
+            } else if config.reset == Some(Reset::DryRun) {
+                run::would_reset(&config, &shutdown).await?;
             } else {
                 run::run(config, shutdown).await?;
             }
@@ -67,7 +69,11 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<
         Some(Command::Check { file, json }) => {
             tokio::task::spawn_blocking(move || check::check(&file, json)).await?
         }
-        Some(Command::Replay { ref from, ref to }) => {
+        Some(Command::Replay {
+            ref from,
+            ref to,
+            json,
+        }) => {
             let mut problems = Problems::default();
             let from = problems.time("--from", from);
             let to = to.as_ref().map(|to| problems.time("--to", to));
@@ -80,7 +86,7 @@ pub async fn start(flags: Flags, shutdown: CancellationToken) -> anyhow::Result<
             let (Some(from), to) = (from, to.flatten()) else {
                 return Ok(ExitCode::FAILURE);
             };
-            run::replay(flags.validate()?, from, to, shutdown).await
+            run::replay(flags.validate()?, (from, to), json, shutdown).await
         }
     }
 }

@@ -8,7 +8,7 @@ use tidemill_core::admin;
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::{Health, Part};
-use tidemill_core::kafka::{Cluster, Consumer, DeadLetters, Surroundings, lag, pulse};
+use tidemill_core::kafka::{Cluster, Consumer, DeadLetters, Surroundings, in_words, lag, pulse};
 use tidemill_core::workers;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -19,7 +19,7 @@ use crate::commands::reset::{Answer, reset};
 use crate::features;
 use crate::model::Loaded;
 use crate::output::neighbours;
-use crate::settings::{BINARY, Config, Start};
+use crate::settings::{BINARY, Config, Reset, Start};
 use crate::shared::Shared;
 use crate::swap::{self, Models};
 use crate::worker;
@@ -51,8 +51,8 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     else {
         return Ok(());
     };
-    if let Some(agreed) = config.reset
-        && block_in_place(|| reset(&config, &cluster, partitions, agreed))? == Answer::No
+    if let Some(how) = config.reset
+        && block_in_place(|| reset(&config, &cluster, partitions, how))? == Answer::No
     {
         return Ok(());
     }
@@ -72,7 +72,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         return Err(other_destination(&elsewhere));
     }
     let topic = block_in_place(|| outside.topic_id());
-    let topic = topic.map_err(|error| Failure::unreachable(format!("{error:#}")))?;
+    let topic = topic.map_err(|error| Failure::unreachable(in_words(&error)))?;
     let surroundings = Surroundings::default();
     surroundings.watch(outside, Some(writes_to), shutdown.clone())?;
     let models = Arc::new(Models::new(model));
@@ -92,7 +92,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     tracing::info!(
         topic = config.shared.topic,
         group = config.shared.group,
-        guarantee = ?config.guarantee,
+        guarantee = %config.guarantee,
         workers,
         "scoring"
     );
@@ -113,6 +113,24 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     .await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Shows from where to where `--reset` would move the group.
+///
+/// # Errors
+///
+/// There is no such topic, the group has members, or the brokers do not answer.
+pub(crate) async fn would_reset(
+    config: &Config,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let shared = &config.shared;
+    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
+    let topic = &shared.topic;
+    let partitions = cluster.partitions(topic)?;
+    let partitions = partitions
+        .ok_or_else(|| Failure::usage(format!("--topic {topic}: there is no such topic")))?;
+    block_in_place(|| reset(config, &cluster, partitions, Reset::DryRun)).map(drop)
 }
 
 /// Loads the configured model.
@@ -145,8 +163,8 @@ pub(crate) fn other_destination(elsewhere: &str) -> anyhow::Error {
 /// The model cannot be used, or the brokers do not answer.
 pub async fn replay(
     config: Config,
-    from: i64,
-    to: Option<i64>,
+    stretch: (i64, Option<i64>),
+    json: bool,
     shutdown: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     let model = load(&config).await?;
@@ -156,7 +174,7 @@ pub async fn replay(
     let partitions = cluster.partitions(topic)?;
     let partitions = partitions
         .ok_or_else(|| Failure::usage(format!("--output-topic {topic}: there is no such topic")))?;
-    block_in_place(|| replay::replay(&config, &model, from, to, partitions, &shutdown))
+    block_in_place(|| replay::replay(&config, &model, stretch, json, partitions, &shutdown))
 }
 
 /// Waits for the input topic and creates missing output topics; `None` when told to stop meanwhile.
@@ -166,16 +184,13 @@ async fn topics(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<(Cluster, usize, DeadLetters)>> {
     let shared = &config.shared;
-    start.unready(format!(
-        "waiting for the brokers at {}",
-        shared.kafka.brokers()
-    ));
-    let cluster = Cluster::connect(&shared.kafka, shared.connect_timeout, shutdown).await?;
-    start.unready(format!("waiting for topic {}", shared.topic));
+    let cluster = Cluster::at_start(shared, start, shutdown).await?;
     let awaited = matches!(cluster.partitions(&shared.topic), Ok(None));
-    let Some(partitions) = cluster.wait_for(&shared.topic, shutdown).await? else {
+    let topic = cluster.wait_for(&shared.topic, start, shutdown).await?;
+    let Some(partitions) = topic else {
         return Ok(None);
     };
+    start.unready("looking at the output topics and at the group");
     for topic in [&config.output_topic, &config.dead_letter_topic] {
         cluster.ensure(topic, partitions).await?;
     }
@@ -194,6 +209,7 @@ async fn topics(
     // All records of a topic that was waited for are newer than this start: `latest` must not skip any of them.
     if awaited && config.start == Start::Latest {
         config.start = Start::Earliest;
+        tracing::info!("reading from the start: the topic is newer than this process");
     }
     Ok(Some((cluster, partitions, dead_letters)))
 }

@@ -2,12 +2,13 @@
 
 use crate::dataset::footer::Footer;
 use crate::features::Unknown;
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use tidemill_core::progress::bar;
 
 /// Between two log lines.
 const LINES: Duration = Duration::from_secs(5);
@@ -35,20 +36,9 @@ impl Progress {
     /// Nothing of `total` offsets read yet.
     pub(crate) fn new(total: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let target = match terminal {
-            true => ProgressDrawTarget::stderr_with_hz(5),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
-        let style = ProgressStyle::with_template(
-            "{bar:40} {percent:>3} %  {human_pos} of {human_len} offsets  {per_sec}  {eta} left",
-        );
-        if let Ok(style) = style {
-            bar.set_style(style);
-        }
         let now = Instant::now();
         Self {
-            bar,
+            bar: bar(total, "collecting"),
             total,
             records: AtomicU64::new(0),
             state: Mutex::new(State {
@@ -97,6 +87,7 @@ impl Progress {
             let seconds = state.begun.elapsed().as_secs_f64().max(0.001);
             let records = self.records.load(Relaxed);
             let per_second = (records as f64 / seconds).round();
+            let seconds = (seconds * 1e3).round() / 1e3;
             let Unknown { unasked, uncovered } = state.unknown;
             if state.unknown.total() > 0 {
                 tracing::warn!(
@@ -106,7 +97,7 @@ impl Progress {
                      --as-of; uncovered, events deleted by retention or written after --to"
                 );
             }
-            tracing::info!(records = %HumanCount(records), seconds, per_second, "collected");
+            tracing::info!(records, seconds, per_second, "collected");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::pipeline::Sink;
 use crate::settings::Stretch;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Consumer, Log, LogRange, StoredPosition};
+use tidemill_core::kafka::{Consumer, Log, LogRange, StoredPosition, numbers};
 use tidemill_core::settings::Shared;
 
 /// The partitions whose beginnings are read at a time.
@@ -105,7 +105,7 @@ pub(crate) async fn left(
     }
     if !cut.is_empty() {
         tracing::warn!(
-            partitions = ?cut,
+            partitions = numbers(&cut),
             "retention has deleted the oldest records of these partitions, some perhaps since --from: the data set \
              begins with those that are left"
         );

@@ -2,11 +2,12 @@
 
 use super::History;
 use arrow::array::{ArrayRef, Float64Array};
+use serde::Serialize;
 use std::sync::Arc;
 use tidemill_core::features::{Evaluation, FeatureValue};
 
 /// Rows that have null features for want of an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Unknown {
     /// The record does not say of which user, or not as of when.
     pub(crate) unasked: u64,

@@ -167,6 +167,18 @@ fn published(sink: &Sink, files: Encoded) -> What {
         "published {}",
         files.data.path
     );
+    if rejected > 0 {
+        let reasons = files.reasons.iter();
+        let reasons = reasons.map(|(reason, count)| format!("{} {count}", reason.code()));
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        let path = &files.data.path;
+        tracing::warn!(
+            partition,
+            rejected,
+            reasons,
+            "records set aside, see _rejected/ beside {path}"
+        );
+    }
     for (field, count) in files.footer.misfits.iter() {
         if sink.data_set.freezer().is_first_misfit(field) {
             let frozen = sink.data_set.frozen();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidemill_core::claim::Unavailable;
 use tidemill_core::exit::Failure;
 use tidemill_core::health::Part;
-use tidemill_core::kafka;
+use tidemill_core::kafka::{self, in_words};
 use tokio_util::sync::CancellationToken;
 
 /// First and longest wait before a failed try is followed by another.
@@ -46,25 +46,12 @@ pub(crate) fn kind(error: &anyhow::Error) -> Kind {
 /// mistake in its name.
 pub(crate) fn unreachable(error: anyhow::Error) -> anyhow::Error {
     match kind(&error) {
-        Kind::Retry if told(&error).contains("NoSuchBucket") => {
-            Failure::usage(format!("there is no such bucket: {}", told(&error)))
+        Kind::Retry if in_words(&error).contains("NoSuchBucket") => {
+            Failure::usage(format!("there is no such bucket: {}", in_words(&error)))
         }
-        Kind::Retry => Failure::unreachable(told(&error)),
+        Kind::Retry => Failure::unreachable(in_words(&error)),
         Kind::Usage | Kind::Fault => error,
     }
-}
-
-/// The text of an error with its causes. A cause that the text has already is left out: the errors of object stores repeat
-/// theirs.
-pub(crate) fn told(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text.push_str(if text.is_empty() { "" } else { ": " });
-            text.push_str(&cause);
-        }
-    }
-    text
 }
 
 /// True for errors of a store that a later attempt may not meet; false for errors in the request itself.
@@ -129,7 +116,7 @@ impl Outages {
                 Err(error) if kind(&error) != Kind::Retry => return Err(error),
                 Err(error) => {
                     let failing: &Failing<'_> = failing.get_or_insert_with(|| self.begin());
-                    let error = told(&error);
+                    let error = in_words(&error);
                     failing.because(format!("{what}: {error}"));
                     tracing::warn!(again_in = ?wait, "{what} failed: {error}");
                     tokio::time::sleep(wait).await;
@@ -243,10 +230,10 @@ mod tests {
         let store = "S3";
         let error = object_store::Error::Generic { store, source };
         let error = anyhow::Error::from(error).context("creating a.parquet");
-        let text = told(&error);
+        let text = in_words(&error);
         assert_eq!(text.matches("disk full").count(), 1, "{text}");
         assert!(text.starts_with("creating a.parquet: "), "{text}");
-        assert_eq!(told(&away()), "publishing: disk full");
+        assert_eq!(in_words(&away()), "publishing: disk full");
     }
 
     #[tokio::test]

@@ -29,6 +29,7 @@ pub const BINARY: Binary = Binary {
     uses: &[
         ("verify", &[BROKERS, &["group", "topic"]]),
         ("inspect", &[]),
+        ("rejects", &[]),
         (
             "infer",
             &[
@@ -74,9 +75,22 @@ pub enum Command {
     Verify {
         /// Folder or s3://bucket/prefix
         dir: String,
+        /// Print JSON: files, rows, rejected, lost_offsets, and faults, which is empty where the data set is whole
+        #[arg(long)]
+        json: bool,
     },
-    /// Show partitions, files, rows and schema of a data set
+    /// Show partitions, files, rows and schema of a data set; exit code 1 if there is none
     Inspect {
+        /// Folder or s3://bucket/prefix
+        dir: String,
+        /// Print JSON: place, partitions, schema, misfits, unknown_features
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the records of a data set that could not become rows, one a line of JSON: topic, partition, offset,
+    /// timestamp_ms, key, value (in base64 what is no text, as key_base64 or value_base64), reason, error. Mended, they can
+    /// be sent again
+    Rejects {
         /// Folder or s3://bucket/prefix
         dir: String,
     },

@@ -14,7 +14,7 @@ mod starting;
 
 use crate::bounded::ends::Reached;
 use crate::pipeline::Sink;
-use crate::pipeline::retry::{Kind, kind, told};
+use crate::pipeline::retry::{Kind, kind};
 use goal::Goal;
 use intake::{Event, Intake};
 use pauses::Pauses;
@@ -22,7 +22,7 @@ use pending::Pending;
 use sampler::Sampler;
 use std::time::{Duration, Instant};
 use tidemill_core::health::Part;
-use tidemill_core::kafka::{Consumer, Polled};
+use tidemill_core::kafka::{Consumer, Polled, in_words, numbers};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -182,7 +182,7 @@ impl Worker {
         let frozen = self.sink.runtime.block_on(freeze);
         match frozen.unwrap_or_else(|silent| Err(std::io::Error::from(silent).into())) {
             Err(error) if kind(&error) == Kind::Retry => {
-                let error = told(&error);
+                let error = in_words(&error);
                 tracing::warn!("cannot freeze the schema yet: {error}");
                 self.part.failed(format!("freezing the schema: {error}"));
                 Ok(())
@@ -220,7 +220,14 @@ impl Worker {
     /// Partitions went to other workers. What is buffered is theirs to read again; what is on its way may arrive,
     /// so that they need not repeat it, unless they are at work already.
     fn revoked(&mut self, partitions: &[i32], lost: bool) -> anyhow::Result<()> {
-        tracing::info!(?partitions, lost, "partitions revoked");
+        let numbers = numbers(partitions);
+        match lost {
+            false => tracing::info!(partitions = numbers, "partitions go to other workers"),
+            true => tracing::warn!(
+                partitions = numbers,
+                "the group gave partitions to others: it did not hear of this worker in time"
+            ),
+        }
         if !lost {
             self.drain(partitions)?;
         }

@@ -4,11 +4,11 @@ use super::{LOOKUP, Worker};
 use crate::bounded::ends::Reached;
 use crate::dataset::resume;
 use crate::dataset::start::{Start, start};
-use crate::pipeline::retry::{Kind, kind, told};
+use crate::pipeline::retry::{Kind, kind};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::time::Instant;
-use tidemill_core::kafka::{Log, LogRange, StoredPosition};
+use tidemill_core::kafka::{Log, LogRange, StoredPosition, in_words, places};
 use tokio::time::timeout;
 
 impl Worker {
@@ -29,7 +29,7 @@ impl Worker {
                 Ok(())
             }
             Err(error) if kind(&error) == Kind::Retry => {
-                let error = told(&error);
+                let error = in_words(&error);
                 tracing::warn!("cannot start partitions yet: {error}");
                 self.part.failed(format!("starting partitions: {error}"));
                 self.pending.failed(Instant::now());
@@ -69,7 +69,7 @@ impl Worker {
         }
         let positions = starts.iter().map(|(own, start)| (*own, start.position));
         let positions: Vec<(i32, i64)> = positions.collect();
-        tracing::info!(?positions, "partitions started");
+        tracing::info!(positions = places(&positions), "partitions started");
         self.hint(&positions);
         for (partition, start) in starts {
             let reached = Reached::Position(start.position);

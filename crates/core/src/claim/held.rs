@@ -2,7 +2,7 @@
 
 use super::Unavailable;
 use crate::health::{Health, Part};
-use crate::kafka::Consumer;
+use crate::kafka::{Consumer, in_words};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ impl Held {
                             resumed.push(partition);
                         }
                         Err(error) => {
-                            tracing::warn!("{error:#}");
+                            tracing::warn!("{}", in_words(&error));
                             self.set(partition, State::Paused(now + PAUSE));
                         }
                     }

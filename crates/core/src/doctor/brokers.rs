@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::listeners::reachable;
-use crate::kafka::{Broker, Cluster, Complaints};
+use crate::kafka::{Broker, Cluster, Complaints, in_words};
 use crate::settings::Shared;
 use std::time::Duration;
 use tokio::task::block_in_place;
@@ -23,11 +23,11 @@ pub(super) async fn connect(
     let cluster = Cluster::open(&shared.kafka)
         .map_err(|error| {
             let remedy = "mend the file of --kafka-config";
-            report.problem("brokers", format!("{error:#}"), remedy);
+            report.problem("brokers", in_words(&error), remedy);
         })
         .ok()?;
     let limit = shared.connect_timeout.min(CONNECT);
-    let reached = cluster.reach(limit, shutdown).await;
+    let reached = cluster.reach(limit, None, shutdown).await;
     let brokers = match reached.and_then(|()| cluster.brokers()) {
         Ok(brokers) => brokers,
         Err(error) => {
@@ -58,49 +58,14 @@ async fn unanswered(
 ) {
     let Complaints { brokers, .. } = block_in_place(|| cluster.complaints(COMPLAINTS));
     if reachable(&brokers, shared.kafka.brokers(), report).await {
-        let (found, remedy) = short(&format!("{error:#}"));
+        let error = in_words(error);
+        let (found, remedy) = parted(&error);
         report.problem("brokers", format!("no brokers available: {found}"), remedy);
     }
 }
 
-/// The error without librdkafka's bookkeeping, and the remedy at its end.
-fn short(error: &str) -> (String, String) {
+/// The error and the remedy at its end.
+fn parted(error: &str) -> (&str, &str) {
     let usual = "see whether the brokers run, and whether their port can be reached from here";
-    let (found, remedy) = error.rsplit_once("; ").unwrap_or((error, usual));
-    let mut found = found.to_owned();
-    // As in "Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT, 5 identical ...)".
-    while let Some(begin) = found.find(" (after ") {
-        let mut open = 0;
-        let closes = |letter: char| {
-            open += i32::from(letter == '(') - i32::from(letter == ')');
-            open == 0 && letter == ')'
-        };
-        let end = found[begin..].find(closes);
-        let end = end.map_or(found.len(), |end| begin + end + 1);
-        found.replace_range(begin..end, "");
-    }
-    // librdkafka's mark of addresses that were given, as opposed to advertised ones.
-    (found.replace("/bootstrap:", ":"), remedy.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_are_cut_to_what_was_found_and_the_remedy() {
-        let whole = "no Kafka broker at b:1 answered within 1s: b:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: \
-                     Connection refused (after 0ms in state CONNECT, 581 identical error(s) suppressed); check --brokers";
-        let (found, remedy) = short(whole);
-        assert_eq!(
-            found,
-            "no Kafka broker at b:1 answered within 1s: b:1: Connect to ipv4#127.0.0.1:1 failed: Connection refused"
-        );
-        assert_eq!(remedy, "check --brokers");
-        let (found, remedy) = short("timed out (after 3 s");
-        assert_eq!(
-            (found.as_str(), remedy.starts_with("see whether")),
-            ("timed out", true)
-        );
-    }
+    error.rsplit_once("; ").unwrap_or((error, usual))
 }

@@ -8,7 +8,7 @@ use super::sizes::{self, Sizes};
 use super::topics;
 use crate::clock::now_ms;
 use crate::kafka::lag::{Lag, LagReader};
-use crate::kafka::{Cluster, Consumer, Polled, Record};
+use crate::kafka::{Cluster, Consumer, Polled, Record, in_words};
 use crate::settings::Shared;
 use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,7 +176,7 @@ async fn judge_group(
         Ok(_) => group.judge_members(report),
         Err(error) => report.warning(
             "members",
-            format!("the brokers do not tell them: {error:#}"),
+            format!("the brokers do not tell them: {}", in_words(error)),
             "grant DESCRIBE on the group",
         ),
     }
@@ -191,7 +191,7 @@ fn told<T>(check: &'static str, outcome: anyhow::Result<T>, report: &mut Report)
         let remedy = "see the brokers' log, and what this client may do (ACLs)";
         report.problem(
             check,
-            format!("the brokers did not tell: {error:#}"),
+            format!("the brokers did not tell: {}", in_words(&error)),
             remedy,
         );
     };

@@ -1,7 +1,6 @@
 //! Findings, and their output.
 
-use crate::printing::tell_report;
-use crate::tell_line;
+use crate::printing::{tell_json, tell_report};
 use serde::Serialize;
 use std::fmt;
 use std::process::ExitCode;
@@ -78,7 +77,7 @@ impl Report {
     /// problem.
     pub fn print(&self, json: bool) -> anyhow::Result<ExitCode> {
         if json {
-            tell_line!("{}", serde_json::to_string_pretty(self)?)?;
+            tell_json(self)?;
         } else {
             tell_report(&self.to_string())?;
         }

@@ -51,7 +51,7 @@ pub(super) fn layout(
     } else {
         report.ok(
             "topic",
-            format!("{topic}: {count} partitions, copies of each: {replicas}"),
+            format!("{topic}: {count} partitions, replication factor {replicas}"),
         );
     }
     if workers > count {
@@ -92,7 +92,7 @@ pub(super) fn retention(
     }
     let Some(kept) = number("retention.ms").and_then(|millis| u64::try_from(millis).ok()) else {
         if bounded.is_none() && settings.contains_key("retention.ms") {
-            report.ok("retention", format!("{topic} keeps records for ever"));
+            report.ok("retention", format!("{topic} never deletes records"));
         }
         return;
     };

@@ -1,6 +1,6 @@
 //! Assigned partitions that the topic does not have: it was deleted and created again with fewer.
 
-use super::Consumer;
+use super::{Consumer, numbers};
 use anyhow::Context as _;
 use rdkafka::consumer::Consumer as _;
 use std::sync::{Mutex, PoisonError};
@@ -45,7 +45,7 @@ impl Consumer {
         match self.absent.answer(absent, Instant::now()) {
             Answer::Wait => return Ok(()),
             Answer::Tell => tracing::warn!(
-                partitions = ?absent,
+                partitions = numbers(absent),
                 "the topic does not have these partitions: it was made anew with fewer; joining the group anew"
             ),
             Answer::Repeat => {}

@@ -1,9 +1,12 @@
 //! The cluster at start: waits for brokers and topics, and creates missing topics.
 
 use super::broker::ANSWER;
-use super::complaints::{Cause, Listener};
-use super::{Complaints, KafkaConfig, TopicId, certificate, topic_id};
+use super::complaints::Listener;
+use super::unanswered::Unanswered;
+use super::{Complaints, KafkaConfig, TopicId, in_words, topic_id};
 use crate::exit::Failure;
+use crate::health::Part;
+use crate::settings::Shared;
 use anyhow::{Context, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -36,7 +39,24 @@ impl Cluster {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let cluster = Self::open(kafka)?;
-        cluster.reach(timeout, shutdown).await?;
+        cluster.reach(timeout, None, shutdown).await?;
+        Ok(cluster)
+    }
+
+    /// The same at the start of a process, whose part `start` tells what it waits for.
+    pub async fn at_start(
+        shared: &Shared,
+        start: &Part,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let cluster = Self::open(&shared.kafka)?;
+        start.unready(format!(
+            "waiting for the brokers at {}",
+            shared.kafka.brokers()
+        ));
+        cluster
+            .reach(shared.connect_timeout, Some(start), shutdown)
+            .await?;
         Ok(cluster)
     }
 
@@ -54,8 +74,10 @@ impl Cluster {
     pub(crate) async fn reach(
         &self,
         timeout: Duration,
+        start: Option<&Part>,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<()> {
+        let mut unanswered = Unanswered::new(&self.kafka, timeout, start);
         let deadline = Instant::now() + timeout;
         while !shutdown.is_cancelled() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -65,14 +87,9 @@ impl Cluster {
             match answer {
                 Ok(_) => break,
                 Err(error) if left.is_zero() => {
-                    return Err(unreachable(
-                        &self.kafka,
-                        self.client.context(),
-                        &error,
-                        timeout,
-                    ));
+                    return Err(unanswered.failure(self.client.context(), &error));
                 }
-                Err(error) => tracing::debug!(%error, "brokers do not answer yet"),
+                Err(error) => unanswered.tell(self.client.context(), &error),
             }
         }
         Ok(())
@@ -135,25 +152,34 @@ impl Cluster {
         block_in_place(|| topic_id::ask(self.client(), topic, ANSWER))
     }
 
-    /// Waits for an input topic, and logs that; `None` if `shutdown` came first.
+    /// Waits for an input topic, logs that, and tells it in the part `start`; `None` if `shutdown` came first.
     pub async fn wait_for(
         &self,
         topic: &str,
+        start: &Part,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Option<usize>> {
-        let mut told: Option<Instant> = None;
+        let mut said: Option<Instant> = None;
         while !shutdown.is_cancelled() {
             match self.partitions(topic) {
                 Ok(Some(count)) => return Ok(Some(count)),
-                Ok(None) if told.is_none_or(|told| told.elapsed() > Duration::from_secs(30)) => {
-                    tracing::info!(
-                        topic,
-                        "waiting for the input topic, which does not exist yet"
-                    );
-                    told = Some(Instant::now());
+                Ok(None) => {
+                    start.unready(format!(
+                        "waiting for topic {topic}, which does not exist yet"
+                    ));
+                    if said.is_none_or(|said| said.elapsed() > Duration::from_secs(30)) {
+                        tracing::info!(
+                            topic,
+                            "waiting for the input topic, which does not exist yet"
+                        );
+                        said = Some(Instant::now());
+                    }
                 }
-                Ok(None) => {}
-                Err(error) => tracing::warn!("{error:#}"),
+                Err(error) => {
+                    let error = in_words(&error);
+                    start.unready(format!("waiting for topic {topic}: {error}"));
+                    tracing::warn!("{error}");
+                }
             }
             self.listen();
             tokio::select! {
@@ -201,44 +227,4 @@ fn unusable(error: KafkaError) -> anyhow::Error {
         }
         error => anyhow::Error::from(error).context("creating a Kafka client"),
     }
-}
-
-/// The error if no broker answered: the reason, as far as the client has reported one, and what to check.
-fn unreachable(
-    kafka: &KafkaConfig,
-    heard: &Listener,
-    error: &KafkaError,
-    timeout: Duration,
-) -> anyhow::Error {
-    let (cause, reason) = heard
-        .greatest()
-        .unwrap_or_else(|| (Cause::Transport, error.to_string()));
-    let brokers = kafka.brokers();
-    let (found, check) = match cause {
-        Cause::Transport => (
-            None,
-            "check --brokers (KAFKA_BROKERS), that a broker listens there, and --kafka-config if it asks for \
-             TLS or SASL",
-        ),
-        Cause::Greeting => (
-            None,
-            "the broker hung up on the greeting: if that is an SSL listener, set security.protocol to SSL or \
-             SASL_SSL in --kafka-config",
-        ),
-        Cause::Tls => (
-            kafka
-                .authorities()
-                .and_then(|file| block_in_place(|| certificate::fault(brokers, file))),
-            "check security.protocol and the ssl properties in --kafka-config, and the broker's certificate",
-        ),
-        Cause::Authentication => (
-            None,
-            "check user, password and mechanism (the sasl properties) in --kafka-config",
-        ),
-    };
-    let found = found.map_or_else(String::new, |fault| format!(" ({fault})"));
-    Failure::unreachable(format!(
-        "no Kafka broker at {brokers} answered within {}: {reason}{found}; {check}",
-        humantime::format_duration(timeout),
-    ))
 }

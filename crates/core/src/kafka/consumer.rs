@@ -7,6 +7,7 @@
 
 use super::absent::Absent;
 use super::assigned::Assigned;
+use super::client_log::heard;
 use super::hints::Hints;
 use super::rebalances::{Change, Rebalances};
 use super::stopped::Stopped;
@@ -110,7 +111,8 @@ impl Consumer {
                 Ok(Polled::Idle)
             }
             error => {
-                tracing::warn!(%error, topic = self.topic, "reading");
+                // The client goes on by itself.
+                heard(&error, None);
                 Ok(Polled::Idle)
             }
         }

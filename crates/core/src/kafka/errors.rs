@@ -8,6 +8,15 @@ pub fn is_client_error(error: &anyhow::Error) -> bool {
     causes.any(|cause| cause.is::<KafkaError>() || cause.is::<RDKafkaErrorCode>())
 }
 
+/// True where the brokers did not answer in time.
+pub fn is_timeout(error: &anyhow::Error) -> bool {
+    let code = |cause: &KafkaError| cause.rdkafka_error_code();
+    let mut codes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref().and_then(code));
+    codes.any(|code| code == RDKafkaErrorCode::OperationTimedOut)
+}
+
 /// True if a broker answered that there is no such topic.
 pub(super) fn is_unknown_topic(error: &anyhow::Error) -> bool {
     let code = error.downcast_ref::<RDKafkaErrorCode>();

@@ -1,5 +1,7 @@
 //! An idempotent producer that never drops a record silently.
 
+use super::client_log::heard;
+use super::wording::client_error;
 use super::{KafkaConfig, add_header};
 use anyhow::{Context, anyhow, bail};
 use rdkafka::ClientConfig;
@@ -61,14 +63,16 @@ impl ProducerContext for Deliveries {
         if let Err((error, message)) = result
             && let Ok(mut failed) = self.failed.lock()
         {
-            failed.get_or_insert_with(|| format!("a record for {}: {error}", message.topic()));
+            failed.get_or_insert_with(|| {
+                format!("a record for {}: {}", message.topic(), client_error(error))
+            });
         }
     }
 }
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka client");
+        heard(&error, Some(reason));
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -2,6 +2,7 @@
 
 use super::assigned::Assigned;
 use super::complaints::Listener;
+use super::wording::client_error;
 use crate::health::Health;
 use crate::pulse::{self, ANSWER, LIMIT};
 use crate::settings::Shared;
@@ -28,10 +29,7 @@ pub fn watch(
     let part = health.pulse("brokers", "answer from the brokers", LIMIT);
     pulse::keep(part, shutdown, move || {
         let answer = ask(&client, &assigned, &topic);
-        answer.map_err(|error| match error.rdkafka_error_code() {
-            Some(code) => code.to_string(),
-            None => error.to_string(),
-        })
+        answer.map_err(|error| client_error(&error))
     })
 }
 

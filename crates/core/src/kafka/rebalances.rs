@@ -1,10 +1,12 @@
 //! Rebalances as librdkafka reports them: in callbacks, which only note what the consumer's owner has to answer.
 
+use super::client_log::heard;
+use super::wording::client_error;
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +53,7 @@ impl ConsumerContext for Rebalances {
                 consumer.incremental_unassign(list)
             };
             if let Err(error) = answer {
-                tracing::warn!(%error, "answering a rebalance");
+                tracing::warn!("answering a rebalance: {}", client_error(&error));
             }
             // A member without partitions should learn that it is a member.
             let idle = || consumer.assignment().is_ok_and(|all| all.count() == 0);
@@ -87,11 +89,7 @@ impl ConsumerContext for Rebalances {
 
 impl ClientContext for Rebalances {
     fn error(&self, error: KafkaError, reason: &str) {
-        // librdkafka reports the end of a partition as an error, here and in a poll; it is none.
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
-            return;
-        }
-        tracing::warn!(%error, reason, "kafka client");
+        heard(&error, Some(reason));
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

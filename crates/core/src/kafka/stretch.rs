@@ -1,11 +1,15 @@
 //! A stretch of a topic that a command reads outside of a group: its records, and the offset at which reading
 //! continues.
 
-use super::{Consumer, Log, LogFit, LogRange, Polled, Record, StoredPosition};
+use super::{Consumer, Log, LogFit, LogRange, Polled, Record, StoredPosition, in_words};
 use crate::exit::Failure;
+use crate::progress::bar;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+
+/// Pause between two looks at the progress.
+const DRAWN: Duration = Duration::from_millis(100);
 
 /// The offsets left to read, by partition.
 #[derive(Debug, Default)]
@@ -47,7 +51,14 @@ impl Stretch {
         mut each: impl FnMut(&Record<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         consumer.start(&self.starts())?;
+        let total = self.offsets();
+        let bar = bar(total, "reading");
+        let mut drawn = Instant::now();
         while !self.is_read() && !shutdown.is_cancelled() {
+            if drawn.elapsed() >= DRAWN {
+                drawn = Instant::now();
+                bar.set_position(total - self.offsets());
+            }
             match consumer.poll(Duration::from_millis(100))? {
                 Polled::Record(record) if self.take(record.partition(), record.offset()) => {
                     each(&record)?;
@@ -57,7 +68,14 @@ impl Stretch {
                 _ => {}
             }
         }
+        bar.finish_and_clear();
         Ok(())
+    }
+
+    /// The number of offsets that are left.
+    fn offsets(&self) -> u64 {
+        let left = self.left.values();
+        left.map(|span| span.end.abs_diff(span.next)).sum()
     }
 
     /// The number of offsets that retention deleted before they were read.
@@ -104,7 +122,7 @@ impl Stretch {
                 Ok(range) => range,
                 Err(error) => {
                     // The client reports it again, once the brokers answer.
-                    tracing::warn!("{error:#}");
+                    tracing::warn!("{}", in_words(&error));
                     return Ok(());
                 }
             };

@@ -65,9 +65,28 @@ pub fn no_object(value: &[u8], reason: Reason, error: &str) -> Reject {
         None if reason == Reason::NotUtf8 => {
             format!("the value is not UTF-8 {error}: {}", quoted(value))
         }
-        None => format!("the value is no JSON object ({error}): {}", quoted(value)),
+        None => match json(value) {
+            Some(other) => format!(
+                "the value is {}, not an object: {}",
+                kind(&other),
+                quoted(value)
+            ),
+            None => format!("the value is not JSON: {} ({error})", quoted(value)),
+        },
     };
     Reject::new(reason, said)
+}
+
+/// A value of JSON by its kind.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "a JSON null",
+        Value::Bool(_) => "a JSON boolean",
+        Value::Number(_) => "a JSON number",
+        Value::String(_) => "a JSON text",
+        Value::Array(_) => "a JSON array",
+        Value::Object(_) => "a JSON object",
+    }
 }
 
 /// The cause, if the bytes show it.
@@ -203,18 +222,18 @@ mod tests {
                 b"{\"a\":\"NaN \\\" Infinity\",\"b\":-Infinity}",
                 "holds Infinity,",
             ),
-            (b"{\"a\":\"NaN\",,}", "no JSON object"),
+            (b"{\"a\":\"NaN\",,}", "the value is not JSON: "),
             (br#""{\"user_id\":\"u\"}""#, "encoded twice"),
             (b"[{},{}]", "an array of 2 elements"),
             (b"null", "null in JSON"),
             (
                 b"not json",
-                "(expected value at line 1 column 1): \"not json\"",
+                "not JSON: \"not json\" (expected value at line 1 column 1)",
             ),
             (b"a\x07\xc2\xadb", "a\\x07\\xc2\\xadb"),
-            (b"\"a text\"", "no JSON object"),
-            (b"12", "no JSON object"),
-            (b"\0", "no JSON object"),
+            (b"\"a text\"", "a JSON text, not an object"),
+            (b"12", "a JSON number, not an object"),
+            (b"\0", "not JSON"),
         ];
         for (value, part) in table {
             let error = told(value);

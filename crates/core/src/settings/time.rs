@@ -25,6 +25,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| "use a number with a unit, such as 300ms, 20s, 5m, 24h or 7d".into())
 }
 
+/// A duration as it is parsed: `30s`.
+pub fn duration_text(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
 /// Parses a time, to epoch ms: RFC 3339, a date, `now`, `1h ago`, or an epoch number as in records.
 pub fn parse_time(text: &str) -> Result<i64, String> {
     time_at(text, now_ms())

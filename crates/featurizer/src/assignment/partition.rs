@@ -139,8 +139,15 @@ impl OwnedPartition {
         let position = &mut self.position;
         let until = position.warm_until?.min(self.next);
         position.warm_until = (position.offset < until).then_some(until);
-        let (next, last) = (position.offset, position.last);
-        (!self.is_warming()).then_some(Progress { next, last })
+        (!self.is_warming()).then_some(self.progress())
+    }
+
+    /// The progress as last written: to write the position without a record.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            next: self.position.offset,
+            last: self.position.last,
+        }
     }
 
     /// Moves the position to `next`: all records before it are applied.

@@ -22,6 +22,7 @@ use crate::setback::Setback;
 use crate::store::{Door, Expiries, Lease, Outcome, Position, StoreTransaction};
 use decided::{Decided, Moment, decide, share_gaps};
 use std::collections::BTreeMap;
+use tidemill_core::kafka::in_words;
 
 /// Rejected records read at once, and expiries moved at once.
 const PAGE: usize = 1000;
@@ -232,5 +233,5 @@ fn rejects<D: Door>(
 }
 
 fn brokers(error: anyhow::Error) -> Setback {
-    Setback::Brokers(format!("{error:#}"))
+    Setback::Brokers(in_words(&error))
 }

@@ -14,7 +14,7 @@ use crate::setback::Setback;
 use crate::store::Door;
 use std::time::{Duration, Instant};
 use tidemill_core::claim::{Fetches, Held, Resolver, is_claim};
-use tidemill_core::kafka::{Consumer, DeadLetters, Producer, Record};
+use tidemill_core::kafka::{Consumer, DeadLetters, Producer, Record, in_words};
 use tidemill_core::record::Reject;
 use tidemill_core::record::resent::Original;
 
@@ -141,7 +141,7 @@ impl Intake {
         let next = |id| assignment.get(id).map(|own| own.next());
         let retried = self.blocked.retry(consumer, next);
         let retried = retried.map(drop);
-        retried.map_err(|error| Setback::Brokers(format!("{error:#}")))
+        retried.map_err(|error| Setback::Brokers(in_words(&error)))
     }
 
     /// Unblocks partitions that are revoked, or that resume at another offset.
@@ -161,7 +161,7 @@ impl Intake {
             return Ok(());
         }
         let acknowledged = self.producer.flush(LETTERS);
-        acknowledged.map_err(|error| Setback::DeadLetters(format!("{error:#}")))?;
+        acknowledged.map_err(|error| Setback::DeadLetters(in_words(&error)))?;
         for reject in self.unacknowledged.drain(..) {
             self.letters.count(reject.reason);
             self.rejections.add(reject);

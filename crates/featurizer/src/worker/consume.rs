@@ -5,7 +5,7 @@ use crate::attach::attach;
 use crate::batch::Span;
 use crate::setback::Setback;
 use std::time::{Duration, Instant};
-use tidemill_core::kafka::Polled;
+use tidemill_core::kafka::{Polled, in_words};
 
 /// Pause of a worker without attached partitions; records polled meanwhile are dropped, and read again after a seek.
 const WAIT: Duration = Duration::from_millis(10);
@@ -80,7 +80,7 @@ impl Worker {
             self.report.lost(own.lost);
             if own.seek {
                 let sought = self.consumer.seek(own.partition, own.read_from);
-                sought.map_err(|error| Setback::Brokers(format!("{error:#}")))?;
+                sought.map_err(|error| Setback::Brokers(in_words(&error)))?;
                 self.intake.unblock(&self.consumer, &[own.partition])?;
             } else {
                 new.push((own.partition, own.read_from));

@@ -5,6 +5,8 @@ use std::fmt;
 
 use crate::visible::visible;
 use rdkafka::message::{BorrowedMessage, Message as _, OwnedHeaders};
+use serde_json::{Value, json};
+use tidemill_core::json_record::{json_headers, json_record};
 use tidemill_core::kafka;
 use tidemill_core::record::resent;
 
@@ -165,6 +167,39 @@ impl Letter {
             })
     }
 
+    /// The letter for programs; `topic` is that of the letters.
+    pub(super) fn to_json(&self, topic: &str, sent_back: bool) -> Value {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_slice(), value.as_deref()));
+        let mut line = json_record(
+            (topic, self.partition, self.offset),
+            self.timestamp_ms,
+            (self.key.as_deref(), self.value.as_deref()),
+        );
+        line.insert("headers".to_owned(), json_headers(headers));
+        let number = |name| self.added(name).and_then(|text| text.parse::<i64>().ok());
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let source = json!({
+            "topic": given(&self.source),
+            "partition": number(resent::PARTITION),
+            "offset": number(resent::OFFSET),
+            "timestamp_ms": number(resent::TIMESTAMP),
+        });
+        line.insert("source".to_owned(), source);
+        line.insert("group".to_owned(), json!(given(&self.group)));
+        for name in ["reason", "error", "binary", "version"] {
+            line.insert(name.to_owned(), json!(self.added(name)));
+        }
+        // Of what was too large to be kept.
+        for name in ["key.length", "key.sha256", "value.length", "value.sha256"] {
+            if let Some(text) = self.added(name) {
+                line.insert(name.replace('.', "_"), json!(text));
+            }
+        }
+        line.insert("sent_back".to_owned(), json!(sent_back));
+        Value::Object(line)
+    }
+
     /// The minute in which the letter was written, in RFC 3339.
     pub(super) fn minute(&self) -> String {
         let time = self
@@ -211,6 +246,30 @@ fn shown(bytes: Option<&[u8]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_get_every_part_by_name() {
+        let headers = [
+            ("own", "1"),
+            ("source.topic", "t"),
+            ("source.partition", "3"),
+            ("source.offset", "7"),
+            ("source.group", "g"),
+            ("reason", "wrong_type"),
+            ("error", "amount is a text"),
+            ("binary", "scorer"),
+            ("version", "0.1.0"),
+        ];
+        let letter = Letter::for_test(5, &headers, "{}");
+        let expected = json!({
+            "topic": "t.dead-letter", "partition": 0, "offset": 5, "timestamp_ms": 5, "key": null, "value": "{}",
+            "headers": [{"name": "own", "value": "1"}],
+            "source": {"topic": "t", "partition": 3, "offset": 7, "timestamp_ms": null},
+            "group": "g", "reason": "wrong_type", "error": "amount is a text", "binary": "scorer", "version": "0.1.0",
+            "sent_back": true,
+        });
+        assert_eq!(letter.to_json("t.dead-letter", true), expected);
+    }
 
     #[test]
     fn what_is_invisible_is_shown() {

@@ -33,6 +33,11 @@ pub struct Flags {
     /// Show this many of the newest for each reason
     #[arg(long, value_name = "N", default_value_t = 2)]
     samples: usize,
+    /// Print each of them as a line of JSON: topic, partition, offset, timestamp_ms, key, value and headers of the letter,
+    /// source (topic, partition, offset, timestamp_ms), group, reason, error, binary, version, sent_back; what is no text
+    /// is in base64, as key_base64 or value_base64
+    #[arg(long, conflicts_with_all = ["resend", "samples"])]
+    json: bool,
     /// Send a copy of each record to the partition that it came from; it goes once, however many letters are about it
     /// and however often this is repeated. A copy names its original, so that a featurizer that counts the original
     /// skips the copy
@@ -45,6 +50,9 @@ pub struct Flags {
     /// Do not ask
     #[arg(long, requires = "resend")]
     yes: bool,
+    /// Say what would be sent, and send nothing
+    #[arg(long, requires = "resend", conflicts_with = "yes")]
+    dry_run: bool,
     /// Kafka brokers, host:port separated by commas
     #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092")]
     brokers: String,
@@ -66,7 +74,7 @@ impl Flags {
 pub fn command(flags: &Flags) -> Result<()> {
     let topic = letters_of(&flags.brokers, &flags.topic)?;
     // Opened before anything is read: it fences off other senders, so that the marks read below stay complete.
-    let sender = match flags.resend {
+    let sender = match flags.resend && !flags.dry_run {
         true => Some(resend::Sender::open(&flags.brokers, &topic)?),
         false => None,
     };
@@ -81,8 +89,17 @@ pub fn command(flags: &Flags) -> Result<()> {
     let mut records = by_record(letters);
     records.retain(|rejected| flags.wanted(rejected).next().is_some());
     let wanted = records.iter().flat_map(|rejected| flags.wanted(rejected));
+    if flags.json {
+        let line = |letter: &Letter| {
+            let sent_back = resent.contains(&letter.mark());
+            format!("{}\n", letter.to_json(&topic, sent_back))
+        };
+        return tell(&wanted.map(line).collect::<String>());
+    }
     tell(&list::list(&topic, wanted, &resent, flags.samples).to_string())?;
-    let Some(sender) = sender else { return Ok(()) };
+    if !flags.resend {
+        return Ok(());
+    }
     let is_open = |letter: &Letter| flags.again || !resent.contains(&letter.mark());
     let wanted = records.len();
     records.retain(|rejected| flags.wanted(rejected).any(is_open));
@@ -116,6 +133,9 @@ pub fn command(flags: &Flags) -> Result<()> {
         .map(|(topic, count)| format!("{count} to {topic}"))
         .collect();
     let places = places.join(", ");
+    let Some(sender) = sender else {
+        return tell_line!("nothing was sent: --dry-run");
+    };
     if !flags.yes && !agreed(&places)? {
         return Ok(());
     }
@@ -171,7 +191,8 @@ fn letters_of(brokers: &str, topic: &str) -> Result<String> {
     }
     ensure!(
         topic.ends_with(".dead-letter"),
-        "there are no dead letters of {topic}: no topic {own}; give the topic of dead letters where it has another name"
+        "there are no dead letters of {topic}: no topic {own}; give the topic of dead letters where it has another name. A \
+         collector writes none: what it sets aside lies in _rejected/ of its data set"
     );
     ensure!(
         names.iter().any(|name| name == topic),

@@ -53,9 +53,10 @@ struct Programs {
 
 /// Runs the demo; `true` if every check holds.
 pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
-    let spinner = progress::spinner("building featurizer, scorer and collector");
+    let spinner =
+        progress::spinner("building featurizer, scorer and collector, where they are not");
     Binaries::build()?;
-    spinner.done("built featurizer, scorer and collector");
+    spinner.done("featurizer, scorer and collector are there");
 
     let spinner = progress::spinner("starting Redis and Kafka");
     let options = Options {
@@ -184,6 +185,7 @@ fn start(flags: &Flags, scene: &Scene) -> Result<Programs> {
 
 fn look_around(scene: &Scene, programs: &Programs) -> Result<()> {
     let names = &scene.names;
+    let own = std::env::current_exe()?;
     let redis_port = scene.redis_url.rsplit(':').next().unwrap_or("6379");
     tell_line!("\nEverything keeps running until Ctrl-C. To look around:")?;
     tell_line!(
@@ -201,7 +203,7 @@ fn look_around(scene: &Scene, programs: &Programs) -> Result<()> {
         &names.user_events,
         &names.labeled_events,
     ] {
-        tell_line!("  cargo run --release -p sandbox -- consume {topic} --max 5")?;
+        tell_line!("  {} consume {topic} --max 5", own.display())?;
     }
     tell_line!("  ls {}", scene.data_set().display())?;
     tell_line!("  ls {}/*.log", scene.folder().display())?;

@@ -1,11 +1,14 @@
-//! The three executables: built from this checkout, or from another build.
+//! The three executables: built from this checkout, installed, or from another build.
 
 use std::env;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
+
+use crate::place::checkout;
 
 const NAMES: [&str; 3] = ["featurizer", "scorer", "collector"];
 
@@ -16,7 +19,8 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Builds them, once per process; cargo skips what is fresh. Cargo's own progress goes to the terminal.
+    /// Builds them in a checkout, once per process; cargo skips what is fresh, and its progress goes to the terminal. Where
+    /// this is installed, those beside it.
     pub fn build() -> Result<&'static Binaries> {
         static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
         BUILT
@@ -43,23 +47,26 @@ impl Binaries {
     }
 }
 
-/// The root of the checkout that this was built from.
-pub(crate) fn checkout() -> Result<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    path.canonicalize()
-        .with_context(|| format!("the checkout {} is gone", path.display()))
-}
-
+/// Those of the checkout, built by cargo; else those that are installed beside this executable.
 fn build() -> Result<Binaries> {
+    let own = env::current_exe().context("cannot tell where this executable lies")?;
+    let beside = own.parent().context("this executable lies in no folder")?;
+    let Some(checkout) = checkout() else {
+        return Binaries::at(beside);
+    };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let target = target_folder()?;
-    let status = Command::new(cargo)
+    let target = target_folder(&own)?;
+    let built = Command::new(cargo)
         .args(["build", "--release", "--workspace", "--bins", "--quiet"])
         .arg("--target-dir")
         .arg(&target)
-        .current_dir(checkout()?)
-        .status()
-        .context("cannot run cargo to build the executables")?;
+        .current_dir(checkout)
+        .status();
+    let status = match built {
+        // Without cargo nobody can have changed them.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Binaries::at(beside),
+        status => status.context("cannot run cargo to build the executables")?,
+    };
     if !status.success() {
         bail!("cargo could not build the executables ({status})");
     }
@@ -67,8 +74,7 @@ fn build() -> Result<Binaries> {
 }
 
 /// The target folder of this executable, so that nothing is compiled twice.
-fn target_folder() -> Result<PathBuf> {
-    let own = env::current_exe().context("cannot tell where this executable lies")?;
+fn target_folder(own: &Path) -> Result<PathBuf> {
     // target/release/sandbox, or target/release/deps/<test>-<hash>.
     let folder = own.parent().context("this executable lies in no folder")?;
     let profile = if folder.ends_with("deps") {

@@ -8,7 +8,6 @@ mod scene;
 mod wait;
 
 pub use binaries::Binaries;
-pub(crate) use binaries::checkout;
 pub use link::Link;
 pub use names::Names;
 pub use program::Program;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::binaries::{self, Binaries};
+use super::binaries::Binaries;
 use super::names::Names;
 use super::program::Program;
 use crate::kafka::{Isolation, Producer, Stored, read_all};
+use crate::place::home;
 use crate::stack::{Stack, scratch, state_folder};
 
 /// Addresses, names and a folder, which is removed on drop.
@@ -82,14 +83,14 @@ impl Scene {
         self.folder.join("training_data")
     }
 
-    /// The model that comes with the checkout.
+    /// The model that comes with the programs.
     pub fn model(&self) -> Result<PathBuf> {
-        Ok(binaries::checkout()?.join("models/fraud.onnx"))
+        Ok(home()?.join("models/fraud.onnx"))
     }
 
-    /// The schema of labeled events that comes with the checkout.
+    /// The schema of labeled events that comes with the programs.
     pub fn labels_schema(&self) -> Result<String> {
-        let path = binaries::checkout()?.join("models/labeled-events.json");
+        let path = home()?.join("models/labeled-events.json");
         Ok(path.display().to_string())
     }
 

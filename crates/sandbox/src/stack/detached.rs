@@ -64,6 +64,11 @@ fn read() -> Result<Option<State>> {
     }
 }
 
+/// True while servers that [`up`] started answer.
+pub(crate) fn is_up() -> Result<bool> {
+    Ok(read()?.is_some_and(|state| state.answers()))
+}
+
 /// Starts a Kafka and a Redis on their usual ports, or on free ones, and returns while they run on.
 pub fn up() -> Result<()> {
     if let Some(state) = read()? {

@@ -24,19 +24,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+pub(crate) use self::cache::folder as downloads;
 pub use self::certificates::Certificates;
+pub(crate) use self::detached::is_up;
 pub use self::detached::{down, status, up};
 pub use self::kafka::Kafka;
 pub use self::mock::Mock;
 pub use self::redis::Redis;
-pub use self::scratch::state_folder;
 pub use self::secure::{PASSWORD, SecureKafka, USER, secure_redis};
 pub use self::server::Server;
+pub use crate::place::state_folder;
 
 /// The topics that the three programs read by default.
-pub(crate) const TOPICS: [&str; 3] = ["user-events", "transactions", "labeled-events"];
+pub const TOPICS: [&str; 3] = ["user-events", "transactions", "labeled-events"];
 /// Partitions of each of them.
-pub(crate) const PARTITIONS: i32 = 4;
+pub const PARTITIONS: i32 = 4;
 /// Time limit for a server to answer.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
 

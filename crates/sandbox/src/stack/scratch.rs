@@ -10,12 +10,6 @@ use crate::process::is_alive;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// The state folder: `.sandbox` in the checkout that this was built from, or in the current folder if that is gone.
-pub fn state_folder() -> PathBuf {
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    checkout.canonicalize().unwrap_or_default().join(".sandbox")
-}
-
 /// A new folder `run-<process id>-<n>` under `state`, after removing those of ended processes.
 pub(crate) fn folder(state: &Path) -> Result<PathBuf> {
     fs::create_dir_all(state).with_context(|| format!("cannot create {}", state.display()))?;
@@ -26,15 +20,28 @@ pub(crate) fn folder(state: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// A process that is at work in one of these folders.
+pub(crate) fn at_work(state: &Path) -> Option<u32> {
+    let owners = folders(state).map(|(_, owner)| owner);
+    let mut others = owners.filter(|pid| *pid != std::process::id());
+    others.find(|pid| is_alive(*pid))
+}
+
 /// Best effort: the next process tries again to remove the rest.
 fn remove_stale(state: &Path) {
-    for entry in fs::read_dir(state).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("run-")?.split('-').next()?.parse().ok());
-        if owner.is_some_and(|pid| pid != std::process::id() && !is_alive(pid)) {
-            let _left = fs::remove_dir_all(entry.path());
+    for (path, owner) in folders(state) {
+        if owner != std::process::id() && !is_alive(owner) {
+            let _left = fs::remove_dir_all(path);
         }
     }
+}
+
+/// The folders below `state`, each with the process that made it.
+fn folders(state: &Path) -> impl Iterator<Item = (PathBuf, u32)> {
+    let entries = fs::read_dir(state).into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let name = entry.file_name();
+        let owner = name.to_str()?.strip_prefix("run-")?.split('-').next()?;
+        Some((entry.path(), owner.parse().ok()?))
+    })
 }

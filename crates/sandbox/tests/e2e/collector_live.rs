@@ -277,7 +277,7 @@ fn unusable_records_before_there_is_a_schema_hold_nothing_up() -> Result<()> {
         Ok(told.map(str::to_owned))
     })?;
     assert!(
-        told.contains("no JSON object") && told.contains("--schema"),
+        told.contains("not JSON") && told.contains("--schema"),
         "{told}"
     );
     assert_eq!(fs::read_dir(scene.data_set())?.count(), 0);

@@ -58,13 +58,14 @@ fn subcommands_show_their_own_flags() -> Result<()> {
         Ok(flags)
     };
     let expect = |flags: &[&str]| flags.iter().copied().map(String::from).collect();
-    assert_eq!(flags("collector", "inspect")?, BTreeSet::new());
+    assert_eq!(flags("collector", "inspect")?, expect(&["--json"]));
     let reach = [
         "--brokers",
         "--kafka-config",
         "--connect-timeout",
         "--group",
         "--topic",
+        "--json",
     ];
     assert_eq!(flags("collector", "verify")?, expect(&reach));
     assert_eq!(flags("scorer", "check")?, expect(&["--json"]));
@@ -93,6 +94,71 @@ fn subcommands_show_their_own_flags() -> Result<()> {
         short.contains("--topic") && !short.contains("--commit-share"),
         "{short}"
     );
+    Ok(())
+}
+
+/// The subcommands in a help text: each begins its line two columns in.
+fn subcommands(help: &str) -> Vec<String> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    let names = listed.filter_map(|line| line.strip_prefix("  "));
+    let names = names.filter(|line| line.starts_with(char::is_alphabetic));
+    let names = names.filter_map(|line| line.split(' ').next());
+    names
+        .filter(|name| *name != "help")
+        .map(String::from)
+        .collect()
+}
+
+/// Every command with its subcommands, however deep.
+fn all_commands() -> Result<Vec<(&'static str, Vec<String>)>> {
+    let mut open: Vec<(&'static str, Vec<String>)> = PROGRAMS
+        .into_iter()
+        .chain(["sandbox"])
+        .map(|name| (name, Vec::new()))
+        .collect();
+    let mut all = Vec::new();
+    while let Some((program, words)) = open.pop() {
+        let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        for name in subcommands(&printed(program, &arguments)?) {
+            open.push((program, words.iter().cloned().chain([name]).collect()));
+        }
+        all.push((program, words));
+    }
+    Ok(all)
+}
+
+#[test]
+fn every_command_bears_nonsense_closed_pipes_full_disks_and_80_columns() -> Result<()> {
+    let all = all_commands()?;
+    assert!(all.len() > 30, "{all:?}");
+    for (name, words) in all {
+        let what = format!("{name} {words:?}");
+        let with = |flag: &str| -> Result<Command> {
+            let mut command = program(name)?;
+            command.args(&words).arg(flag).env("COLUMNS", "80");
+            command.stdin(Stdio::null()).stderr(Stdio::piped());
+            Ok(command)
+        };
+        let nonsense = with("--nonsense")?.output()?;
+        let said = String::from_utf8_lossy(&nonsense.stderr);
+        assert_eq!(nonsense.status.code(), Some(64), "{what}: {said}");
+        assert!(said.contains("--nonsense"), "{what}: {said}");
+        for flag in ["-h", "--help"] {
+            let help = with(flag)?.output()?;
+            let text = String::from_utf8(help.stdout)?;
+            let long = text.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(long, None, "{what} {flag}");
+            assert!(!text.contains('\u{1b}'), "{what} {flag}: colours in a pipe");
+        }
+        let mut unread = with("--help")?.stdout(Stdio::piped()).spawn()?;
+        drop(unread.stdout.take());
+        assert_eq!(unread.wait()?.code(), Some(0), "{what}");
+        let disk = fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let full = with("--help")?.stdout(disk).output()?;
+        assert_eq!(full.status.code(), Some(1), "{what}");
+    }
     Ok(())
 }
 

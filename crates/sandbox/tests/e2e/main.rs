@@ -9,6 +9,10 @@
 //! - `outages`: brokers and Redis that stop answering are shown, and do not keep a process from ending
 //! - `command_lines`: help, versions, completions, `validate`, and variables that nothing reads
 //! - `printing`: closed pipes and full disks
+//! - `reports`: what verify, inspect, replay, dead-letters and consume tell people and programs
+//! - `dry_runs`: what moves or sends can be asked what it would do; a rebuild can be waited for
+//! - `quickstart`: the blocks of the README, as they are pasted
+//! - `exit_codes`: whose turn it is, by what was asked for and what was there
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
 //! - `collector_bucket`, `collector_disk`: a bucket that is slow and loses answers, a disk that is full
@@ -34,6 +38,7 @@
 //! - `monitoring`, `chart`: dashboard and alerts on a real Prometheus; the Helm chart knows the programs' flags
 //! - `dead_letters`: what was set aside is listed, and goes back once
 //! - `kafka_client`: what core's Kafka client promises to its workers
+//! - `installed`: the archive of the programs, unpacked where there is no checkout
 //! - `stack`: the servers that all this stands on
 //!
 //! Expectations are written out or computed by [`sandbox::oracle`], which shares no code with the binaries.
@@ -53,6 +58,8 @@ mod collector_nothing;
 mod command_lines;
 mod dead_letters;
 mod doctor;
+mod dry_runs;
+mod exit_codes;
 mod faults;
 mod featurizer_exact;
 mod featurizer_faults;
@@ -60,13 +67,16 @@ mod featurizer_features;
 mod featurizer_recovery;
 mod header_names;
 mod hostile;
+mod installed;
 mod kafka_client;
 mod messages;
 mod monitoring;
 mod operations;
 mod outages;
 mod printing;
+mod quickstart;
 mod redis_start;
+mod reports;
 mod sandbox_program;
 mod scorer;
 mod scorer_faults;

@@ -196,7 +196,7 @@ fn assigned(scorer: &Program) -> Result<Option<i32>> {
     let positions = output
         .rsplit_once("partitions assigned")
         .map(|(_, rest)| rest);
-    let partition = positions.and_then(|rest| rest.split_once("[(")?.1.split_once(','));
+    let partition = positions.and_then(|rest| rest.split_once("positions=\"")?.1.split_once('@'));
     Ok(partition
         .map(|(partition, _)| partition.parse())
         .transpose()?)

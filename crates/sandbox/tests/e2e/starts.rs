@@ -1,9 +1,11 @@
 //! Starts that cannot succeed, and what they say.
 
 use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
 
 use anyhow::Result;
-use sandbox::harness::{Names, Scene, until};
+use sandbox::harness::{Binaries, Names, Scene, until};
 use sandbox::stack::Stack;
 
 use crate::{SOON, assert_ends};
@@ -142,6 +144,35 @@ fn an_unreachable_redis_is_named_with_the_remedy() -> Result<()> {
         69,
         &[NOBODY, "--redis-url"],
     )
+}
+
+#[test]
+fn a_taken_admin_port_is_replaced_only_where_nobody_gave_it() -> Result<()> {
+    for (name, port) in [("featurizer", 9101), ("scorer", 9102), ("collector", 9103)] {
+        let address = format!("127.0.0.1:{port}");
+        // Taken by this or by whoever has it.
+        let _taken = TcpListener::bind(&address);
+        let run = |given: &[&str]| -> Result<(Option<i32>, String)> {
+            let folder = tempfile::tempdir()?;
+            let model = nowhere()?.model()?;
+            let output = Command::new(Binaries::build()?.path(name))
+                .args(["--brokers", NOBODY, "--connect-timeout", "1s"])
+                .args(given)
+                .env("REDIS_URL", format!("redis://{NOBODY}"))
+                .env("MODEL_PATH", model)
+                .env("TIDEMILL_OUT", folder.path())
+                .output()?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            Ok((output.status.code(), said))
+        };
+        let (code, said) = run(&[])?;
+        let warning = format!("{address} is taken (by another {name}?): admin pages at http://");
+        assert!(code == Some(69) && said.contains(&warning), "{said}");
+        let (code, said) = run(&["--admin-addr", &address])?;
+        let refusal = format!("--admin-addr {address}: ");
+        assert!(code == Some(64) && said.contains(&refusal), "{said}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidemill_core::claim::is_claim;
 use tidemill_core::doctor::{Patient, Report, Seen, examine, redis};
-use tidemill_core::kafka::{Cluster, Record};
+use tidemill_core::kafka::{Cluster, Record, in_words};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
@@ -98,7 +98,7 @@ async fn company(config: &Config, shutdown: &CancellationToken, report: &mut Rep
         }
         Err(error) => report.warning(
             "output",
-            format!("{error:#}"),
+            in_words(&error),
             "check the right to describe groups",
         ),
     }

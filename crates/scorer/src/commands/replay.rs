@@ -1,13 +1,14 @@
 //! `scorer replay`: scores a stretch of predictions again, from the inputs in their receipts, and
 //! compares. Writes nothing.
 
-use std::path::Path;
+use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tidemill_core::clock::now_ms;
 use tidemill_core::kafka::{Consumer, Record, Stretch};
-use tidemill_core::printing::tell;
+use tidemill_core::printing::{tell, tell_json};
 use tidemill_core::record::timestamp::date;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,7 @@ struct Receipt {
 }
 
 /// The result of the comparison.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Comparison {
     /// Predictions compared.
     pub compared: u64,
@@ -57,6 +58,29 @@ pub struct Comparison {
     pub without_receipt: u64,
 }
 
+/// The comparison of a stretch.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// The model's file.
+    model: PathBuf,
+    /// Its bundle's digest.
+    sha256: String,
+    /// The topic of the predictions.
+    topic: String,
+    /// The stretch.
+    from: String,
+    to: String,
+    #[serde(flatten)]
+    result: Comparison,
+    /// Offsets that retention deleted while they were read.
+    lost_offsets: i64,
+    /// The whole stretch was read.
+    complete: bool,
+    /// `from` lies behind the newest prediction.
+    #[serde(skip)]
+    beyond: bool,
+}
+
 /// Compares the predictions between two times (epoch ms) with what the model says. The exit code is 1 where
 /// nothing was compared, or the same model scores otherwise.
 ///
@@ -66,8 +90,8 @@ pub struct Comparison {
 pub fn replay(
     config: &Config,
     model: &Loaded,
-    from: i64,
-    to: Option<i64>,
+    (from, to): (i64, Option<i64>),
+    json: bool,
     partitions: usize,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
@@ -90,33 +114,24 @@ pub fn replay(
         Ok(())
     })?;
     comparison.score();
-    let result = &comparison.result;
-    let mut text = describe(result, model, &config.model);
-    if stretch.lost() > 0 {
-        text += &format!(
-            "deleted by retention meanwhile: {} offsets\n",
-            stretch.lost()
-        );
+    let report = Report {
+        model: config.model.clone(),
+        sha256: model.sha256.clone(),
+        topic: config.output_topic.clone(),
+        from: date(from),
+        to: date(to),
+        result: comparison.result,
+        lost_offsets: stretch.lost(),
+        complete: stretch.is_read(),
+        beyond,
+    };
+    match json {
+        true => tell_json(&report)?,
+        false => tell(&report.to_string())?,
     }
-    if !stretch.is_read() {
-        text += "stopped before the end: this is a part\n";
-    } else if beyond {
-        text += &format!(
-            "nothing to compare: --from {} lies behind the newest prediction in topic {}\n",
-            date(from),
-            config.output_topic
-        );
-    } else if result.compared == 0 {
-        text += &format!(
-            "nothing to compare: topic {} has no prediction with a receipt for this model's inputs from {} up to {}\n",
-            config.output_topic,
-            date(from),
-            date(to)
-        );
-    }
-    tell(&text)?;
+    let result = &report.result;
     let agrees = result.compared > 0 && result.differing_same_model == 0;
-    Ok(if agrees || !stretch.is_read() {
+    Ok(if agrees || !report.complete {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -195,35 +210,59 @@ impl<'m> Comparing<'m> {
     }
 }
 
-fn describe(result: &Comparison, model: &Loaded, path: &Path) -> String {
-    let mut text = format!(
-        "model            {} ({})\n\
-         compared         {} ({} made by this model)\n\
-         scores differing {}, by {:.4} at most\n",
-        path.display(),
-        model.sha256,
-        result.compared,
-        result.same_model,
-        result.differing,
-        result.largest
-    );
-    for (what, ids) in [
-        ("alerts raised   ", &result.raised),
-        ("alerts dropped  ", &result.dropped),
-    ] {
-        text += &format!("{what} {}\n", ids.len());
-        for id in ids.iter().take(LISTED) {
-            text += &format!("  {id}\n");
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (result, topic) = (&self.result, &self.topic);
+        writeln!(
+            f,
+            "model            {} ({})\n\
+             compared         {} ({} made by this model)\n\
+             scores differing {}, by {:.4} at most",
+            self.model.display(),
+            self.sha256,
+            result.compared,
+            result.same_model,
+            result.differing,
+            result.largest
+        )?;
+        for (what, ids) in [
+            ("alerts raised   ", &result.raised),
+            ("alerts dropped  ", &result.dropped),
+        ] {
+            writeln!(f, "{what} {}", ids.len())?;
+            for id in ids.iter().take(LISTED) {
+                writeln!(f, "  {id}")?;
+            }
+            if ids.len() > LISTED {
+                writeln!(f, "  and {} more", ids.len() - LISTED)?;
+            }
         }
-        if ids.len() > LISTED {
-            text += &format!("  and {} more\n", ids.len() - LISTED);
+        if result.without_receipt > 0 {
+            let count = result.without_receipt;
+            writeln!(f, "without a receipt for this model's inputs: {count}")?;
+        }
+        if self.lost_offsets > 0 {
+            let lost = self.lost_offsets;
+            writeln!(f, "deleted by retention meanwhile: {lost} offsets")?;
+        }
+        let Self { from, to, .. } = self;
+        if !self.complete {
+            writeln!(f, "stopped before the end: this is a part")
+        } else if self.beyond {
+            writeln!(
+                f,
+                "nothing to compare: --from {from} lies behind the newest prediction in topic {topic}"
+            )
+        } else if result.compared == 0 {
+            writeln!(
+                f,
+                "nothing to compare: topic {topic} has no prediction with a receipt for this model's inputs from {from} \
+                 up to {to}"
+            )
+        } else {
+            Ok(())
         }
     }
-    if result.without_receipt > 0 {
-        let count = result.without_receipt;
-        text += &format!("without a receipt for this model's inputs: {count}\n");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! `--reset`: moves an inactive group to `--start`, after showing from where to where.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, stdin};
 use std::time::Duration;
 
 use anyhow::Context;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Cluster, Consumer};
+use tidemill_core::kafka::{Cluster, Consumer, places};
 use tidemill_core::printing::tell;
 
 use crate::input::start::{find, of_topic};
-use crate::settings::Config;
+use crate::settings::{Config, Reset};
 
 /// Time limit for positions in an open transaction. A killed process may have left one: brokers end it once it is 10 s
 /// old, and check for such every 10 s.
@@ -24,7 +25,7 @@ pub enum Answer {
     No,
 }
 
-/// Moves the group's positions in all `count` partitions, if `agreed` or the answer is yes; returns the answer.
+/// Moves the group's positions in all `count` partitions, if `how` says so or the answer is yes; returns the answer.
 ///
 /// # Errors
 ///
@@ -33,15 +34,18 @@ pub fn reset(
     config: &Config,
     cluster: &Cluster,
     count: usize,
-    agreed: bool,
+    how: Reset,
 ) -> anyhow::Result<Answer> {
     let shared = &config.shared;
     let (kafka, group, topic) = (&shared.kafka, &shared.group, &shared.topic);
-    let members = cluster.members(group)?.len();
-    if members > 0 {
+    let members = cluster.members(group)?;
+    if !members.is_empty() {
+        let hosts: BTreeSet<&str> = members.iter().map(|one| one.host.as_str()).collect();
+        let hosts = hosts.into_iter().collect::<Vec<_>>().join(", ");
         return Err(Failure::usage(format!(
-            "--reset: group {group} cannot be moved while it has members ({members} now): stop them first; one that was \
-             killed counts for 6 s more"
+            "--reset: group {group} cannot be moved while it has members ({} now, at {hosts}): stop them first; one that \
+             was killed counts for 6 s more",
+            members.len()
         )));
     }
     let consumer = Consumer::outside_for(kafka, group, topic, &config.writes_to())?;
@@ -59,15 +63,23 @@ pub fn reset(
         };
     }
     tell(&text)?;
-    if !agreed && ask()? == Answer::No {
-        return Ok(Answer::No);
+    let answer = match how {
+        Reset::Agreed => Answer::Yes,
+        Reset::Ask => ask()?,
+        Reset::DryRun => {
+            tell("nothing was moved: --dry-run\n")?;
+            Answer::No
+        }
+    };
+    if answer == Answer::No {
+        return Ok(answer);
     }
     // The brokers take positions from a client outside the group only while it has no members.
     let positions = of_topic(consumer.topic_id()?, &to);
     consumer.commit(&positions).with_context(|| {
         format!("group {group} cannot be moved while it has members; stop them first")
     })?;
-    tracing::info!(group, positions = ?to, "group moved");
+    tracing::info!(group, positions = places(&to), "group moved");
     Ok(Answer::Yes)
 }
 

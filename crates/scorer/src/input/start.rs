@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use tidemill_core::kafka::{Consumer, Log, LogFit, LogRange, StoredPosition, TopicId};
+use tidemill_core::kafka::{
+    Consumer, Log, LogFit, LogRange, StoredPosition, TopicId, in_words, is_timeout, numbers, places,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::first;
@@ -79,18 +81,25 @@ pub fn positions(
     question: &Question<'_>,
     shutdown: &CancellationToken,
 ) -> Option<Found> {
-    let mut told = String::new();
+    let mut said = String::new();
     while !shutdown.is_cancelled() {
         match attempt(consumer, question, shutdown) {
             Ok(Some(found)) => return Some(found),
             Ok(None) => {}
             Err(_) if shutdown.is_cancelled() => {}
             Err(error) => {
-                let error = format!("{error:#}");
-                if error != told {
-                    let partitions = question.assigned;
-                    tracing::warn!(?partitions, "looking up where to read: {error}");
-                    told = error;
+                let text = in_words(&error);
+                if text != said {
+                    let partitions = numbers(question.assigned);
+                    match is_timeout(&error) {
+                        true => tracing::info!(
+                            partitions,
+                            "looking up where to read: {text}; while the transaction of a killed scorer is open they do \
+                             not tell, up to 20 s, which a lasting --instance avoids"
+                        ),
+                        false => tracing::warn!(partitions, "looking up where to read: {text}"),
+                    }
+                    said = text;
                 }
             }
         }
@@ -140,7 +149,8 @@ fn attempt(
             let positions = find(consumer, &partitions, start)?;
             let positions = of_topic(topic, &positions);
             consumer.commit(&positions)?;
-            tracing::info!(?start, positions = ?plain(&positions), "first start of the group");
+            let positions = places(&plain(&positions));
+            tracing::info!(%start, positions, "first start of the group");
             Ok(None)
         }
         Step::Wait => Ok(None),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemill_core::kafka::{Consumer, Producer, StoredPosition};
+use tidemill_core::kafka::{Consumer, Producer, StoredPosition, in_words};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::output::transaction::Outcome;
@@ -69,7 +69,8 @@ impl Delivery {
                 let sent = send(producer).and_then(|()| producer.flush(ACKNOWLEDGE));
                 if let Err(error) = sent {
                     tracing::warn!(
-                        "batch failed, going back to the committed positions: {error:#}"
+                        "batch failed, going back to the committed positions: {}",
+                        in_words(&error)
                     );
                     return Ok(Outcome::Undone);
                 }

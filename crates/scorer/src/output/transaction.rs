@@ -13,11 +13,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
 use rdkafka::util::Timeout;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{Consumer, KafkaConfig, Producer, StoredPosition};
+use tidemill_core::kafka::{
+    Consumer, KafkaConfig, Producer, StoredPosition, client_error, in_words,
+};
 use tidemill_core::metric::stage;
 use tokio_util::sync::CancellationToken;
 
@@ -161,9 +163,19 @@ impl Transactions {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<()> {
         metrics::counter!("tidemill_transactions_undone_total").increment(1);
-        tracing::warn!("transaction undone, going back to the committed positions: {error:#}");
         self.open = false;
         let cause = error.downcast_ref::<KafkaError>();
+        match cause.and_then(KafkaError::rdkafka_error_code) {
+            Some(Code::IllegalGeneration | Code::UnknownMemberId | Code::RebalanceInProgress) => {
+                tracing::info!(
+                    "rebalance during a batch: transaction undone, its records are read again"
+                );
+            }
+            _ => tracing::warn!(
+                "transaction undone, its records are read again: {}",
+                in_words(error)
+            ),
+        }
         // An error that is not Kafka's is a failed delivery, which wants an abort.
         if cause.is_none_or(|cause| remedy(cause) == Remedy::Abort) {
             match self.producer().inner().abort_transaction(STEP) {
@@ -183,8 +195,13 @@ impl Transactions {
 
     fn rebuild(&mut self, error: &KafkaError, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let own = &mut self.producers[self.turn];
-        tracing::warn!(%error, id = own.id(), "making a new transactional producer");
-        if own.is_fenced(error) {
+        let fenced = own.is_fenced(error);
+        let (id, why) = (own.id(), client_error(error));
+        match fenced {
+            true => tracing::warn!(id, "making a new transactional producer: {why}"),
+            false => tracing::info!(id, "making a new transactional producer: {why}"),
+        }
+        if fenced {
             self.fenced
                 .retain(|at| at.elapsed() < Duration::from_secs(60));
             self.fenced.push(Instant::now());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use tidemill_core::exit::Failure;
-use tidemill_core::kafka::{KafkaConfig, Producer};
+use tidemill_core::kafka::{KafkaConfig, Producer, client_error};
 use tokio_util::sync::CancellationToken;
 
 /// Time limit for one attempt to take up the id, after the first start.
@@ -42,8 +42,9 @@ impl TransactionalProducer {
             }
             if Instant::now() > deadline {
                 return Err(Failure::unreachable(format!(
-                    "no transaction coordinator answered within {timeout:?}: {error}; check that \
-                     the brokers are up and that this client may use transactional id {id}"
+                    "no transaction coordinator answered within {timeout:?}: {}; check that \
+                     the brokers are up and that this client may use transactional id {id}",
+                    client_error(&error)
                 )));
             }
             tracing::debug!(%error, "transactions are not ready yet");
@@ -73,7 +74,8 @@ impl TransactionalProducer {
                 return Ok(());
             }
             if remedy(&error) != Remedy::Retry {
-                tracing::warn!(%error, id, "the new producer failed, making another");
+                let why = client_error(&error);
+                tracing::warn!(id, "the new producer failed, making another: {why}");
                 std::thread::sleep(Duration::from_millis(500));
                 producer = create(kafka, id)?;
             }

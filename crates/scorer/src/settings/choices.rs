@@ -1,5 +1,8 @@
 //! Flags of the scorer alone: what is promised, how often it commits, and where a group starts.
 
+use std::fmt;
+
+use tidemill_core::record::timestamp::date;
 use tidemill_core::settings::parse_time;
 
 /// The promise to readers of the predictions.
@@ -11,6 +14,17 @@ pub enum Guarantee {
     AtLeastOnce,
 }
 
+/// What to do with the positions of a group that is to be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// Show them, and ask before they are moved.
+    Ask,
+    /// Show and move them.
+    Agreed,
+    /// Show them.
+    DryRun,
+}
+
 /// The start of a group without positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -20,6 +34,25 @@ pub enum Start {
     Earliest,
     /// At the first record of this time or later, in epoch milliseconds.
     Time(i64),
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ExactlyOnce => "exactly-once",
+            Self::AtLeastOnce => "at-least-once",
+        })
+    }
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::Earliest => f.write_str("earliest"),
+            Self::Time(millis) => f.write_str(&date(*millis)),
+        }
+    }
 }
 
 /// Reads the name of a guarantee.

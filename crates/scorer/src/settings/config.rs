@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidemill_core::redis_access::RedisAccess;
 use tidemill_core::settings::{Problems, Shared, echo, parse_duration, parse_topic};
 
-use super::choices::{Guarantee, Start, parse_guarantee, parse_share, parse_start};
+use super::choices::{Guarantee, Reset, Start, parse_guarantee, parse_share, parse_start};
 use super::{BINARY, Flags};
 
 /// The flags, validated.
@@ -36,8 +36,8 @@ pub struct Config {
     pub start: Start,
     /// Time that a batch may wait for features, beside the time for each of its users.
     pub feature_timeout: Duration,
-    /// Set if the group is moved to `start` first; true if that is agreed to.
-    pub reset: Option<bool>,
+    /// Set if the group is moved to `start` first.
+    pub reset: Option<Reset>,
 }
 
 impl Config {
@@ -107,7 +107,11 @@ impl Flags {
                 instance: self.instance.unwrap_or_else(unique),
                 start: start?,
                 feature_timeout: feature_timeout?,
-                reset: self.reset.then_some(self.yes),
+                reset: self.reset.then_some(match (self.dry_run, self.yes) {
+                    (true, _) => Reset::DryRun,
+                    (false, true) => Reset::Agreed,
+                    (false, false) => Reset::Ask,
+                }),
             })
         };
         let config = config();

@@ -10,7 +10,7 @@ use tidemill_core::command_line::BROKERS;
 use tidemill_core::redis_access::RedisFlags;
 use tidemill_core::settings::{Binary, SharedFlags};
 
-pub use choices::{Guarantee, Start};
+pub use choices::{Guarantee, Reset, Start};
 pub use config::Config;
 
 /// The names and defaults of the scorer.
@@ -126,6 +126,10 @@ pub struct Flags {
     #[arg(long)]
     pub yes: bool,
 
+    /// With --reset: show from and to, move nothing, and end
+    #[arg(long, requires = "reset", conflicts_with = "yes")]
+    pub dry_run: bool,
+
     /// How long a batch may wait for features, beside 10 us for each of its users; 1 s where its oldest record is over
     /// 1 s old
     #[arg(
@@ -142,7 +146,8 @@ pub struct Flags {
 /// The commands beside scoring.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Check a model: does it load, what does it take and score, golden vectors, latency; warns of what can hardly be meant
+    /// Check a model: does it load, what does it take and score, golden vectors, latency; warns of what can hardly be meant.
+    /// Exit code 1 if it cannot be used
     Check {
         /// The ONNX model; its manifest lies beside it, with the extension toml
         #[arg(value_name = "MODEL")]
@@ -161,6 +166,10 @@ pub enum Command {
         /// Predictions before this time [default: now]
         #[arg(long)]
         to: Option<String>,
+        /// Print JSON: model, sha256, topic, from, to, compared, same_model, differing, differing_same_model, largest, raised,
+        /// dropped, without_receipt, lost_offsets, complete
+        #[arg(long)]
+        json: bool,
     },
     /// Say what is wrong with brokers, topics, records, group, model or Redis, with the remedy; exit code 1 on a problem
     Doctor {

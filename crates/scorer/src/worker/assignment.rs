@@ -5,7 +5,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use anyhow::anyhow;
 use tidemill_core::claim::{Held, Unavailable};
 use tidemill_core::health::Standing;
-use tidemill_core::kafka::{Consumer, Record, StoredPosition};
+use tidemill_core::kafka::{Consumer, Record, StoredPosition, numbers, places};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::batches::Batches;
@@ -126,7 +126,7 @@ impl<'w, 's> Assignment<'w, 's> {
     pub(super) fn assigned(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
         self.joined = true;
         if partitions.is_empty() {
-            tracing::info!(worker = self.worker, "no partition for this worker");
+            tracing::debug!(worker = self.worker, "no partition for this worker");
             return Ok(());
         }
         // This answers the group. Each partition is started once its position is found.
@@ -183,7 +183,8 @@ impl<'w, 's> Assignment<'w, 's> {
                 reads.push((partition, begin.reads_from()));
             }
             if !reads.is_empty() {
-                tracing::info!(worker = self.worker, ?positions, "partitions assigned");
+                let positions = places(&positions);
+                tracing::info!(worker = self.worker, positions, "partitions assigned");
                 self.consumer.start(&reads)?;
             }
         }
@@ -200,12 +201,19 @@ impl<'w, 's> Assignment<'w, 's> {
 
     /// Gives partitions back. The records that were taken from them are published or dropped by now.
     pub(super) fn revoked(&mut self, partitions: &[i32], lost: bool) -> anyhow::Result<()> {
-        tracing::info!(
-            worker = self.worker,
-            ?partitions,
-            lost,
-            "partitions revoked"
-        );
+        let (worker, numbers) = (self.worker.as_str(), numbers(partitions));
+        match lost {
+            false => tracing::info!(
+                worker,
+                partitions = numbers,
+                "partitions go to other workers"
+            ),
+            true => tracing::warn!(
+                worker,
+                partitions = numbers,
+                "the group gave partitions to others: it did not hear of this worker in time"
+            ),
+        }
         // A look-up may commit a first start: it must end before there can be another owner.
         self.searches.drain(..).for_each(Search::stop);
         let remove = |partition: &i32| self.partitions.remove(*partition);

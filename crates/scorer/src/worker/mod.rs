@@ -73,10 +73,11 @@ struct Worker<'w, 's> {
 pub fn run(number: usize, shared: &Shared, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = &shared.config;
     let part = shared.health.part(format!("worker {number}"));
-    part.unready("joining the group");
+    part.unready("waiting for the brokers' transaction coordinator");
     let Some(delivery) = Delivery::open(config, number, &shutdown)? else {
         return Ok(());
     };
+    part.unready("joining the group");
     let consumer = join(config, number)?;
     let scoring = Scoring::new(shared)?;
     thread::scope(|scope| {

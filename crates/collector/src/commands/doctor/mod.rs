@@ -13,8 +13,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use tidemill_core::doctor::{Patient, Report, Seen, examine};
-use tidemill_core::kafka::Record;
 use tidemill_core::kafka::lag::Lag;
+use tidemill_core::kafka::{Record, in_words};
 use tidemill_core::record::{Reason, no_object};
 use tokio_util::sync::CancellationToken;
 
@@ -45,21 +45,21 @@ pub async fn run(
         Ok(text) => report.ok("out", text),
         Err(error) => report.problem(
             "out",
-            format!("{error:#}"),
+            in_words(&error),
             "give a folder that can be written to in --out, or the bucket's AWS_... variables",
         ),
     }
     if let Err(error) = schema(config).await {
         report.problem(
             "schema",
-            format!("{error:#}"),
+            in_words(&error),
             "the flags that the data set was begun with, or another --out",
         );
     }
     if let Err(error) = files(config, &log, &mut report).await {
         report.problem(
             "files",
-            format!("{error:#}"),
+            in_words(&error),
             "collector verify names what is wrong; move away what was not written there by a collector",
         );
     }

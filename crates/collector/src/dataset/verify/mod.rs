@@ -7,12 +7,15 @@ mod whole;
 
 use crate::dataset::catalog::{Catalog, Source};
 use crate::dataset::store::{Location, Store};
+use indicatif::ProgressBar;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use tidemill_core::progress::bar;
 use tidemill_core::settings::Shared;
 
 /// The contents of a data set, and its faults.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Data files that were read.
     pub files: u64,
@@ -21,6 +24,7 @@ pub struct Report {
     /// Records that could not become rows.
     pub rejected: u64,
     /// Offsets that retention had deleted before they could be read, as the data set says itself.
+    #[serde(rename = "lost_offsets")]
     pub gaps: u64,
     /// The faults, each naming its file.
     pub faults: Vec<String>,
@@ -64,12 +68,21 @@ pub async fn verify(location: &Location, group: Option<&Shared>) -> anyhow::Resu
         report: Report::default(),
         ends: BTreeMap::new(),
         partitions: 0,
+        bar: bar(
+            catalog
+                .chains
+                .values()
+                .map(|files| files.len() as u64)
+                .sum(),
+            "files",
+        ),
     };
     verification.strangers();
     verification.schema().await;
     for source in catalog.sources() {
         verification.partition(&source).await;
     }
+    verification.bar.finish_and_clear();
     verification.partitions_without_a_file();
     verification.last_files().await;
     let Verification {
@@ -111,6 +124,8 @@ struct Verification<'a> {
     ends: BTreeMap<Source, Reach>,
     /// The number of partitions that a run has begun all of; 0 if none says so.
     partitions: i32,
+    /// The data files that are checked.
+    bar: ProgressBar,
 }
 
 #[cfg(test)]

@@ -31,7 +31,9 @@ impl Verification<'_> {
                 file,
                 rejects,
             };
-            let footer = match check.read(&mut self.report).await {
+            let read = check.read(&mut self.report).await;
+            self.bar.inc(1);
+            let footer = match read {
                 Ok(footer) => footer,
                 Err(error) => {
                     self.fault(format!("{}: {error:#}", file.name));

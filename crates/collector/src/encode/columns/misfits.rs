@@ -1,5 +1,6 @@
 //! Values that fitted no column, counted by the field they are of.
 
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Fields that are told apart; records may have any number of names.
@@ -9,7 +10,7 @@ const FIELDS: usize = 100;
 const OTHERS: &str = "(others)";
 
 /// The number of values in `_extra`, by field.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Misfits(BTreeMap<String, u64>);
 
 impl Misfits {

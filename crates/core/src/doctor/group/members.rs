@@ -17,14 +17,21 @@ impl Group<'_> {
             .find(|one| !reads_ours(one) || one.client != self.client);
         let count = self.members.len();
         if let Some(other) = stranger {
+            let (topics, host) = (other.topics.join(", "), &other.host);
+            let who = match other.client == self.client {
+                true => {
+                    format!("a tidemill process, at {host}, that reads another topic, {topics}")
+                }
+                false => format!(
+                    "a member that is not ours: client {:?} at {host}, reading {topics}",
+                    other.client
+                ),
+            };
             report.problem(
                 "members",
                 format!(
-                    "receives nothing, or not all: group {} has a member that is not ours: client {:?} at {}, reading {}",
-                    self.name,
-                    other.client,
-                    other.host,
-                    other.topics.join(", ")
+                    "receives nothing, or not all: group {} has {who}",
+                    self.name
                 ),
                 "give each application a --group of its own",
             );

@@ -37,6 +37,8 @@ struct Found {
     since: i64,
     /// Offsets of the stretch that retention deleted while it was read.
     lost: i64,
+    /// Windows are stored of other definitions than ours.
+    other_definitions: bool,
 }
 
 /// Prints values and events on standard output, `shown` says how many of the last events, and if as JSON; exit code 1
@@ -58,7 +60,7 @@ pub async fn run(
     };
     let resolver = Resolver::open(&shared.claims, &shutdown)?;
     block_in_place(|| {
-        let Some(mut redis) = opening::open(config, &shutdown)? else {
+        let Some(mut redis) = opening::open(config, None, &shutdown)? else {
             return Ok(ExitCode::SUCCESS);
         };
         let partitions = i32::try_from(partitions)?;
@@ -91,6 +93,10 @@ fn find(
     let own = own.and_then(|(_, value)| value.parse().ok());
     let present = at.is_none();
     let at = at.or(own).unwrap_or_else(now_ms);
+
+    let mut positions = peek.positions.iter().flatten();
+    let other_definitions =
+        positions.any(|position| position.building.definitions != definitions.fingerprint());
 
     let stored = peek
         .window
@@ -137,5 +143,6 @@ fn find(
         events,
         since,
         lost,
+        other_definitions,
     }))
 }

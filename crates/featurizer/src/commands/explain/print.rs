@@ -5,8 +5,7 @@ use super::report::{Report, Row};
 use std::fmt::{self, Display};
 use std::process::ExitCode;
 use tidemill_core::features::Definitions;
-use tidemill_core::printing::tell_report;
-use tidemill_core::tell_line;
+use tidemill_core::printing::{columns, tell_json, tell_report};
 
 /// Columns of a line for people.
 const WIDTH: usize = 80;
@@ -21,7 +20,7 @@ pub(super) fn print(
 ) -> anyhow::Result<ExitCode> {
     let report = Report::new(definitions, user, found);
     match json {
-        true => tell_line!("{}", serde_json::to_string_pretty(&report)?)?,
+        true => tell_json(&report)?,
         false => tell_report(
             &Text {
                 report: &report,
@@ -57,7 +56,11 @@ impl Display for Text<'_> {
             );
         }
         writeln!(f, "{user} as of {as_of}")?;
-        table(f, features)?;
+        f.write_str(&table(features))?;
+        if self.report.other_definitions {
+            let what = "the stored windows are of other feature definitions";
+            writeln!(f, "differs  {what}: is --features right?")?;
+        }
         if self.report.hash_missing {
             writeln!(f, "differs  there is no hash of the user")?;
         }
@@ -97,41 +100,21 @@ impl Display for Text<'_> {
 }
 
 /// The features in columns, each as wide as it must be.
-fn table(f: &mut fmt::Formatter<'_>, features: &[Row]) -> fmt::Result {
+fn table(features: &[Row]) -> String {
     let cells = |row: &Row| {
         let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        let verdict = if row.same { "ok" } else { "differs" };
         [
+            verdict.to_owned(),
             row.name.clone(),
             shown(&row.hash),
             shown(&row.window),
             shown(&row.topic),
         ]
     };
-    let head = ["feature", "hash", "window", "topic"].map(String::from);
-    let rows: Vec<[String; 4]> = features.iter().map(cells).collect();
-    let width = |column: usize| {
-        let all = rows
-            .iter()
-            .chain([&head])
-            .map(|row| row[column].chars().count());
-        all.max().unwrap_or_default()
-    };
-    let [name, hash, window, topic] = [0, 1, 2, 3].map(width);
-    let verdicts = features
-        .iter()
-        .map(|row| if row.same { "ok" } else { "differs" });
-    for (verdict, row) in [""]
-        .into_iter()
-        .chain(verdicts)
-        .zip([&head].into_iter().chain(&rows))
-    {
-        let [one, two, three, four] = row;
-        writeln!(
-            f,
-            "{verdict:8} {one:name$}  {two:>hash$}  {three:>window$}  {four:>topic$}"
-        )?;
-    }
-    Ok(())
+    let mut rows = vec![["", "feature", "hash", "window", "topic"].map(String::from)];
+    rows.extend(features.iter().map(cells));
+    columns(&rows, 2)
 }
 
 /// The line, no longer than people's terminals are wide, and without what would move their cursor.

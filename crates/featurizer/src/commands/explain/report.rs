@@ -16,6 +16,8 @@ pub(super) struct Report {
     pub(super) features: Vec<Row>,
     /// An event counts, and there is no hash.
     pub(super) hash_missing: bool,
+    /// Windows are stored of other feature definitions than the ones given.
+    pub(super) other_definitions: bool,
     /// The time from which the values change though no event follows.
     pub(super) right_until: String,
     /// The stored window counts each event by itself; otherwise the oldest are summed up by the minute.
@@ -94,6 +96,7 @@ impl Report {
             // Of an unknown user there is nothing to compare.
             features: if unknown { Vec::new() } else { features },
             hash_missing,
+            other_definitions: found.other_definitions,
             right_until: time(found.replayed.valid_until),
             exact,
             lost_offsets: found.lost,

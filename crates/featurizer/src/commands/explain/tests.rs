@@ -53,6 +53,7 @@ fn found(ages: &[i64], hash: &[(&str, &str)]) -> Found {
         events,
         since: AT - 26 * HOUR,
         lost: 0,
+        other_definitions: false,
     }
 }
 
@@ -109,6 +110,13 @@ fn what_differs_is_marked_and_missing_hashes_are_told() {
     assert!(marked[0].contains("total_spend_24h"), "{marked:?}");
     let told = lines(&found(&[2 * HOUR], &[]), 9);
     assert!(told.contains(&"differs  there is no hash of the user".to_owned()));
+    let other = Found {
+        other_definitions: true,
+        ..found(&[2 * HOUR], &HASH)
+    };
+    let expected =
+        "differs  the stored windows are of other feature definitions: is --features right?";
+    assert!(lines(&other, 9).contains(&expected.to_owned()));
     let unknown = Found {
         stored: None,
         ..found(&[], &[])

@@ -1,11 +1,12 @@
 //! Point-in-time features: the memory and time that a history of many user events takes.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tidemill_core::tell_line;
 
 use super::{PARTITIONS, fill, ours, write_labels};
 use crate::bench::rates::table;
 use crate::harness::{Binaries, Names};
+use crate::place::checkout;
 use crate::progress;
 use crate::stack::Stack;
 
@@ -20,12 +21,6 @@ const BEGIN_MS: i64 = 1_771_065_000_000;
 
 /// Duration of the events: until the last label.
 const SPAN_MS: u64 = 90_000_000;
-
-/// The featurizer's default features.
-const FEATURES: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../core/src/features/standard.toml"
-);
 
 /// Collects the same labels without and with features from `events` user events.
 pub(super) fn measure(stack: &Stack, events: u64, memory_mb: u64) -> Result<()> {
@@ -68,7 +63,13 @@ pub(super) fn measure(stack: &Stack, events: u64, memory_mb: u64) -> Result<()> 
         &folder.path().join("without"),
         &bound,
     )?;
-    let more = ["--features", FEATURES, "--events-topic", &names.user_events];
+    // The featurizer's default features.
+    let features = checkout().context("the definitions of the features lie in the checkout")?;
+    let features = features.join("crates/core/src/features/standard.toml");
+    let features = features
+        .to_str()
+        .context("the checkout's path is not UTF-8")?;
+    let more = ["--features", features, "--events-topic", &names.user_events];
     let all = [bound.as_slice(), &more].concat();
     let with = ours::collect(binaries, stack, topic, &folder.path().join("with"), &all)?;
     let added = with.peak_bytes.saturating_sub(without.peak_bytes);

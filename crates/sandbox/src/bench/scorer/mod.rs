@@ -19,7 +19,8 @@ use std::time::Duration;
 use anyhow::Result;
 use tidemill_core::tell_line;
 
-use crate::harness::{Binaries, checkout};
+use crate::harness::Binaries;
+use crate::place::home;
 use crate::stack::{Options, Stack};
 
 /// Partitions of each topic.
@@ -82,7 +83,7 @@ pub(super) fn command(flags: &Flags) -> Result<()> {
     if wanted(Part::Swap) {
         tell_line!(
             "{}",
-            swap::measure(&stack, &checkout()?.join("models/fraud.onnx"))?
+            swap::measure(&stack, &home()?.join("models/fraud.onnx"))?
         )?;
     }
     if wanted(Part::Kills) {

@@ -3,12 +3,13 @@
 mod report;
 mod warnings;
 
+use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tidemill_core::exit::Code;
-use tidemill_core::printing::tell_report;
+use tidemill_core::exit::Failure;
+use tidemill_core::printing::{tell_json, tell_report};
 
 use self::report::{Latency, Report, Scores};
 use self::warnings::Range;
@@ -22,23 +23,23 @@ const BATCHES: [usize; 3] = [1, 16, 256];
 /// The time for which each batch is measured.
 const TIMED: Duration = Duration::from_millis(200);
 
-/// Checks the model at `path` and prints what was found, for people or as JSON.
+/// Checks the model at `path` and prints what was found, for people or as JSON. The exit code is 1 where it cannot be used.
 ///
 /// # Errors
 ///
-/// The report cannot be written.
+/// There is no such file, or the report cannot be written.
 pub fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    File::open(path)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
     let report = examine(path);
-    let text = if json {
-        serde_json::to_string_pretty(&report)? + "\n"
-    } else {
-        report.describe()
-    };
-    tell_report(&text)?;
+    match json {
+        true => tell_json(&report)?,
+        false => tell_report(&report.describe())?,
+    }
     Ok(if report.error.is_none() {
         ExitCode::SUCCESS
     } else {
-        ExitCode::from(Code::Usage as u8)
+        ExitCode::FAILURE
     })
 }
 
