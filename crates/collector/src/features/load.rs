@@ -56,7 +56,7 @@ pub(crate) fn load(
         unusable,
         copies,
     } = counts;
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = begun.elapsed().as_millis() as f64 / 1e3;
     tracing::info!(
         topic,
         events,

@@ -134,6 +134,50 @@ fn frozen_brokers_are_shown_by_all_three_and_do_not_keep_them_from_stopping() ->
     stop(&mut programs)
 }
 
+/// No text of the Kafka client's own, and each of ours once, however many clients a process has.
+#[test]
+fn a_broker_that_restarts_is_told_in_plain_words() -> Result<()> {
+    let mut kafka = Stack::own_kafka()?;
+    let stack = Stack::shared()?;
+    let names = Names::unique("restarting-broker");
+    let topics = [
+        &names.user_events,
+        &names.transactions,
+        &names.labeled_events,
+    ];
+    create_topics(&kafka.brokers(), &topics.map(String::as_str), 2)?;
+    let scene = Scene::at(&kafka.brokers(), stack.redis_url(), names)?;
+    let mut programs = [
+        scene.featurizer("featurizer", &[])?,
+        scene.scorer("scorer", &[])?,
+        scene.collector("collector", &[])?,
+    ];
+    for program in &mut programs {
+        program.wait_ready()?;
+    }
+    kafka.kill()?;
+    shows(&programs, "no answer from the brokers for ")?;
+    kafka.start_again()?;
+    for program in &mut programs {
+        program.wait_ready()?;
+        let output = program.output();
+        for raw in ["(Local: ", "(Broker: ", "suppressed)", "kafka client"] {
+            assert!(!output.contains(raw), "{raw:?} is in: {output}");
+        }
+        let said = output.lines().filter_map(|line| line.split_once(" INFO "));
+        let mut said: Vec<&str> = said
+            .map(|(_, text)| text)
+            .filter(|text| text.ends_with(": trying again"))
+            .collect();
+        let all = said.len();
+        assert!(all > 0, "{output}");
+        said.sort_unstable();
+        said.dedup();
+        assert_eq!(said.len(), all, "{output}");
+    }
+    stop(&mut programs)
+}
+
 #[test]
 fn brokers_away_for_90_s_are_shown_each_second_and_scorers_end_well_in_every_state() -> Result<()> {
     let kafka = Stack::own_kafka()?;
