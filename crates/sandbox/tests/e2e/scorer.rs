@@ -331,6 +331,10 @@ fn predictions_are_scored_again_from_their_receipts() -> Result<()> {
         assert_eq!(code, Some(1), "{told}");
         assert!(told.contains(expected), "{told}");
     }
+    let absent = ["replay", "--from", "0", "--model", "absent.onnx"];
+    let (code, told) = command(&scene, "absent", &absent)?;
+    assert_eq!(code, Some(64), "{told}");
+    assert!(told.contains("absent.onnx"), "{told}");
     Ok(())
 }
 

@@ -237,12 +237,6 @@ fn an_unreadable_model_is_named() -> Result<()> {
         };
         let scorer = scene.scorer(label, &["--model", model])?;
         assert_ends(scorer, 64, &[model])?;
-        let replay = ["replay", "--from", "0", "--model", model];
-        assert_ends(
-            scene.scorer(&format!("{label}-replay"), &replay)?,
-            64,
-            &[model],
-        )?;
     }
     Ok(())
 }

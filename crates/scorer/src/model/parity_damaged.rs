@@ -28,7 +28,7 @@ fn damage(bytes: &[u8], dice: &mut Dice) -> Vec<u8> {
         match dice.below(20) {
             0 => bytes.truncate(at.max(1)),
             1 => bytes.insert(at, dice.below(256) as u8),
-            2 => drop(bytes.remove(at)),
+            2 if bytes.len() > 1 => drop(bytes.remove(at)),
             3..8 => bytes[at] = dice.below(256) as u8,
             _ => bytes[at] ^= 1 << dice.below(8),
         }
