@@ -70,9 +70,13 @@ pub(super) fn by_code(code: RDKafkaErrorCode) -> String {
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
             "there is no such topic or partition"
         }
-        Code::LeaderNotAvailable | Code::NotLeaderForPartition => {
-            "the partition has no leader at present"
-        }
+        Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::FencedLeaderEpoch
+        | Code::UnknownLeaderEpoch
+        | Code::ReplicaNotAvailable
+        | Code::OffsetNotAvailable => "the partition has no leader at present, or a new one",
+        Code::BrokerNotAvailable => "the broker is not available at present",
         Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress => {
             "the group's coordinator is not ready"
         }
@@ -86,15 +90,33 @@ pub(super) fn by_code(code: RDKafkaErrorCode) -> String {
             "the record is larger than the topic takes: raise its max.message.bytes, or use --claims"
         }
         Code::NonEmptyGroup => "the group has members: stop them first",
-        code => return code.to_string(),
+        code => return described(&code.to_string()),
     };
     meaning.to_owned()
+}
+
+/// The description in the text of a code, such as `InvalidRecord (Broker: Broker failed to validate record)`.
+fn described(code: &str) -> String {
+    for (mark, who) in [(" (Broker: ", "brokers say"), (" (Local: ", "client says")] {
+        let description = code
+            .split_once(mark)
+            .and_then(|(_, rest)| rest.strip_suffix(')'));
+        if let Some(description) = description {
+            return format!("the {who}: {description}");
+        }
+    }
+    code.to_owned()
 }
 
 /// A report of a client, such as `localhost:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms
 /// in state CONNECT, 5 identical error(s) suppressed)`.
 pub(super) fn report(reason: &str) -> String {
     let text = without_counts(reason);
+    // The connection to a coordinator names its part first, and the broker's address next.
+    let text = match text.split_once("Coordinator: ") {
+        Some((part, rest)) if !part.contains(' ') => rest.to_owned(),
+        _ => text,
+    };
     let Some((place, what)) = text.split_once(": ").filter(|(place, _)| is_place(place)) else {
         return text;
     };
@@ -134,7 +156,9 @@ pub fn numbers<'p>(partitions: impl IntoIterator<Item = &'p i32>) -> String {
 
 /// True for the name of a broker at the beginning of a report.
 fn is_place(text: &str) -> bool {
-    text.contains('/') && !text.contains(' ')
+    let port = text.rsplit_once(':').map(|(_, port)| port);
+    !text.contains(' ')
+        && port.is_some_and(|port| port.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// The text without remarks such as `(after 0ms in state CONNECT, 581 identical error(s) suppressed)`.
@@ -165,6 +189,7 @@ mod tests {
         for (reason, expected) in [
             (format!("localhost:1/bootstrap: {refused}"), "localhost:1 refuses connections"),
             (format!("ssl://b:9092/1: {refused}"), "b:9092 refuses connections"),
+            (format!("GroupCoordinator: b:9092: {refused}"), "b:9092 refuses connections"),
             (
                 "b:9092/1: Connect to ipv4#10.0.0.1:9092 failed: No route to host (after 3ms in state CONNECT)".to_owned(),
                 "b:9092 cannot be reached: No route to host",
@@ -210,7 +235,21 @@ mod tests {
         }
         let own = anyhow::anyhow!("disk full").context("publishing: disk full");
         assert_eq!(in_words(&own), "publishing: disk full");
-        let unknown = anyhow::Error::from(RDKafkaErrorCode::InvalidRecord);
-        assert!(in_words(&unknown).starts_with("InvalidRecord ("));
+        for (code, expected) in [
+            (
+                RDKafkaErrorCode::InvalidRecord,
+                "the brokers say: Broker failed to validate record",
+            ),
+            (
+                RDKafkaErrorCode::BadCompression,
+                "the client says: Invalid compressed data",
+            ),
+            (
+                RDKafkaErrorCode::FencedLeaderEpoch,
+                "the partition has no leader at present, or a new one",
+            ),
+        ] {
+            assert_eq!(in_words(&code.into()), expected);
+        }
     }
 }
