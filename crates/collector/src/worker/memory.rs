@@ -18,7 +18,8 @@ pub(crate) struct Budget {
     pub(crate) fetch: usize,
     /// Bytes of records that a worker may hold between the broker and the data set.
     pub(crate) buffered: usize,
-    /// Files that are encoded at a time, each of which takes as much again as its records.
+    /// Files that are encoded at a time. The first takes as much again as its records, each of the others twice that, as
+    /// measured with records of 1 MB.
     pub(crate) encoders: usize,
 }
 
@@ -30,13 +31,18 @@ impl Budget {
         workers * (CLIENT + BEGINNINGS + file) + file
     }
 
+    /// Bytes that so many encoders take beside the records of their files.
+    fn encoding(encoders: usize, file: usize) -> usize {
+        (2 * encoders - 1) * file
+    }
+
     /// Divides `memory`, which is not less than the least, among workers; at most `cores` files are encoded at a time.
     pub(crate) fn of(memory: usize, workers: usize, claim: usize, cores: usize) -> Self {
         let file = FILE_BYTES + claim;
         let spare = memory.saturating_sub(Self::least(workers, claim));
         // Half of what is spare makes encoding faster, the other lets more records wait.
-        let encoders = (1 + spare / 2 / file).min(cores.max(1));
-        let buffered = (memory - encoders * file) / workers - CLIENT;
+        let encoders = (1 + spare / 2 / (2 * file)).min(cores.max(1));
+        let buffered = (memory - Self::encoding(encoders, file)) / workers - CLIENT;
         Self {
             fetch: FETCH,
             buffered,
@@ -147,7 +153,8 @@ mod tests {
             let file = FILE_BYTES + claim;
             for memory in [least, least + 1, 2 * least, 1 << 36] {
                 let budget = Budget::of(memory, workers, claim, 4);
-                let all = workers * (budget.buffered + CLIENT) + budget.encoders * file;
+                let encoding = Budget::encoding(budget.encoders, file);
+                let all = workers * (budget.buffered + CLIENT) + encoding;
                 assert!(all <= memory && all > memory - workers, "{budget:?}");
                 assert!(budget.buffered >= file + BEGINNINGS, "{budget:?}");
                 assert!((1..=4).contains(&budget.encoders), "{budget:?}");
