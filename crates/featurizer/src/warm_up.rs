@@ -71,7 +71,7 @@ impl WarmUp {
                 Stage::Writing { left } if left > 0 => false,
                 Stage::Writing { .. } | Stage::Settled => return,
             };
-            *state = Some(State::begin(reading));
+            *state = Some(State::begin(reading, BTreeMap::new()));
         }
         let Some(under_way) = state.as_mut() else {
             return;
@@ -84,22 +84,20 @@ impl WarmUp {
 }
 
 impl State {
-    fn begin(reading: bool) -> Self {
+    fn begin(reading: bool, workers: BTreeMap<usize, Worker>) -> Self {
         Self {
-            workers: BTreeMap::new(),
+            workers,
             reading,
             most: 0,
-            bar: bar(
-                0,
-                if reading {
-                    "warming up"
-                } else {
-                    "writing hashes"
-                },
-            ),
+            bar: bar(0, name(reading)),
             begun: Instant::now(),
             line: Instant::now(),
         }
+    }
+
+    /// Goes over to the other stage.
+    fn turn(&mut self) {
+        *self = Self::begin(!self.reading, std::mem::take(&mut self.workers));
     }
 
     fn note(&mut self, worker: usize, stage: Stage) {
@@ -119,28 +117,22 @@ impl State {
         if done < all {
             if !self.reading {
                 // A partition came whose windows have to be built.
-                *self = Self {
-                    workers: std::mem::take(&mut self.workers),
-                    ..Self::begin(true)
-                };
+                self.turn();
             }
-            self.show(terminal, "warming up", done, all);
+            self.show(terminal, done, all);
             return false;
         }
         if self.reading {
             let seconds = self.begun.elapsed().as_millis() as f64 / 1e3;
             self.bar.finish_and_clear();
             tracing::info!(records = done, seconds, "windows are built");
-            *self = Self {
-                workers: std::mem::take(&mut self.workers),
-                ..Self::begin(false)
-            };
+            self.turn();
         }
         let left = self.workers.values().filter_map(|own| own.left);
         let left = left.reduce(|one, other| one + other);
         self.most = self.most.max(left.unwrap_or_default());
         match left {
-            Some(left) => self.show(terminal, "writing hashes", self.most - left, self.most),
+            Some(left) => self.show(terminal, self.most - left, self.most),
             None => {
                 let seconds = self.begun.elapsed().as_millis() as f64 / 1e3;
                 self.bar.finish_and_clear();
@@ -150,7 +142,7 @@ impl State {
         left.is_none()
     }
 
-    fn show(&mut self, terminal: bool, stage: &str, done: u64, of: u64) {
+    fn show(&mut self, terminal: bool, done: u64, of: u64) {
         self.bar.set_length(of);
         self.bar.set_position(done);
         if !terminal && self.line.elapsed() >= LINES {
@@ -158,11 +150,20 @@ impl State {
             let rate = done as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
             let left = Duration::from_secs_f64(of.saturating_sub(done) as f64 / rate.max(1.0));
             let (per_second, left) = (rate.round(), HumanDuration(left));
+            let stage = name(self.reading);
             match self.reading {
                 true => tracing::info!(records = done, of, per_second, %left, "{stage}"),
                 false => tracing::info!(users = done, of, per_second, %left, "{stage}"),
             }
         }
+    }
+}
+
+/// The name of a stage.
+fn name(reading: bool) -> &'static str {
+    match reading {
+        true => "warming up",
+        false => "writing hashes",
     }
 }
 

@@ -95,11 +95,10 @@ fn stop(programs: &mut [Program]) -> Result<()> {
     })
 }
 
-#[test]
-fn frozen_brokers_are_shown_by_all_three_and_do_not_keep_them_from_stopping() -> Result<()> {
-    let kafka = Stack::own_kafka()?;
+/// All three programs on brokers of their own, ready.
+fn all_three(kafka: &Kafka, label: &str) -> Result<(Scene, [Program; 3])> {
     let stack = Stack::shared()?;
-    let names = Names::unique("frozen-brokers");
+    let names = Names::unique(label);
     let topics = [
         &names.user_events,
         &names.transactions,
@@ -115,6 +114,13 @@ fn frozen_brokers_are_shown_by_all_three_and_do_not_keep_them_from_stopping() ->
     for program in &mut programs {
         program.wait_ready()?;
     }
+    Ok((scene, programs))
+}
+
+#[test]
+fn frozen_brokers_are_shown_by_all_three_and_do_not_keep_them_from_stopping() -> Result<()> {
+    let kafka = Stack::own_kafka()?;
+    let (scene, mut programs) = all_three(&kafka, "frozen-brokers")?;
     let names = &scene.names;
     scene.send(&names.user_events, &[(Some("u_1"), Some(EVENT))])?;
     scene.send(&names.transactions, &[(Some("t_1"), Some(PAYMENT))])?;
@@ -138,23 +144,7 @@ fn frozen_brokers_are_shown_by_all_three_and_do_not_keep_them_from_stopping() ->
 #[test]
 fn a_broker_that_restarts_is_told_in_plain_words() -> Result<()> {
     let mut kafka = Stack::own_kafka()?;
-    let stack = Stack::shared()?;
-    let names = Names::unique("restarting-broker");
-    let topics = [
-        &names.user_events,
-        &names.transactions,
-        &names.labeled_events,
-    ];
-    create_topics(&kafka.brokers(), &topics.map(String::as_str), 2)?;
-    let scene = Scene::at(&kafka.brokers(), stack.redis_url(), names)?;
-    let mut programs = [
-        scene.featurizer("featurizer", &[])?,
-        scene.scorer("scorer", &[])?,
-        scene.collector("collector", &[])?,
-    ];
-    for program in &mut programs {
-        program.wait_ready()?;
-    }
+    let (_scene, mut programs) = all_three(&kafka, "restarting-broker")?;
     kafka.kill()?;
     shows(&programs, "no answer from the brokers for ")?;
     kafka.start_again()?;
