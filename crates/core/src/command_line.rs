@@ -39,6 +39,7 @@ const EVERYWHERE: [&str; 3] = ["log-format", "help", "version"];
 pub const VARIABLES: &[&str] = &[
     "TIDEMILL_AS_OF",
     "TIDEMILL_CACHE_MB",
+    "TIDEMILL_CHECKPOINT",
     "TIDEMILL_CLAIMS",
     "TIDEMILL_COMMIT_SHARE",
     "TIDEMILL_COMPRESSION",

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use tidemill_core::features::{Definitions, Evaluation, Limits};
 use tidemill_core::kafka::LogRange;
 
-const POSITION: &str = "offset=1234 token=deadbeef-17 epoch=2a log=7 begin=3 features=00ff00ff topic=AAAAAAAAAAAAAAAAAAAAAQ last=123456789abcdef \
-     warm_until=2000 complete_from=1771151400000 ahead=3000:7:2f mixed=1 unswept=1";
+const POSITION: &str = "stored=1234 token=deadbeef-17 epoch=2a log=7 begin=3 features=00ff00ff topic=AAAAAAAAAAAAAAAAAAAAAQ last=123456789abcdef \
+     warm_until=2000 complete_from=1771151400000 shown=2900:3000:2f mixed=1 unswept=1";
 
 const HOME: Home = Home {
     partition: 3,
@@ -27,7 +27,9 @@ proptest! {
         let definitions = Definitions::standard();
         let (mut valid, mut user) = (Vec::new(), User::new(HOME, Erasures::default()));
         user.encode(&definitions, &mut valid);
-        user.encode_added(&[1; 48], &mut valid);
+        let entry = vec![1; definitions.entry_bytes()];
+        user.insert(&definitions, &Limits::NONE, &entry, 5);
+        user.encode_added(&mut valid);
         for bytes in [change.of(&valid), bytes] {
             if let Some(user) = User::decode(&definitions, &Limits::NONE, &bytes, Erasures::default()) {
                 user.window().evaluate(&definitions, at, &mut Evaluation::default());

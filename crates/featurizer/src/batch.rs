@@ -11,14 +11,14 @@ use std::time::Duration;
 pub(crate) const TRANSACTION_USERS: usize = if cfg!(test) { 3 } else { 400 };
 /// Users that one transaction loads: the time of a WATCH grows with the square of the keys watched.
 const TRANSACTION_LOADS: usize = TRANSACTION_USERS;
-/// Bytes of one transaction, and of the windows in a one-transaction batch, as far as known.
+/// Bytes of one transaction.
 pub(crate) const TRANSACTION_BYTES: usize = 1 << 20;
-/// Records in a one-transaction batch.
+/// Records that a batch may have, however long the last ones took to write.
 const SHORT: usize = 8192;
 /// Records in a batch that takes all that has arrived and is written in many transactions: the more records per user,
-/// the fewer writes. A larger one would take more memory, and repeat more work after a crash.
+/// the fewer writes. A larger one would take more memory.
 const LONG: usize = 131_072;
-/// Bytes of the windows in such a batch, as far as known.
+/// Bytes of the windows in a batch, as far as known.
 const LONG_BYTES: usize = 64 << 20;
 /// Time limit for filling a batch, so that decay and polling continue whatever a record costs.
 const LONGEST_TAKE: Duration = Duration::from_millis(250);
@@ -28,13 +28,12 @@ const LONGEST_WRITE: Duration = Duration::from_millis(500);
 /// written meanwhile.
 const WARM_UP: u32 = 4;
 
-/// The number of transactions that a batch may take.
+/// The limits of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Span {
-    One,
-    /// As many as it takes: no user is ahead of its partition.
-    Many,
-    /// The same while all windows of the worker are being built.
+    /// Hashes are written: they wait for the batch.
+    Live,
+    /// All windows of the worker are being built.
     WarmUp,
 }
 
@@ -52,7 +51,10 @@ pub(crate) enum Change {
 /// One change, with its place in the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UserChange {
+    /// The place of the record, or for a copy that of its original.
     pub(crate) place: Place,
+    /// The offset of the record itself.
+    pub(crate) offset: i64,
     pub(crate) change: Change,
     next: Option<u32>,
 }
@@ -61,8 +63,6 @@ pub(crate) struct UserChange {
 pub(crate) struct BatchUser {
     slot: u32,
     partition: i32,
-    /// Its share, by which a batch of many transactions is sorted; 0 in others.
-    share: u32,
     /// Indexes of the first and the last of its changes.
     changes: Option<(u32, u32)>,
 }
@@ -75,10 +75,6 @@ impl BatchUser {
     /// The partition that named the user first.
     pub(crate) fn partition(&self) -> i32 {
         self.partition
-    }
-
-    pub(crate) fn share(&self) -> u32 {
-        self.share
     }
 }
 
@@ -105,7 +101,7 @@ pub(crate) struct Batch {
     /// The oldest Kafka timestamp in it.
     oldest: Option<i64>,
     span: Span,
-    /// Limit of records in a batch of many transactions, learnt from the time the last ones took.
+    /// Limit of records, learnt from the time that writing the last batches took.
     most: usize,
 }
 
@@ -119,7 +115,7 @@ impl Default for Batch {
             records: 0,
             bytes: 0,
             oldest: None,
-            span: Span::One,
+            span: Span::Live,
             most: LONG,
         }
     }
@@ -150,23 +146,22 @@ impl Batch {
 
     /// Adds a user whose window takes `bytes`, and returns its place.
     pub(crate) fn touch(&mut self, slot: u32, partition: i32, bytes: usize) -> u32 {
-        let (share, changes) = (0, None);
         self.bytes += bytes;
         self.users.push(BatchUser {
             slot,
             partition,
-            share,
-            changes,
+            changes: None,
         });
         (self.users.len() - 1) as u32
     }
 
-    /// Appends a change to those of the user at a place.
-    pub(crate) fn change(&mut self, user: u32, place: Place, change: Change) {
+    /// Appends a change, by the record at `offset`, to those of a user.
+    pub(crate) fn change(&mut self, user: u32, place: Place, offset: i64, change: Change) {
         let new = self.changes.len() as u32;
         let next = None;
         self.changes.push(UserChange {
             place,
+            offset,
             change,
             next,
         });
@@ -217,20 +212,9 @@ impl Batch {
         self.oldest
     }
 
-    pub(crate) fn span(&self) -> Span {
-        self.span
-    }
-
     /// True if it should be applied before more is read.
     pub(crate) fn is_full(&self) -> bool {
-        match self.span {
-            Span::Many | Span::WarmUp => self.records >= self.most || self.bytes >= LONG_BYTES,
-            Span::One => {
-                self.users.len() >= TRANSACTION_USERS
-                    || self.records >= SHORT
-                    || self.bytes >= TRANSACTION_BYTES
-            }
-        }
+        self.records >= self.most || self.bytes >= LONG_BYTES
     }
 
     /// True if more records than have arrived are worth waiting for: the fewer batches, the fewer writes per user, and no
@@ -244,16 +228,8 @@ impl Batch {
         self.progress.is_empty() && self.users.is_empty()
     }
 
-    /// Sorts the users by their shares.
-    pub(crate) fn sort(&mut self, mut share: impl FnMut(u32) -> u32) {
-        for user in &mut self.users {
-            user.share = share(user.slot);
-        }
-        self.users.sort_unstable_by_key(|user| user.share);
-    }
-
-    /// The users of the transaction that begins with the one at `begin`: users of one share stay together. `loads` is
-    /// true for a user that is not in memory.
+    /// The users of the transaction that begins with the one at `begin`. `loads` is true for a user that is not in
+    /// memory.
     pub(crate) fn transaction(
         &self,
         begin: usize,
@@ -266,16 +242,12 @@ impl Batch {
             loaded += usize::from(loads(&self.users[end]));
             end += 1;
         }
-        let share = |index: usize| self.users.get(index).map(|user| user.share);
-        while end > begin && end < self.users.len() && share(end - 1) == share(end) {
-            end += 1;
-        }
         begin..end
     }
 
     /// Adjusts the record limit of the next batches to the time that writing this one took.
     pub(crate) fn written(&mut self, took: Duration) {
-        if self.span == Span::One || self.records < SHORT {
+        if self.records < SHORT {
             return;
         }
         let wanted = (LONGEST_WRITE * self.patience()).as_secs_f64() / took.as_secs_f64().max(1e-6);
@@ -291,7 +263,7 @@ impl Batch {
     /// The factor of the limits.
     fn patience(&self) -> u32 {
         match self.span {
-            Span::One | Span::Many => 1,
+            Span::Live => 1,
             Span::WarmUp => WARM_UP,
         }
     }
@@ -305,7 +277,7 @@ impl Batch {
         self.records = 0;
         self.bytes = 0;
         self.oldest = None;
-        self.span = Span::One;
+        self.span = Span::Live;
     }
 
     /// Sets the span, if the batch is empty.
@@ -334,15 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn changes_keep_their_order_and_transactions_their_shares() {
+    fn changes_keep_their_order_and_transactions_take_all_users() {
         let mut batch = Batch::default();
         for slot in 0..1000 {
             assert_eq!(batch.touch(slot, 0, 0), slot);
         }
         for number in 0..5000 {
-            batch.change(number * 7 % 1000, place(0), Change::Event(number));
+            batch.change(number * 7 % 1000, place(0), 0, Change::Event(number));
         }
-        batch.sort(|slot| slot * 31 % 97);
         let mut seen = Vec::new();
         for user in batch.users() {
             let own: Vec<u32> = batch
@@ -360,30 +331,22 @@ mod tests {
         let mut begin = 0;
         while begin < 1000 {
             let end = batch.transaction(begin, |_| true).end;
-            assert!(end > begin && end <= begin + TRANSACTION_USERS + 11);
-            assert!(end == 1000 || batch.users[end - 1].share < batch.users[end].share);
+            assert!(end > begin && end <= begin + TRANSACTION_USERS);
             begin = end;
         }
     }
 
     #[test]
-    fn a_batch_of_one_transaction_is_bounded_in_users_records_and_bytes() {
+    fn a_batch_is_bounded_in_records_and_bytes() {
         let mut batch = Batch::default();
         assert!(batch.is_empty() && !batch.is_full());
-        for slot in 0..TRANSACTION_USERS as u32 {
-            batch.touch(slot, 0, 0);
-        }
-        assert!(batch.is_full());
-        batch.clear();
-        records(&mut batch, SHORT);
-        assert!(batch.is_full());
-        batch.clear();
-        batch.touch(0, 0, TRANSACTION_BYTES);
-        assert!(batch.is_full());
-        batch.clear();
-        batch.begin(Span::Many);
-        records(&mut batch, SHORT);
+        records(&mut batch, LONG - 1);
         assert!(!batch.is_full());
+        records(&mut batch, 1);
+        assert!(batch.is_full());
+        batch.clear();
+        batch.touch(0, 0, LONG_BYTES);
+        assert!(batch.is_full());
     }
 
     #[test]
@@ -402,7 +365,6 @@ mod tests {
         let mut batch = Batch::default();
         let write = |batch: &mut Batch, took: Duration| {
             batch.clear();
-            batch.begin(Span::Many);
             records(batch, batch.most);
             batch.written(took);
             batch.most
@@ -412,7 +374,7 @@ mod tests {
         for _ in 0..10 {
             write(&mut batch, Duration::from_secs(60));
         }
-        assert_eq!(batch.most, SHORT, "never below what one transaction takes");
+        assert_eq!(batch.most, SHORT, "never below what is worth a batch");
         for _ in 0..10 {
             write(&mut batch, Duration::from_millis(1));
         }
@@ -428,7 +390,7 @@ mod tests {
             batch.written(Duration::from_secs(2));
             (batch.longest_take(), batch.most)
         };
-        assert_eq!(took(Span::Many), (LONGEST_TAKE, LONG / 2));
+        assert_eq!(took(Span::Live), (LONGEST_TAKE, LONG / 2));
         assert_eq!(took(Span::WarmUp), (LONGEST_TAKE * 4, LONG));
     }
 
@@ -440,10 +402,9 @@ mod tests {
             for slot in 0..100 {
                 batch.touch(slot, 0, 0);
             }
-            batch.sort(|slot| slot);
             batch.transaction(0, |user| loads(user.slot())).len()
         };
-        assert_eq!(taken(Span::Many, |_| false), TRANSACTION_USERS);
+        assert_eq!(taken(Span::Live, |_| false), TRANSACTION_USERS);
         assert_eq!(taken(Span::WarmUp, |_| false), TRANSACTION_USERS * 4);
         assert_eq!(taken(Span::WarmUp, |_| true), TRANSACTION_LOADS);
         let third = |slot| slot % 3 == 0;
@@ -459,16 +420,15 @@ mod tests {
             batch.gathers()
         };
         assert!(gathers(Span::WarmUp, 1) && !gathers(Span::WarmUp, 0));
-        assert!(!gathers(Span::Many, 1) && !gathers(Span::One, 1));
+        assert!(!gathers(Span::Live, 1));
     }
 
     #[test]
     fn only_an_empty_batch_changes_its_span() {
         let mut batch = Batch::default();
-        batch.begin(Span::Many);
-        assert_eq!(batch.span(), Span::Many);
+        batch.begin(Span::WarmUp);
         records(&mut batch, 1);
-        batch.begin(Span::One);
-        assert_eq!(batch.span(), Span::Many);
+        batch.begin(Span::Live);
+        assert_eq!(batch.span, Span::WarmUp);
     }
 }

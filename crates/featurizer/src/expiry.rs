@@ -107,8 +107,9 @@ impl Expiry {
         engine: &mut Engine<D>,
     ) -> Result<(), Setback> {
         let time = engine.now();
-        let warm = assignment.owned().filter(|(_, own)| !own.is_warming());
-        let partitions: Vec<i32> = warm.map(|(id, _)| id).collect();
+        let writes = |own: &OwnedPartition| !own.is_warming() && !own.is_behind();
+        let partitions = assignment.owned().filter(|(_, own)| writes(own));
+        let partitions: Vec<i32> = partitions.map(|(id, _)| id).collect();
         if self.counted.is_none_or(|before| now - before > COUNT) {
             self.counted = Some(now);
             engine.verify()?;
@@ -145,7 +146,7 @@ fn sweep<D: Door>(
         Some(Sweep::Page(_) | Sweep::LastPage) => {
             if own.is_unswept() {
                 // Stored without a record too: `rebuild --wait` reads there that every hash is written.
-                batch.progressed(id, own.progress());
+                batch.progressed(id, own.applied());
             }
             own.swept(Sweep::Done);
             return Ok(None);
@@ -161,7 +162,7 @@ fn sweep<D: Door>(
             time: i64::MIN,
         };
         let user = engine.touch(batch, user, id);
-        batch.change(user, place, Change::Check);
+        batch.change(user, place, 0, Change::Check);
     }
     let next = match page.next {
         0 => Sweep::LastPage,

@@ -22,7 +22,12 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "tidemill_user_writes_total",
         &[],
-        "users written, each once a transaction",
+        "users whose features were evaluated, each once a transaction",
+    ),
+    Metric::counter(
+        "tidemill_window_writes_total",
+        &[],
+        "windows stored, each whole or what is new of it",
     ),
     Metric::counter(
         "tidemill_steps_total",
@@ -44,6 +49,11 @@ pub const METRICS: &[Metric] = &[
         "tidemill_interruptions_total",
         &[],
         "returns to the stored positions: lost connections, refused transactions, new owners",
+    ),
+    Metric::gauge(
+        "tidemill_unsaved_users",
+        &["worker"],
+        "users that are newer in memory than their stored window; their records are read again after a crash",
     ),
     Metric::gauge("tidemill_cached_users", &["worker"], "users in memory"),
     Metric::gauge(

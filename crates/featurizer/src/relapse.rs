@@ -15,6 +15,20 @@ pub(crate) enum Relapse {
     BuiltOnce,
     /// The stored positions are not compared with those written last.
     MissedFence,
+    /// A record is applied to a window that holds it already.
+    AppliedTwice,
+    /// A position moves before the windows below it are stored.
+    PositionFirst,
+    /// Users are evicted without storing what is new of them.
+    EvictedUnsaved,
+    /// Hashes are written while records are applied again that they show already.
+    ShownAgain,
+    /// Users whose hashes may lack the last batch are not visited once it is applied again.
+    OwedForgotten,
+    /// A new user is not stored at once, so that another worker takes it for new, too.
+    NewUnsaved,
+    /// Verdicts on records after the position are taken over: a copy that is read again does not count.
+    VerdictsKept,
 }
 
 /// True if a test has brought a fault back.

@@ -70,6 +70,7 @@ impl Report {
     pub(crate) fn tally(&mut self, tally: Tally) {
         counter!("tidemill_records_total").increment(tally.records as u64);
         counter!("tidemill_user_writes_total").increment(tally.users as u64);
+        counter!("tidemill_window_writes_total").increment(tally.windows as u64);
         counter!("tidemill_steps_total").increment(tally.transactions as u64);
         counter!("tidemill_user_loads_total").increment(tally.loads as u64);
         for fresh in tally.fresh {
@@ -135,6 +136,7 @@ impl Report {
         let (users, bytes) = engine.cached();
         gauge("tidemill_cached_users", users as f64);
         gauge("tidemill_cached_bytes", (bytes + assignment.bytes()) as f64);
+        gauge("tidemill_unsaved_users", engine.unsaved() as f64);
         gauge("tidemill_decay_backlog", expiry.backlog() as f64);
         self.readiness(assignment, expiry.backlog());
         consumer.commit_hint(&assignment.positions());

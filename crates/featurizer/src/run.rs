@@ -139,7 +139,8 @@ impl Staff {
         let keys = Keys::new(&config.key_prefix, &shared.topic);
         let lease = Lease::new(Redis::new(&config.redis)?, keys, config.owner());
         let cache_bytes = config.cache_bytes / shared.workers;
-        let engine = Engine::new(rules, cache_bytes, lease, now_ms);
+        let limits = (cache_bytes, config.checkpoint_ms);
+        let engine = Engine::new(rules, limits, lease, now_ms);
         let (warm_up, surroundings) = (self.warm_up.clone(), self.surroundings.clone());
         let report = Report::new(number, &self.health, warm_up, surroundings);
         let writes_to = config.writes_to();

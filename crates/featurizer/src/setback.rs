@@ -130,6 +130,12 @@ impl Setback {
         }
     }
 
+    /// True if it says nothing against the state in memory and the store: what is new can be stored before going back, so
+    /// that it need not be applied again.
+    pub(crate) fn leaves_the_store(&self) -> bool {
+        matches!(self, Self::DeadLetters(_) | Self::Brokers(_))
+    }
+
     /// True if it is part of normal operation, such as a rebalance, and no sign of a fault.
     pub(crate) fn is_normal(&self) -> bool {
         matches!(

@@ -3,10 +3,14 @@
 use crate::commands::rebuild::Rebuild;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 use tidemill_core::command_line::{BROKERS, CLAIMS, REDIS};
 use tidemill_core::features::{Definitions, Limits};
 use tidemill_core::redis_access::{RedisAccess, RedisFlags};
-use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags};
+use tidemill_core::settings::{Binary, Problems, Shared, SharedFlags, parse_duration};
+
+/// Most of `--checkpoint`: windows outlive their hashes by an hour at least.
+const LONGEST_CHECKPOINT: Duration = Duration::from_secs(600);
 
 /// The featurizer among the binaries.
 pub const BINARY: Binary = Binary {
@@ -93,6 +97,17 @@ pub struct OwnFlags {
     )]
     pub cache_mb: String,
 
+    /// How long a user's stored window may lag behind its features; after a crash as much of the topic is read again
+    #[arg(
+        long,
+        env = "TIDEMILL_CHECKPOINT",
+        default_value = "10s",
+        value_name = "DURATION",
+        global = true,
+        hide_short_help = true
+    )]
+    pub checkpoint: String,
+
     /// Take the key prefix over from another group or other feature definitions
     #[arg(long)]
     pub takeover: bool,
@@ -160,6 +175,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bytes of users kept in memory, over all workers.
     pub cache_bytes: usize,
+    /// Most time (ms) that a user's stored window lags behind its features.
+    pub checkpoint_ms: i64,
     /// True if the key prefix may be taken over.
     pub takeover: bool,
 }
@@ -240,6 +257,13 @@ impl Flags {
                 .filter(|count| (1..=1_000_000).contains(count));
             count.ok_or_else(|| "use megabytes, from 1 to 1000000".to_owned())
         });
+        let checkpoint = problems.take("--checkpoint", &own.checkpoint, |text| {
+            let time = parse_duration(text)?;
+            match time <= LONGEST_CHECKPOINT {
+                true => Ok(time.as_millis() as i64),
+                false => Err("use at most 10m".to_owned()),
+            }
+        });
         let task = match self.command {
             None => Some(Task::Run),
             Some(Command::Validate) => Some(Task::Validate),
@@ -284,6 +308,7 @@ impl Flags {
                     forget: true,
                 },
                 cache_bytes: cache_mb? << 20,
+                checkpoint_ms: checkpoint?,
                 takeover: own.takeover,
             };
             Some((config, task?))

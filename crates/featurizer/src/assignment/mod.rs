@@ -57,8 +57,8 @@ pub(crate) struct Assignment {
 pub(crate) struct Step<'a> {
     /// The progress of the batch in each partition.
     pub(crate) progress: &'a BTreeMap<i32, Progress>,
-    /// The share of the first user that the transaction leaves out; `None` for the batch's last transaction.
-    pub(crate) next_share: Option<u32>,
+    /// True for the batch's last transaction.
+    pub(crate) last: bool,
     /// Partitions whose users are written, or from which users moved.
     pub(crate) touched: BTreeSet<i32>,
     /// Partitions between which users moved.
@@ -248,16 +248,15 @@ impl Assignment {
         self.owned.values().map(OwnedPartition::bytes).sum()
     }
 
-    /// The next offset of each attached partition, transactions still under way included.
+    /// The next offset to apply of each attached partition, transactions still under way included.
     pub(crate) fn positions(&self) -> Vec<(i32, i64)> {
         let owned = self.owned();
-        owned.map(|(id, own)| (id, own.position().offset)).collect()
+        owned.map(|(id, own)| (id, own.applied().next)).collect()
     }
 
-    /// True if every user of every partition is at its position, so that the next batch may take several transactions.
-    pub(crate) fn nobody_is_ahead(&self) -> bool {
-        let mut owned = self.owned.values();
-        owned.all(|own| own.position().ahead.is_none())
+    /// True if hashes of some partition show records that are not applied again yet.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.owned.values().any(OwnedPartition::is_behind)
     }
 
     /// True if the log has records that windows are to be built from, and that are not taken yet.
@@ -267,16 +266,20 @@ impl Assignment {
 
     /// The span of the next batch.
     pub(crate) fn span(&self) -> Span {
-        let warming = self.owned.values().all(OwnedPartition::is_warming);
-        match (self.nobody_is_ahead(), warming) {
-            (false, _) => Span::One,
-            (true, true) => Span::WarmUp,
-            (true, false) => Span::Many,
+        match self.owned.values().all(OwnedPartition::is_warming) {
+            true => Span::WarmUp,
+            false => Span::Live,
         }
     }
 
-    /// Has a transaction write the positions that its users reach.
-    pub(crate) fn advance(&mut self, step: Step<'_>, transaction: &mut StoreTransaction) {
+    /// Has a transaction write the positions that its users reach. `low` tells where the oldest change of a partition
+    /// begins that is in no stored window once the transaction is applied.
+    pub(crate) fn advance(
+        &mut self,
+        step: Step<'_>,
+        low: impl Fn(i32) -> Option<Progress>,
+        transaction: &mut StoreTransaction,
+    ) {
         let token = self.next_token();
         let mut signed = step.touched;
         for (id, progress) in step.progress {
@@ -284,12 +287,11 @@ impl Assignment {
                 continue;
             };
             signed.insert(*id);
-            match step.next_share {
-                Some(share) => own.partly_moved(*progress, share),
-                None => {
-                    own.moved(*progress);
-                    own.rejects().write(*id, transaction);
-                }
+            if step.last {
+                own.moved(*progress);
+                own.rejects().write(*id, transaction);
+            } else {
+                own.partly_moved(*progress);
             }
         }
         let mut foreign = step.foreign;
@@ -304,6 +306,11 @@ impl Assignment {
         for id in step.early {
             if let Some(own) = self.owned.get_mut(id) {
                 own.build_again();
+            }
+        }
+        for (id, own) in &mut self.owned {
+            if own.store(low(*id)) {
+                signed.insert(*id);
             }
         }
         for id in signed {

@@ -3,12 +3,14 @@
 use super::rejects::Rejects;
 use crate::batch::Progress;
 use crate::relapse::{Relapse, relapsed};
-use crate::store::{Again, Ahead, Position, Token};
+use crate::store::{Again, Position, Shown, Token};
 
 #[derive(Clone, Debug)]
 pub(crate) struct OwnedPartition {
     /// The position as last written.
     position: Position,
+    /// All records up to here are applied.
+    applied: Progress,
     /// Next offset to take into a batch.
     next: i64,
     /// Fingerprint that the record before the position must have; compared once.
@@ -35,7 +37,7 @@ pub(crate) enum Sweep {
 /// The verdict on a record, by its offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Skip it: it was applied before, or was fetched before a seek.
+    /// Skip it: it is in the stored windows, or was fetched before a seek.
     Past,
     /// Apply it now.
     Next,
@@ -48,6 +50,10 @@ impl OwnedPartition {
     /// if retention deleted the log's first records before they were applied.
     pub(crate) fn new(position: Position, check: Option<u64>, gap: bool, rejects: Rejects) -> Self {
         Self {
+            applied: Progress {
+                next: position.offset,
+                last: position.last,
+            },
             next: position.offset,
             warm_from: position.offset,
             check,
@@ -63,9 +69,29 @@ impl OwnedPartition {
         &self.position
     }
 
+    /// All records up to here are applied: windows in memory hold them.
+    pub(crate) fn applied(&self) -> Progress {
+        self.applied
+    }
+
     /// Next offset to take into a batch.
     pub(crate) fn next(&self) -> i64 {
         self.next
+    }
+
+    /// True if hashes show records that a batch up to `end` does not apply: they would go back.
+    pub(crate) fn holds(&self, end: i64) -> bool {
+        self.position.until() > end && !self.is_warming() && !relapsed(Relapse::ShownAgain)
+    }
+
+    /// True if hashes show records that are not applied again yet.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.holds(self.applied.next)
+    }
+
+    /// True if every hash shows the record at `offset`.
+    pub(crate) fn shows(&self, offset: i64) -> bool {
+        offset < self.position.applied() || relapsed(Relapse::OwedForgotten)
     }
 
     pub(crate) fn rejects(&mut self) -> &mut Rejects {
@@ -91,13 +117,13 @@ impl OwnedPartition {
 
     /// True once every hash is written.
     pub(crate) fn is_settled(&self) -> bool {
-        !self.is_warming() && self.sweep == Sweep::Done
+        !self.is_warming() && !self.is_behind() && self.sweep == Sweep::Done
     }
 
     /// Offsets that the warm-up has applied, and their total; `None` when there is no warm-up.
     pub(crate) fn warm_up(&self) -> Option<(i64, i64)> {
         let until = self.position.warm_until?;
-        let done = self.position.offset - self.warm_from;
+        let done = self.applied.next - self.warm_from;
         Some((done, until - self.warm_from))
     }
 
@@ -105,11 +131,11 @@ impl OwnedPartition {
     pub(crate) fn turn(&mut self, offset: i64, fingerprint: impl FnOnce() -> u64) -> Turn {
         if offset >= self.next {
             self.check = None;
-            // Users who are ahead have seen this record, unless the log has been replaced.
-            let ahead = self.position.ahead;
-            let ahead = ahead.filter(|ahead| offset + 1 == ahead.until);
-            return match ahead {
-                Some(ahead) if fingerprint() != ahead.last => Turn::OtherLog,
+            // Hashes show this record, unless the log has been replaced.
+            let shown = self.position.shown;
+            let shown = shown.filter(|shown| offset + 1 == shown.until);
+            return match shown.and_then(|shown| shown.last) {
+                Some(last) if fingerprint() != last => Turn::OtherLog,
                 _ => Turn::Next,
             };
         }
@@ -136,36 +162,43 @@ impl OwnedPartition {
     /// record in the batch.
     pub(crate) fn ended(&mut self) -> Option<Progress> {
         self.gap = false;
-        let position = &mut self.position;
-        let until = position.warm_until?.min(self.next);
-        position.warm_until = (position.offset < until).then_some(until);
-        (!self.is_warming()).then_some(self.progress())
+        let until = self.position.warm_until?.min(self.next);
+        self.position.warm_until = (self.applied.next < until).then_some(until);
+        (!self.is_warming()).then_some(self.applied)
     }
 
-    /// The progress as last written: to write the position without a record.
-    pub(crate) fn progress(&self) -> Progress {
-        Progress {
-            next: self.position.offset,
-            last: self.position.last,
+    /// Notes that all records before `progress` are applied.
+    pub(crate) fn moved(&mut self, progress: Progress) {
+        let Progress { next, last } = progress;
+        self.applied = progress;
+        let position = &mut self.position;
+        position.warm_until = position.warm_until.filter(|until| next < *until);
+        if next >= position.until() {
+            let (from, until) = (next, next);
+            position.shown = Some(Shown { from, until, last });
         }
     }
 
-    /// Moves the position to `next`: all records before it are applied.
-    pub(crate) fn moved(&mut self, Progress { next, last }: Progress) {
-        let position = &mut self.position;
-        position.offset = next;
-        position.last = last;
-        position.warm_until = position.warm_until.filter(|until| next < *until);
-        position.ahead = position.ahead.filter(|ahead| next < ahead.until);
+    /// Notes that the records before `progress` are applied for some users.
+    pub(crate) fn partly_moved(&mut self, Progress { next, last }: Progress) {
+        if next > self.position.until() {
+            let (from, until) = (self.position.applied(), next);
+            self.position.shown = Some(Shown { from, until, last });
+        }
     }
 
-    /// Notes that the records before `until` are applied for users with a share below `done`. `last` is the fingerprint
-    /// of the last of them.
-    pub(crate) fn partly_moved(&mut self, progress: Progress, done: u32) {
-        let Progress { next: until, last } = progress;
-        let last = last.filter(|_| until > self.position.offset);
-        let ahead = last.map(|last| Ahead { until, done, last });
-        self.position.ahead = ahead.or(self.position.ahead);
+    /// Moves the low-water mark to where the oldest change begins that is in no stored window; `low` may be a little
+    /// before it, and is `None` if there is no such change. True if it has moved.
+    pub(crate) fn store(&mut self, low: Option<Progress>) -> bool {
+        let low = low.filter(|_| !relapsed(Relapse::PositionFirst));
+        let Progress { next, last } = low.unwrap_or(self.applied);
+        let position = &mut self.position;
+        if next <= position.offset {
+            return false;
+        }
+        (position.offset, position.last) = (next, last);
+        position.shown = position.shown.filter(|shown| shown.until > next);
+        true
     }
 
     /// Sets the token of the write that will store the position.
@@ -190,9 +223,10 @@ impl OwnedPartition {
         !self.is_warming() && self.position.again == Again::Due
     }
 
-    /// The sweep, once it may run: after the warm-up, and after the first record behind a gap was taken.
+    /// The sweep, once hashes may be written, and the first record behind a gap was taken.
     pub(crate) fn sweep(&self) -> Option<Sweep> {
-        (!self.is_warming() && !self.gap).then_some(self.sweep)
+        let waits = self.is_warming() || self.is_behind() || self.gap;
+        (!waits).then_some(self.sweep)
     }
 
     /// True if the sweep has users to visit.
@@ -237,17 +271,24 @@ pub(crate) mod tests {
         assert_eq!(partition(None).turn(9, || 8), Turn::Past);
     }
 
+    /// A partition at offset 10 that is not warming up.
+    fn warm() -> OwnedPartition {
+        let mut own = partition(None);
+        own.position.warm_until = None;
+        own
+    }
+
     #[test]
-    fn the_last_record_that_some_users_have_seen_tells_whose_log_it_is() {
-        let ahead = || {
-            let mut own = partition(None);
-            own.partly_moved(progress(15, 8), 7);
+    fn the_last_record_that_a_hash_shows_tells_whose_log_it_is() {
+        let shown = || {
+            let mut own = warm();
+            own.partly_moved(progress(15, 8));
             own
         };
-        assert_eq!(ahead().turn(13, || 9), Turn::Next);
-        assert_eq!(ahead().turn(14, || 8), Turn::Next);
-        assert_eq!(ahead().turn(14, || 9), Turn::OtherLog);
-        assert_eq!(ahead().turn(15, || 9), Turn::Next);
+        assert_eq!(shown().turn(13, || 9), Turn::Next);
+        assert_eq!(shown().turn(14, || 8), Turn::Next);
+        assert_eq!(shown().turn(14, || 9), Turn::OtherLog);
+        assert_eq!(shown().turn(15, || 9), Turn::Next);
     }
 
     #[test]
@@ -279,16 +320,59 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn who_is_ahead_stays_so_until_the_others_are_there() {
+    fn hashes_show_a_batch_when_it_is_written_wholly() {
+        let mut own = warm();
+        let shown =
+            |own: &OwnedPartition| own.position().shown.map(|shown| (shown.from, shown.until));
+        own.partly_moved(progress(15, 8));
+        assert_eq!(shown(&own), Some((10, 15)));
+        own.moved(progress(15, 8));
+        assert_eq!(shown(&own), Some((15, 15)));
+        assert!(own.store(Some(progress(12, 3))) && !own.store(Some(progress(12, 3))));
+        assert_eq!((own.position().offset, own.position().last), (12, Some(3)));
+        assert_eq!(shown(&own), Some((15, 15)), "windows lack what they show");
+        assert!(own.store(None) && !own.store(Some(progress(12, 3))));
+        assert_eq!((own.position().offset, shown(&own)), (15, None));
+    }
+
+    #[test]
+    fn who_resumes_is_behind_until_all_that_is_shown_is_applied_again() {
+        let mut position = stored(10, None);
+        let (from, until, last) = (14, 20, Some(4));
+        position.shown = Some(Shown { from, until, last });
+        let rejects = Rejects::restore(&position, []);
+        let mut own = OwnedPartition::new(position, None, false, rejects);
+        assert!(own.is_behind() && own.holds(19) && !own.holds(20));
+        assert!(own.shows(13) && !own.shows(14) && own.sweep().is_none() && !own.is_settled());
+        own.partly_moved(progress(18, 3));
+        own.moved(progress(18, 3));
+        own.store(Some(progress(11, 1)));
+        assert_eq!(own.position().shown, Some(Shown { from, until, last }));
+        own.partly_moved(progress(25, 9));
+        let shown = own.position().shown.unwrap();
+        assert_eq!((shown.from, shown.until), (14, 25));
+        own.moved(progress(25, 9));
+        assert!(!own.is_behind() && own.shows(24) && own.sweep().is_some());
+    }
+
+    #[test]
+    fn a_warm_up_that_resumes_writes_no_hash_before_it_is_where_it_was() {
         let mut own = partition(None);
-        own.partly_moved(progress(15, 8), 7);
-        own.moved(progress(14, 0));
-        let (until, done, last) = (15, 7, 8);
-        assert_eq!(own.position().ahead, Some(Ahead { until, done, last }));
-        own.moved(progress(15, 0));
-        assert_eq!(own.position().ahead, None);
-        own.partly_moved(progress(15, 8), 7);
-        assert_eq!(own.position().ahead, None, "no record to be ahead by");
+        own.partly_moved(progress(25, 8));
+        own.store(None);
+        let mut position = own.position().clone();
+        assert_eq!((position.offset, position.until()), (10, 25));
+        position.warm_until = Some(20);
+        let rejects = Rejects::restore(&position, []);
+        let mut own = OwnedPartition::new(position, None, false, rejects);
+        assert!(own.is_warming() && !own.is_behind());
+        own.moved(progress(20, 9));
+        assert!(
+            !own.is_warming() && own.is_behind(),
+            "windows hold more already"
+        );
+        own.moved(progress(25, 8));
+        assert!(!own.is_behind());
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(crate) fn first_position(
             Cause::EarlyEvents => Again::Done,
             _ => Again::No,
         },
-        ahead: None,
+        shown: None,
     }
 }
 

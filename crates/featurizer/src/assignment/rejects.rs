@@ -1,9 +1,11 @@
 //! The rejected records of a partition: they decide which copies count and which records need a dead letter.
 //!
-//! Redis stores them in a hash next to the position. A field is an offset; its value is `incarnation:epoch:verdict` of
-//! the building that judged the record last. A field of an earlier building only says that the dead letter was written;
-//! a field of another incarnation says nothing.
+//! Redis stores them in a hash next to the position. A field is an offset; its value is `incarnation:epoch:verdict:by`
+//! of the building that judged the record last, at the record or copy with the offset `by`. A field of an earlier
+//! building only says that the dead letter was written; a field of another incarnation says nothing. Records after the
+//! position are read again: what was judged by one of them is undone.
 
+use crate::relapse::{Relapse, relapsed};
 use crate::store::{Building, Position, StoreTransaction};
 use std::collections::{BTreeMap, BTreeSet};
 use tidemill_core::record::resent::{Judged, Verdict};
@@ -20,8 +22,8 @@ pub(crate) struct Rejects {
     judged: Judged,
     /// Records with a dead letter that this building has not judged yet.
     lettered: BTreeSet<i64>,
-    /// Verdicts that are not stored yet; `None` for one that was forgotten.
-    changes: BTreeMap<i64, Option<Verdict>>,
+    /// Verdicts that are not stored yet, each with the offset that it was judged by; `None` for one that was forgotten.
+    changes: BTreeMap<i64, Option<(Verdict, i64)>>,
 }
 
 impl Rejects {
@@ -52,9 +54,17 @@ impl Rejects {
                         .unwrap_or(0)
                 }
                 (SKIPPED, _) => skipped.extend(of_building.into_iter().flat_map(stretches)),
-                (_, Ok(offset)) => match of_building {
-                    Some("counted") => own.push((offset, Verdict::Counted)),
-                    Some(_) => own.push((offset, Verdict::Rejected)),
+                (_, Ok(offset)) => match of_building.map(|judged| verdict(judged, position.offset))
+                {
+                    Some(Stored::Verdict(verdict)) => own.push((offset, verdict)),
+                    Some(Stored::ReadAgain { by, rejected }) => {
+                        if rejected {
+                            lettered.insert(offset);
+                        }
+                        if by != offset {
+                            own.push((offset, Verdict::Rejected));
+                        }
+                    }
                     None if value.starts_with(&log) => drop(lettered.insert(offset)),
                     None => drop(changes.insert(offset, None)),
                 },
@@ -90,17 +100,22 @@ impl Rejects {
 
     /// Notes a rejected record. True if it needs a dead letter, since it has none yet.
     pub(crate) fn reject(&mut self, offset: i64) -> bool {
-        let floor = self.judged.floor();
-        self.judged.reject(offset);
-        self.changes.insert(offset, Some(Verdict::Rejected));
-        self.forget(floor);
-        !self.lettered.remove(&offset)
+        self.reject_by(offset, offset)
     }
 
-    /// Notes that an admitted copy of `original` was rejected in turn. True if the original needs a dead letter.
-    pub(crate) fn reject_copy(&mut self, original: i64) -> bool {
+    /// Notes that an admitted copy of `original`, at offset `by`, was rejected in turn. True if the original needs a dead
+    /// letter.
+    pub(crate) fn reject_copy(&mut self, original: i64, by: i64) -> bool {
         // If this building has judged the original, it was rejected and has its letter.
-        self.reject(original) && original < self.judged.begin()
+        self.reject_by(original, by) && original < self.judged.begin()
+    }
+
+    fn reject_by(&mut self, offset: i64, by: i64) -> bool {
+        let floor = self.judged.floor();
+        self.judged.reject(offset);
+        self.changes.insert(offset, Some((Verdict::Rejected, by)));
+        self.forget(floor);
+        !self.lettered.remove(&offset)
     }
 
     /// Notes that a copy of `original` arrived at offset `next`. True if the copy counts.
@@ -108,7 +123,8 @@ impl Rejects {
         let floor = self.judged.floor();
         let counts = self.judged.admit(original, next);
         if counts && original < next {
-            self.changes.insert(original, Some(Verdict::Counted));
+            self.changes
+                .insert(original, Some((Verdict::Counted, next)));
             self.forget(floor);
         }
         counts
@@ -130,9 +146,9 @@ impl Rejects {
     pub(crate) fn write(&mut self, partition: i32, transaction: &mut StoreTransaction) {
         for (offset, verdict) in std::mem::take(&mut self.changes) {
             let field = offset.to_string();
-            let verdict = match verdict {
-                Some(Verdict::Rejected) => "rejected",
-                Some(Verdict::Counted) => "counted",
+            let (verdict, by) = match verdict {
+                Some((Verdict::Rejected, by)) => ("rejected", by),
+                Some((Verdict::Counted, by)) => ("counted", by),
                 None => {
                     transaction.forget_reject(partition, &field);
                     let floor = format!("{}:{}", self.building, self.judged.floor());
@@ -140,9 +156,32 @@ impl Rejects {
                     continue;
                 }
             };
-            let value = format!("{}:{verdict}", self.building);
+            let value = format!("{}:{verdict}:{by}", self.building);
             transaction.reject(partition, &field, &value);
         }
+    }
+}
+
+/// A stored verdict of the present building.
+enum Stored {
+    Verdict(Verdict),
+    /// The record that it was judged by is read again.
+    ReadAgain {
+        by: i64,
+        rejected: bool,
+    },
+}
+
+/// Reads a verdict of a partition whose stored windows hold the records before `position`.
+fn verdict(judged: &str, position: i64) -> Stored {
+    let (verdict, by) = judged.split_once(':').unwrap_or((judged, ""));
+    let rejected = verdict != "counted";
+    match by.parse() {
+        Ok(by) if by >= position && !relapsed(Relapse::VerdictsKept) => {
+            Stored::ReadAgain { by, rejected }
+        }
+        _ if rejected => Stored::Verdict(Verdict::Rejected),
+        _ => Stored::Verdict(Verdict::Counted),
     }
 }
 
@@ -170,19 +209,19 @@ mod tests {
     fn each_original_has_one_letter_whatever_is_rebuilt() {
         let mut rejects = restore(
             0,
-            &[("7", "4:3:rejected"), ("9", "4:9:rejected"), ("x", "y")],
+            &[("7", "4:3:rejected:7"), ("9", "4:9:rejected:9"), ("x", "y")],
         );
         assert!(rejects.reject(8), "new");
         assert!(!rejects.reject(7), "an earlier building wrote it");
         assert!(
-            rejects.admit(9, 60) && !rejects.reject_copy(9),
+            rejects.admit(9, 60) && !rejects.reject_copy(9, 60),
             "the original has it"
         );
-        let mut other = restore(0, &[("7", "5:3:rejected")]);
+        let mut other = restore(0, &[("7", "5:3:rejected:7")]);
         assert!(other.reject(7), "that was a record of another log");
         let mut later = restore(10, &[]);
         assert!(
-            later.admit(3, 60) && later.reject_copy(3),
+            later.admit(3, 60) && later.reject_copy(3, 60),
             "rejected by nobody before"
         );
     }
@@ -200,9 +239,9 @@ mod tests {
         let mut rejects = restore(
             5,
             &[
-                ("7", "4:3:rejected"),
-                ("8", "4:9:counted"),
-                ("9", "4:9:rejected"),
+                ("7", "4:3:rejected:7"),
+                ("8", "4:9:counted:30"),
+                ("9", "4:9:rejected:9"),
             ],
         );
         for (original, counts) in [(7, false), (8, false), (9, true), (9, false), (10, false)] {
@@ -213,5 +252,31 @@ mod tests {
             "before the building began"
         );
         assert!(rejects.admit(99, 60), "no record of this log");
+    }
+
+    #[test]
+    fn what_records_after_the_position_have_judged_is_judged_again() {
+        let mut rejects = restore(
+            5,
+            &[
+                ("7", "4:9:rejected:7"),
+                ("8", "4:9:counted:50"),
+                ("9", "4:9:counted:49"),
+                ("3", "4:9:rejected:51"),
+                ("52", "4:9:rejected:52"),
+            ],
+        );
+        assert!(
+            rejects.admit(8, 50) && !rejects.admit(8, 60),
+            "the copy at 50 is read again"
+        );
+        assert!(!rejects.admit(9, 60), "the copy at 49 is in the windows");
+        assert!(
+            rejects.admit(3, 51) && !rejects.reject_copy(3, 51),
+            "it has its letter"
+        );
+        assert!(!rejects.admit(52, 60), "not judged yet");
+        assert!(!rejects.reject(52), "it has its letter");
+        assert!(rejects.admit(52, 60));
     }
 }

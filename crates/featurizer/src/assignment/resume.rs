@@ -194,7 +194,7 @@ fn alone(stored: Option<&Position>, range: LogRange, present: Present<'_>) -> Re
     // The record before the position is compared when it is read again.
     let position = StoredPosition::<u64> {
         topic: building.topic,
-        next: stored.ahead.map_or(stored.offset, |ahead| ahead.until),
+        next: stored.until(),
         last: None,
     };
     let log = Log {
@@ -230,7 +230,7 @@ fn alone(stored: Option<&Position>, range: LogRange, present: Present<'_>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Ahead;
+    use crate::store::Shown;
     use crate::store::position::tests::{TOPIC, stored};
 
     fn present() -> Present<'static> {
@@ -262,14 +262,14 @@ mod tests {
         ] {
             assert_eq!(alone(&stored(10, last), log), expected, "{last:?} {log:?}");
         }
-        let mut ahead = stored(10, Some(1));
-        ahead.ahead = Some(Ahead {
+        let mut shown = stored(10, Some(1));
+        shown.shown = Some(Shown {
+            from: 12,
             until: 15,
-            done: 3,
-            last: 1,
+            last: Some(1),
         });
-        assert_eq!(alone(&ahead, (0, 15)), at(9, Some(1)));
-        assert_eq!(alone(&ahead, (0, 14)), rebuild(Cause::Truncated));
+        assert_eq!(alone(&shown, (0, 15)), at(9, Some(1)));
+        assert_eq!(alone(&shown, (0, 14)), rebuild(Cause::Truncated));
     }
 
     #[test]

@@ -18,11 +18,16 @@ fn transaction() -> StoreTransaction {
     StoreTransaction::new(&Definitions::standard(), &Keys::new("", "t"))
 }
 
-fn step(progress: &BTreeMap<i32, Progress>, next_share: Option<u32>) -> Step<'_> {
+/// Every change is stored.
+fn all(_: i32) -> Option<Progress> {
+    None
+}
+
+fn step(progress: &BTreeMap<i32, Progress>, last: bool) -> Step<'_> {
     static NONE: BTreeSet<i32> = BTreeSet::new();
     Step {
         progress,
-        next_share,
+        last,
         touched: BTreeSet::new(),
         mixed: &NONE,
         early: &NONE,
@@ -112,20 +117,39 @@ fn a_setback_that_needs_a_rebuild_is_remembered_until_the_partitions_are_attache
 }
 
 #[test]
-fn a_partly_written_batch_leaves_users_ahead_and_its_last_transaction_moves_the_position() {
-    let (mut assignment, mut transaction) = (attached(&[0, 1]), transaction());
-    let progress = progress(0, 30);
-    assignment.advance(step(&progress, Some(77)), &mut transaction);
-    let [(0, position)] = transaction.positions() else {
-        panic!("only what has moved is written");
+fn the_last_transaction_of_a_batch_moves_the_position_up_to_what_is_not_stored() {
+    let mut transaction = transaction();
+    let mut assignment = Assignment::new(5);
+    let warm = |id| {
+        let position = stored(10, None);
+        let rejects = Rejects::restore(&position, []);
+        (id, OwnedPartition::new(position, None, false, rejects))
     };
-    let ahead = position.ahead.unwrap();
-    assert_eq!((position.offset, ahead.until, ahead.done), (10, 30, 77));
-    assert!(!assignment.nobody_is_ahead());
-    transaction.clear();
-    assignment.advance(step(&progress, None), &mut transaction);
+    assignment.attached([0, 1].map(warm).into());
+    let progress = progress(0, 30);
+    let low = |id| {
+        let low = Progress {
+            next: 12,
+            last: Some(3),
+        };
+        (id == 0).then_some(low)
+    };
+    for (last, shown) in [(false, (10, 30)), (true, (30, 30))] {
+        transaction.clear();
+        assignment.advance(step(&progress, last), low, &mut transaction);
+        let [(0, position)] = transaction.positions() else {
+            panic!("only what has moved is written");
+        };
+        let found = position.shown.unwrap();
+        assert_eq!((position.offset, (found.from, found.until)), (12, shown));
+    }
     assert_eq!(assignment.positions(), [(0, 30), (1, 10)]);
-    assert!(assignment.nobody_is_ahead());
+    transaction.clear();
+    assignment.advance(step(&BTreeMap::new(), true), all, &mut transaction);
+    let [(0, position)] = transaction.positions() else {
+        panic!("its last change is stored now");
+    };
+    assert_eq!((position.offset, position.shown), (30, None));
 }
 
 #[test]
@@ -137,9 +161,9 @@ fn every_write_has_a_token_of_its_own_and_signs_what_it_touches() {
         let empty = BTreeMap::new();
         let decay = Step {
             touched: BTreeSet::from([touched, 9]),
-            ..step(&empty, None)
+            ..step(&empty, true)
         };
-        assignment.advance(decay, &mut transaction);
+        assignment.advance(decay, all, &mut transaction);
         let [(id, position)] = transaction.positions() else {
             panic!("a partition of another worker is not written");
         };
@@ -157,9 +181,9 @@ fn partitions_that_come_to_share_users_are_marked_wherever_they_are() {
         mixed: &BTreeSet::from([0, 3]),
         early: &BTreeSet::new(),
         foreign: BTreeMap::from([(3, stored(50, None))]),
-        ..step(&progress, None)
+        ..step(&progress, true)
     };
-    assignment.advance(shared, &mut transaction);
+    assignment.advance(shared, all, &mut transaction);
     assert!(assignment.get(0).unwrap().position().mixed);
     let text = transaction.text();
     assert!(
@@ -178,9 +202,9 @@ fn windows_are_built_once_more_after_an_early_erasure_and_never_a_third_time() {
         let progress = progress(1, next);
         let step = Step {
             early: &early,
-            ..step(&progress, None)
+            ..step(&progress, true)
         };
-        assignment.advance(step, &mut transaction());
+        assignment.advance(step, all, &mut transaction());
     };
     advance(&mut assignment, 15);
     assert_eq!(assignment.due_again(now), [0; 0], "warming up to 20");

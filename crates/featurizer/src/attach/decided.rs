@@ -121,7 +121,7 @@ fn behind_gap(stored: &Position, at: i64, token: Token, now: i64) -> Position {
         offset: at,
         token,
         last: None,
-        ahead: stored.ahead.filter(|ahead| at < ahead.until),
+        shown: stored.shown.filter(|shown| at < shown.until),
         warm_until: stored.warm_until.filter(|until| at < *until),
         // A guess until the first record tells. The sweep marks all hashes, those of silent users too.
         complete_from: Some(now + 1),

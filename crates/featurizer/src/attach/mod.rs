@@ -90,7 +90,10 @@ pub(crate) fn attach<D: Door>(
             let mut rejects = rejects(lease, id, &own.position)?;
             if own.lost > 0 {
                 let end = own.position.offset;
-                rejects.skip((end - own.lost, end), id, transaction);
+                // What hashes show has been read.
+                let stored = known[&id].stored.as_ref();
+                let read = stored.map_or(end - own.lost, Position::until);
+                rejects.skip((read.min(end), end), id, transaction);
             }
             reads.push(Attached {
                 partition: id,

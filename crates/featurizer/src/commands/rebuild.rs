@@ -150,9 +150,10 @@ impl Progress {
         let Some(position) = position else { return };
         self.begun += 1;
         let begin = position.building.begin;
-        let until = position.warm_until.unwrap_or(position.offset);
+        let applied = position.applied();
+        let until = position.warm_until.unwrap_or(applied);
         self.all += until.abs_diff(begin);
-        self.done += position.offset.min(until).abs_diff(begin);
+        self.done += applied.min(until).abs_diff(begin);
         let warm = position.warm_until.is_none() && position.again != Again::Due;
         self.complete += usize::from(warm && !position.unswept);
     }
@@ -212,7 +213,7 @@ mod tests {
             mixed: false,
             unswept,
             again,
-            ahead: None,
+            shown: None,
         };
         for (stored, expected) in [
             (None, (0, 0, 0, 0)),

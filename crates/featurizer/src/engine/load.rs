@@ -41,7 +41,10 @@ impl Judge<'_> {
     /// Judges the stored window of a user.
     fn judge(&self, window: &[u8], erasures: Erasures) -> Judged {
         let Some(home) = User::stored_home(window) else {
-            return Judged::Unreadable(None);
+            return match User::is_of_earlier_version(window) {
+                true => Judged::Missing,
+                false => Judged::Unreadable(None),
+            };
         };
         let own = self.assignment.get(home.partition);
         if own.is_some_and(|own| own.position().building.epoch != home.epoch) {
@@ -97,6 +100,7 @@ pub(super) fn load<D: Door>(
             }
             Judged::Unreadable(home) => return Err(unreadable(slot.id(), home, user.partition())),
         });
+        users.saved(user.slot());
     }
     if foreign.is_empty() {
         return Ok(Foreign::new());
@@ -199,6 +203,7 @@ mod tests {
         assert_eq!(cut(0, 9), Judged::Unreadable(Some(0)));
         assert_eq!(cut(0, 8), Judged::Missing, "of an earlier building");
         assert_eq!(judge(b"hello", 0), Judged::Unreadable(None));
+        assert_eq!(judge(&[3; 60], 0), Judged::Missing, "of an earlier version");
         assert!(matches!(
             cut(3, 1),
             Judged::Foreign(

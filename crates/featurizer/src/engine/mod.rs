@@ -3,6 +3,9 @@
 //! - `load`: reads users into memory
 //! - `apply`: inserts events into windows, and packs a transaction
 //!
+//! Hashes go out with every batch. Windows follow as checkpoints: when a user has changed some time ago or is evicted, and
+//! when partitions are handed over. A position stays where the oldest change begins that is in no stored window.
+//!
 //! One transaction is in flight while the next is prepared; the engine awaits its outcome before it sends the next.
 
 mod apply;
@@ -15,17 +18,33 @@ pub(crate) use apply::{Occasion, Rules};
 pub(crate) use tally::Tally;
 
 use crate::assignment::{Assignment, Step};
-use crate::batch::{Batch, BatchUser, Span};
+use crate::batch::{Batch, BatchUser, TRANSACTION_BYTES, TRANSACTION_USERS};
+use crate::relapse::{Relapse, relapsed};
 use crate::setback::Setback;
-use crate::store::{Door, Hold, Lease, Outcome, StoreTransaction, share};
+use crate::store::{Door, Hold, Lease, Outcome, StoreTransaction};
 use crate::users::{UserLookup, Users};
 use apply::{Applier, Context};
 use load::{Foreign, Judge};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// Time after which a batch under way is given up; `max.poll.interval.ms` is six times as long.
 const LONGEST: Duration = Duration::from_secs(10);
+/// Time limit for storing all windows before partitions are handed over: a stop takes no longer than 10 s in all.
+const LONGEST_CHECKPOINT: Duration = Duration::from_secs(5);
+/// Most time (ms) that a change waits for its checkpoint while records are applied again, so that a worker which is
+/// stopped time and again gets on all the same.
+const BEHIND_MS: i64 = 1_000;
+
+/// The windows that a checkpoint stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Those of users that have changed long enough ago, at a pace that leaves time for batches.
+    Due,
+    /// All that are newer in memory.
+    All,
+}
 
 /// The users of a worker, and its lease on the store.
 pub(crate) struct Engine<D> {
@@ -36,16 +55,21 @@ pub(crate) struct Engine<D> {
     applier: Applier,
     /// The wall clock (epoch ms).
     clock: fn() -> i64,
+    /// Most time (ms) that a change waits for its checkpoint.
+    checkpoint_ms: i64,
+    /// Transactions of the batches since the last checkpoint.
+    transactions: usize,
     /// Counts to add once the transaction under way is applied, and the positions that it writes.
     pending: (Tally, Vec<(i32, i64)>),
     tally: Tally,
 }
 
 impl<D: Door> Engine<D> {
-    /// An engine without users, which keeps at most `cache_bytes` of them in memory.
+    /// An engine without users, which keeps at most `cache_bytes` of them in memory, and stores what is new of them
+    /// after `checkpoint_ms`.
     pub(crate) fn new(
         rules: Rules,
-        cache_bytes: usize,
+        (cache_bytes, checkpoint_ms): (usize, i64),
         lease: Lease<D>,
         clock: fn() -> i64,
     ) -> Self {
@@ -58,6 +82,8 @@ impl<D: Door> Engine<D> {
             rules,
             lease,
             clock,
+            checkpoint_ms,
+            transactions: 0,
         }
     }
 
@@ -94,7 +120,7 @@ impl<D: Door> Engine<D> {
             return place;
         }
         let bytes = match slot.user() {
-            UserLookup::Loaded(user) => user.window().heap_bytes(),
+            UserLookup::Loaded(user) => user.heap_bytes(),
             _ => 0,
         };
         let place = batch.touch(index, partition, bytes);
@@ -112,11 +138,9 @@ impl<D: Door> Engine<D> {
         if batch.is_empty() {
             return Ok(());
         }
-        // While users are ahead, one transaction has to take the whole batch: a position has room for one `Ahead`.
-        if batch.span() != Span::One && assignment.nobody_is_ahead() {
-            let users = &mut self.users;
-            batch.sort(|slot| share(users.slot(slot).id()));
-        }
+        let owned = assignment.owned();
+        let begins = owned.map(|(id, own)| (id, own.applied()));
+        self.users.begin(self.now(), begins);
         let (begun, mut begin, all) = (Instant::now(), 0, batch.users().len());
         loop {
             let users = &mut self.users;
@@ -124,11 +148,12 @@ impl<D: Door> Engine<D> {
                 matches!(users.slot(user.slot()).user(), UserLookup::NotLoaded)
             });
             begin = self.commit_part(batch, part, assignment, occasion)?;
+            self.transactions += 1;
             if begin == all {
                 break;
             }
             if begun.elapsed() > LONGEST {
-                // Users that are ahead stay so; the others follow from the stored position.
+                // What is written stays so; the rest follows from the stored position.
                 return Err(Setback::Slow(begun.elapsed()));
             }
         }
@@ -146,7 +171,7 @@ impl<D: Door> Engine<D> {
     ) -> Result<usize, Setback> {
         let now = self.now();
         let started = Instant::now();
-        let foreign = self.load(&batch.users()[part.clone()], assignment, occasion, now)?;
+        let mut foreign = self.load(&batch.users()[part.clone()], assignment, occasion, now)?;
         let loaded = Instant::now();
         self.transaction.clear();
         let context = Context {
@@ -161,31 +186,119 @@ impl<D: Door> Engine<D> {
         let applied = self
             .applier
             .apply(&context, part, &mut self.users, &mut self.transaction);
-        let next = batch.users().get(applied.end);
+        let last = applied.end == batch.users().len();
+        let mut touched = applied.touched;
+        self.evict(&mut touched);
+        // A user of another worker may have been read in vain: its records were applied before.
+        foreign.retain(|partition, _| applied.left.contains(partition));
         let step = Step {
             progress: batch.progress(),
-            next_share: next.map(BatchUser::share),
-            touched: applied.touched,
+            last,
+            touched,
             mixed: &applied.mixed,
             early: &applied.early,
             foreign,
         };
-        assignment.advance(step, &mut self.transaction);
         let packed = Instant::now();
+        self.send(assignment, step)?;
+        self.tally
+            .took(loaded - started, packed - loaded, packed.elapsed());
+        let (pending, _) = &mut self.pending;
+        pending.transaction(applied.end - part_begin, applied.adopted);
+        if last {
+            pending.batch(batch.records(), batch.oldest());
+        }
+        Ok(applied.end)
+    }
+
+    /// Sends the packed transaction, with the positions that its users reach.
+    fn send(&mut self, assignment: &mut Assignment, step: Step<'_>) -> Result<(), Setback> {
+        let users = &self.users;
+        assignment.advance(
+            step,
+            |partition| users.low(partition),
+            &mut self.transaction,
+        );
         self.settle(assignment)?;
         if self.lease.send(&mut self.transaction)? == Hold::Lost {
             return Err(Setback::Superseded);
         }
-        self.tally
-            .took(loaded - started, packed - loaded, packed.elapsed());
-        let (pending, positions) = &mut self.pending;
-        pending.transaction(applied.end - part_begin, applied.adopted);
-        if next.is_none() {
-            pending.batch(batch.records(), batch.oldest());
+        self.pending.0.windows += self.transaction.windows();
+        self.pending.1 = assignment.positions();
+        Ok(())
+    }
+
+    /// Evicts users while there are too many; the transaction stores what is new of them.
+    fn evict(&mut self, touched: &mut BTreeSet<i32>) {
+        while self.transaction.bytes() < 2 * TRANSACTION_BYTES {
+            let Some(index) = self.users.leaving() else {
+                break;
+            };
+            if self.users.is_unsaved(index) && !relapsed(Relapse::EvictedUnsaved) {
+                self.store(index, touched);
+            }
+            self.users.leave(index);
         }
-        *positions = assignment.positions();
-        self.users.shrink();
-        Ok(applied.end)
+    }
+
+    /// Has the transaction store the window of a user.
+    fn store(&mut self, index: u32, touched: &mut BTreeSet<i32>) {
+        if let (id, UserLookup::Loaded(user)) = self.users.slot(index).parts() {
+            touched.insert(user.home().partition);
+            self.transaction
+                .window(&self.rules.definitions, id, user.as_mut());
+        }
+        self.users.saved(index);
+    }
+
+    /// Stores windows of users that are newer in memory. The outcome of the last transaction is awaited before the next
+    /// is sent.
+    pub(crate) fn checkpoint(
+        &mut self,
+        assignment: &mut Assignment,
+        extent: Extent,
+    ) -> Result<(), Setback> {
+        let begun = Instant::now();
+        let most = match extent {
+            // As many as the batches had, and some to catch up.
+            Extent::Due => 1 + 2 * std::mem::take(&mut self.transactions),
+            Extent::All => usize::MAX,
+        };
+        for _ in 0..most {
+            let before = match extent {
+                Extent::Due if assignment.is_behind() => {
+                    self.now() - self.checkpoint_ms.min(BEHIND_MS) + 1
+                }
+                Extent::Due => self.now() - self.checkpoint_ms + 1,
+                Extent::All => i64::MAX,
+            };
+            self.transaction.clear();
+            let (mut touched, mut users) = (BTreeSet::new(), 0);
+            while users < TRANSACTION_USERS && self.transaction.bytes() < TRANSACTION_BYTES {
+                let Some(index) = self.users.next_unsaved(before) else {
+                    break;
+                };
+                self.store(index, &mut touched);
+                users += 1;
+            }
+            if users == 0 {
+                break;
+            }
+            let step = Step {
+                progress: &BTreeMap::new(),
+                last: true,
+                touched,
+                mixed: &BTreeSet::new(),
+                early: &BTreeSet::new(),
+                foreign: Foreign::new(),
+            };
+            self.send(assignment, step)?;
+            self.pending.0.transaction(0, 0);
+            if begun.elapsed() > LONGEST_CHECKPOINT {
+                return Err(Setback::Slow(begun.elapsed()));
+            }
+        }
+        Ok(())
     }
 
     /// Reads the users of a part of a batch that are not in memory.
@@ -268,6 +381,11 @@ impl<D: Door> Engine<D> {
     pub(crate) fn attached(&mut self, partitions: &[i32], others: &[i32]) {
         self.users.evict(partitions);
         self.lease.release(others);
+    }
+
+    /// The number of users that are newer in memory than their stored window.
+    pub(crate) fn unsaved(&self) -> usize {
+        self.users.unsaved()
     }
 
     /// The number of users in memory, and their bytes.

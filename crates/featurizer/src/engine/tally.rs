@@ -9,6 +9,8 @@ pub(crate) struct Tally {
     pub(crate) records: usize,
     /// Users written.
     pub(crate) users: usize,
+    /// Windows stored, as wholes or additions.
+    pub(crate) windows: usize,
     /// Transactions applied.
     pub(crate) transactions: usize,
     /// Users that came in another partition than before.
@@ -53,6 +55,7 @@ impl Tally {
     pub(super) fn applied(&mut self, sent: Self, now: i64, refused: usize, error: Option<String>) {
         self.records += sent.records;
         self.users += sent.users;
+        self.windows += sent.windows;
         self.transactions += sent.transactions;
         self.adopted += sent.adopted;
         self.refused += refused;

@@ -93,23 +93,20 @@ pub(crate) fn take<D: Door>(
         Ok(UserRecord::Event { user, .. }) => {
             // An erasure between a record and its copy covers the copy too.
             let offset = original.unwrap_or(offset);
-            (user, Change::Event(begin as u32), Place { offset, ..place })
+            let place = Place { offset, ..place };
+            (user, Change::Event(begin as u32), place)
         }
         Ok(UserRecord::Erasure { user }) => (user, Change::Erasure, place),
         Err(reject) => return rejected(own, offset, original, reject),
     };
-    if own.position().ahead.is_some() && offset < own.position().reached(&user) {
-        batch.entries().truncate(begin);
-        return Taken::Done;
-    }
     let user = engine.touch(batch, &user, partition);
-    batch.change(user, place, change);
+    batch.change(user, place, offset, change);
     Taken::Done
 }
 
 fn rejected(own: &mut OwnedPartition, offset: i64, original: Option<i64>, reject: Reject) -> Taken {
     let letter = match original {
-        Some(original) => own.rejects().reject_copy(original),
+        Some(original) => own.rejects().reject_copy(original, offset),
         None => own.rejects().reject(offset),
     };
     Taken::Rejected { reject, letter }

@@ -452,7 +452,7 @@ mod tests {
     fn a_lost_reply_ends_the_connection_and_what_was_held() {
         let memory = Memory::default();
         let mut one = attached(&memory);
-        one.door().fail(Fault::ReplyLost);
+        one.door().fail(Fault::ReplyLost, 0);
         one.send(&mut moving(2, |_| {})).unwrap();
         assert!(one.outcome().is_err());
         assert_eq!(offset(&memory), Some(2), "it was executed");

@@ -95,6 +95,14 @@ impl Memory {
         }
     }
 
+    /// The score of a member of a sorted set.
+    pub(crate) fn score(&self, key: &str, member: &str) -> Option<i64> {
+        match self.live(key.as_bytes()) {
+            Some(Data::Sorted(members)) => members.get(member.as_bytes()).copied(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         match self.live(key.as_bytes()) {
             Some(Data::Text(text)) => Some(String::from_utf8_lossy(&text).into_owned()),
@@ -336,7 +344,8 @@ fn error(text: &str) -> Value {
 pub(crate) struct Connection {
     memory: Memory,
     session: Option<Session>,
-    fault: Option<Fault>,
+    /// A fault, and the number of sends before it.
+    fault: Option<(Fault, usize)>,
 }
 
 #[derive(Default)]
@@ -350,9 +359,9 @@ struct Session {
 }
 
 impl Connection {
-    /// Makes the next commands fail.
-    pub(crate) fn fail(&mut self, fault: Fault) {
-        self.fault = Some(fault);
+    /// Makes commands fail, after `sends` that do not.
+    pub(crate) fn fail(&mut self, fault: Fault, sends: usize) {
+        self.fault = Some((fault, sends));
     }
 
     /// Executes the commands sent.
@@ -436,7 +445,13 @@ impl Door for Connection {
     }
 
     fn send(&mut self, commands: &[u8]) -> Result<(), Lost> {
-        let fault = self.fault.take();
+        let fault = match self.fault.take() {
+            Some((fault, left)) if left > 0 => {
+                self.fault = Some((fault, left - 1));
+                None
+            }
+            fault => fault.map(|(fault, _)| fault),
+        };
         let Some(session) = self.session.as_mut() else {
             return Err(Lost("not connected".into()));
         };
@@ -502,7 +517,7 @@ mod tests {
         for (fault, executed) in [(Fault::RequestLost, false), (Fault::ReplyLost, true)] {
             memory.remove("k");
             let mut connection = connected(&memory);
-            connection.fail(fault);
+            connection.fail(fault, 0);
             let mut pack = Pack::default();
             pack.all(&["SET", "k", "v"]);
             assert!(connection.ask(&pack).is_err());

@@ -1,8 +1,9 @@
-//! The stored position of a partition: the next offset, the write that stored it, and the origin of its windows.
+//! The stored position of a partition: how far its windows and hashes are, the write that stored it, and the origin of
+//! the windows.
 
 use std::fmt;
 use std::str::FromStr;
-use tidemill_core::kafka::{TopicId, fingerprint};
+use tidemill_core::kafka::TopicId;
 
 /// The name of one write of one worker; no two writes share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,8 @@ pub struct Building {
 /// The position of a partition, stored next to the windows of its users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The next offset to be applied.
+    /// The low-water mark: every stored window holds the records before this offset, and some hold later ones. Reading
+    /// resumes here.
     pub offset: i64,
     /// The write that stored it.
     pub token: Token,
@@ -49,8 +51,8 @@ pub struct Position {
     pub unswept: bool,
     /// The windows have to be built once more, or they have been.
     pub again: Again,
-    /// Progress of users beyond the position.
-    pub ahead: Option<Ahead>,
+    /// Records from `offset` on have been applied; `None` if none of them has.
+    pub shown: Option<Shown>,
 }
 
 /// A second building of windows. The first one meets erasures after newer events of other partitions, and cannot tell
@@ -66,30 +68,27 @@ pub enum Again {
     Done,
 }
 
-/// Progress of the users that have been applied beyond their partition's position: a long batch is written in several
-/// transactions, and each takes a share of the users. After a crash in between, the rest follows record by record.
+/// The records that have been applied, although some stored windows lack them. Hashes show them, except during a warm-up.
+/// Whoever resumes at the position writes no hash before it has applied them again, so that no hash goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ahead {
-    /// The next offset to apply for the users that are ahead.
+pub struct Shown {
+    /// The records before this offset are applied for all users.
+    pub from: i64,
+    /// No record at this offset or after it is applied for any user. It is more than `from` while a batch is written.
     pub until: i64,
-    /// Bound of the users that are ahead: those whose [`share`] is below it.
-    pub done: u32,
-    /// Fingerprint of the record before `until`.
-    pub last: u64,
-}
-
-/// A user's rank in a long batch, below 2^16. Stored positions depend on it, so it must never change.
-pub fn share(user: &str) -> u32 {
-    (fingerprint(None, Some(user.as_bytes()), None) >> 48) as u32
+    /// Fingerprint of the record before `until`, if one has been applied.
+    pub last: Option<u64>,
 }
 
 impl Position {
-    /// The next offset to apply for this user.
-    pub fn reached(&self, user: &str) -> i64 {
-        match self.ahead {
-            Some(Ahead { until, done, .. }) if share(user) < done => until,
-            _ => self.offset,
-        }
+    /// The next offset to be applied. Hashes show the records before it, unless the user is due at once.
+    pub fn applied(&self) -> i64 {
+        self.shown.map_or(self.offset, |shown| shown.from)
+    }
+
+    /// The offset from which on no record has been applied.
+    pub fn until(&self) -> i64 {
+        self.shown.map_or(self.offset, |shown| shown.until)
     }
 }
 
@@ -103,7 +102,7 @@ impl fmt::Display for Position {
             definitions,
             topic,
         } = &self.building;
-        write!(f, "offset={} token={instance:x}-{count}", self.offset)?;
+        write!(f, "stored={} token={instance:x}-{count}", self.offset)?;
         write!(f, " epoch={epoch:x} log={incarnation:x} begin={begin}")?;
         write!(f, " features={definitions}")?;
         if let Some(topic) = topic {
@@ -118,8 +117,11 @@ impl fmt::Display for Position {
         if let Some(from) = self.complete_from {
             write!(f, " complete_from={from}")?;
         }
-        if let Some(Ahead { until, done, last }) = self.ahead {
-            write!(f, " ahead={until}:{done}:{last:x}")?;
+        if let Some(Shown { from, until, last }) = self.shown {
+            write!(f, " shown={from}:{until}")?;
+            if let Some(last) = last {
+                write!(f, ":{last:x}")?;
+            }
         }
         let flags = [
             (self.mixed, " mixed=1"),
@@ -134,7 +136,7 @@ impl fmt::Display for Position {
 
 /// The fields of a position's text; a text with any other is of another version, and does not parse.
 const FIELDS: [&str; 14] = [
-    "offset",
+    "stored",
     "token",
     "epoch",
     "log",
@@ -144,7 +146,7 @@ const FIELDS: [&str; 14] = [
     "last",
     "warm_until",
     "complete_from",
-    "ahead",
+    "shown",
     "mixed",
     "unswept",
     "again",
@@ -171,7 +173,7 @@ impl FromStr for Position {
             last,
             warm_until,
             complete_from,
-            ahead,
+            shown,
             mixed,
             unswept,
             again,
@@ -189,13 +191,16 @@ impl FromStr for Position {
             topic: topic.map(str::parse).transpose().map_err(drop)?,
         };
         let last = last.map(hash);
-        let ahead = ahead.map(|words| {
-            let (until, rest) = words.split_once(':').ok_or(())?;
-            let (done, last) = rest.split_once(':').ok_or(())?;
-            Ok::<_, ()>(Ahead {
+        let shown = shown.map(|words| {
+            let (from, rest) = words.split_once(':').ok_or(())?;
+            let (until, last) = match rest.split_once(':') {
+                Some((until, last)) => (until, Some(hash(last)?)),
+                None => (rest, None),
+            };
+            Ok::<_, ()>(Shown {
+                from: decimal(from)?,
                 until: decimal(until)?,
-                done: decimal(done)?,
-                last: hash(last)?,
+                last,
             })
         });
         Ok(Self {
@@ -213,7 +218,7 @@ impl FromStr for Position {
                 Some("done") => Again::Done,
                 Some(_) => return Err(()),
             },
-            ahead: ahead.transpose()?,
+            shown: shown.transpose()?,
         })
     }
 }
@@ -258,7 +263,7 @@ pub(crate) mod tests {
             mixed: false,
             unswept: false,
             again: Again::No,
-            ahead: None,
+            shown: None,
         }
     }
 
@@ -270,15 +275,20 @@ pub(crate) mod tests {
             mixed: true,
             unswept: true,
             again: Again::Due,
-            ahead: Some(Ahead {
+            shown: Some(Shown {
+                from: 20,
                 until: 30,
-                done: 65_535,
-                last: u64::MAX,
+                last: Some(u64::MAX),
             }),
             ..stored(12, Some(u64::MAX))
         };
         let mut bare = stored(0, None);
         bare.building.topic = None;
+        bare.shown = Some(Shown {
+            from: 1,
+            until: 1,
+            last: None,
+        });
         for position in [stored(12, None), full.clone(), bare] {
             assert_eq!(position.to_string().parse(), Ok(position));
         }
@@ -286,11 +296,13 @@ pub(crate) mod tests {
         for text in [
             String::new(),
             "12".into(),
-            text.replace("offset=12", "offset=x"),
+            text.replace("stored=12", "stored=x"),
+            text.replace("stored=12", "offset=12"),
             text.replace("token=7-3 ", ""),
             text.replace("again=due", "again=1"),
-            text.replace("ahead=30:", "ahead=30"),
-            text.replace("ahead=30:65535:ffffffffffffffff", "ahead=30:65535"),
+            text.replace("shown=20:", "shown=20"),
+            text.replace("shown=20:30:", "shown=20:30:x"),
+            text.replace("shown=20:30:ffffffffffffffff", "ahead=30:65535:ff"),
             format!("{text} newer=1"),
             "12 0000000000000007-3 00000009 00ff - - - - -".into(),
         ] {
@@ -299,17 +311,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn users_are_ahead_by_their_share() {
+    fn hashes_show_what_is_applied() {
         let mut position = stored(10, None);
-        assert_eq!(position.reached("u"), 10);
-        let (until, own) = (70, share("u"));
-        for (done, reached) in [(0, 10), (own, 10), (own + 1, 70), (1 << 16, 70)] {
-            let last = 1;
-            position.ahead = Some(Ahead { until, done, last });
-            assert_eq!(position.reached("u"), reached);
-        }
-        // The shares of names that differ only in their last digits spread over the whole range.
-        let low = (0..1000).filter(|number| share(&format!("u_{number:05}")) < 1 << 15);
-        assert!((400..600).contains(&low.count()));
+        assert_eq!((position.applied(), position.until()), (10, 10));
+        position.shown = Some(Shown {
+            from: 20,
+            until: 30,
+            last: None,
+        });
+        assert_eq!((position.applied(), position.until()), (20, 30));
     }
 }

@@ -23,6 +23,7 @@ pub struct StoreTransaction {
     positions: Vec<(i32, Position)>,
     others: Vec<(i32, Position)>,
     sets: BTreeMap<i32, Sets>,
+    windows: usize,
 }
 
 /// Lifetimes of keys (ms).
@@ -49,24 +50,20 @@ struct Sets {
     forgotten: Words,
 }
 
-/// The part of a transaction that concerns one user.
-pub struct UserWrite<'a> {
+/// A user's features.
+pub struct HashWrite<'a> {
     /// The user's id.
     pub id: &'a str,
-    /// The state to be stored.
-    pub user: &'a mut User,
-    /// The entries inserted into the window since it was last stored.
-    pub entries: &'a [u8],
-    /// The features' values; `None` leaves the hash as it is.
-    pub evaluation: Option<&'a Evaluation>,
+    /// The features' values.
+    pub evaluation: &'a Evaluation,
     /// The time in `_complete_from` (epoch ms).
     pub complete_from: Option<i64>,
     /// True if the hash may hold marks of earlier writes that must be removed.
     pub stale_marks: bool,
     /// True if the hash may hold fields of an earlier life or of other definitions; it is deleted first.
     pub anew: bool,
-    /// True if the hash gets a new expiry time.
-    pub renew: bool,
+    /// The hash's new expiry time (epoch ms); `None` leaves it as it is.
+    pub expires_at: Option<i64>,
 }
 
 impl StoreTransaction {
@@ -88,6 +85,7 @@ impl StoreTransaction {
             positions: Vec::new(),
             others: Vec::new(),
             sets: BTreeMap::new(),
+            windows: 0,
         }
     }
 
@@ -112,6 +110,12 @@ impl StoreTransaction {
         self.positions.clear();
         self.others.clear();
         self.sets.clear();
+        self.windows = 0;
+    }
+
+    /// The number of windows that it stores.
+    pub fn windows(&self) -> usize {
+        self.windows
     }
 
     /// Writes the position of a partition of ours.
@@ -171,18 +175,13 @@ impl StoreTransaction {
         self.pack.all(&["UNLINK", &self.keys.expiry(partition)]);
     }
 
-    /// Writes a user's state and features.
-    pub fn user(&mut self, definitions: &Definitions, write: UserWrite<'_>) {
-        if let Some(evaluation) = write.evaluation {
-            self.hash(&write, evaluation);
-        }
-        let UserWrite {
-            id, user, entries, ..
-        } = write;
-        if user.may_add(entries.len()) {
+    /// Writes a user's window, or what is new of it.
+    pub fn window(&mut self, definitions: &Definitions, id: &str, user: &mut User) {
+        self.windows += 1;
+        if user.may_add() {
             let mut append = self.pack.command("APPEND");
             append.joined(&self.window, id.as_bytes());
-            append.written(|out| user.encode_added(entries, out));
+            append.written(|out| user.encode_added(out));
             return;
         }
         let end = user.expires_at().saturating_add(self.lives.outlives);
@@ -194,8 +193,10 @@ impl StoreTransaction {
         set.number(end);
     }
 
-    fn hash(&mut self, write: &UserWrite<'_>, evaluation: &Evaluation) {
-        let (pack, id) = (&mut self.pack, write.id.as_bytes());
+    /// Writes a user's features.
+    pub fn hash(&mut self, write: HashWrite<'_>) {
+        let (evaluation, id) = (write.evaluation, write.id.as_bytes());
+        let pack = &mut self.pack;
         let values = || self.names.iter().zip(&evaluation.values);
         let absent = |value: &FeatureValue| matches!(value, FeatureValue::Absent);
         if write.anew {
@@ -235,10 +236,10 @@ impl StoreTransaction {
                 remove.word("_complete_from");
             }
         }
-        if write.renew {
+        if let Some(end) = write.expires_at {
             let mut renew = pack.command("PEXPIREAT");
             renew.joined(&self.features, id);
-            renew.number(write.user.expires_at().saturating_add(self.lives.skew));
+            renew.number(end.saturating_add(self.lives.skew));
         }
     }
 
@@ -361,25 +362,23 @@ mod tests {
         FeatureValue::Time(1500),
     ];
 
-    fn written(change: impl FnOnce(&mut UserWrite<'_>)) -> Vec<String> {
+    fn written(change: impl FnOnce(&mut HashWrite<'_>)) -> Vec<String> {
         written_with(&evaluation(&VALUES, true), change)
     }
 
-    fn written_with(values: &Evaluation, change: impl FnOnce(&mut UserWrite<'_>)) -> Vec<String> {
-        let (mut transaction, mut user) = (transaction(), user());
+    fn written_with(values: &Evaluation, change: impl FnOnce(&mut HashWrite<'_>)) -> Vec<String> {
+        let mut transaction = transaction();
         transaction.set_skew(7);
-        let mut write = UserWrite {
+        let mut write = HashWrite {
             id: "u",
-            user: &mut user,
-            entries: &[],
-            evaluation: Some(values),
+            evaluation: values,
             complete_from: None,
             stale_marks: false,
             anew: false,
-            renew: false,
+            expires_at: None,
         };
         change(&mut write);
-        transaction.user(&Definitions::standard(), write);
+        transaction.hash(write);
         commands(&mut transaction)
     }
 
@@ -387,23 +386,31 @@ mod tests {
     fn a_hash_gets_the_present_values_and_loses_the_absent_ones() {
         let lines = written(|_| {});
         assert_eq!(
-            lines[..2],
+            lines,
             [
                 "HSET p:features:u purchase_count_24h 2 total_spend_24h 0.5 last_purchase_ts 1.5 _as_of 5 \
                  _valid_until 9",
                 "HDEL p:features:u avg_purchase_amount",
             ]
         );
-        assert!(lines[2].starts_with("SET p:window:u ") && lines.len() == 3);
     }
 
     #[test]
     fn a_hash_that_begins_anew_is_deleted_first_and_lives_by_the_clock_of_redis() {
-        let lines = written(|write| (write.anew, write.renew) = (true, true));
+        let lines = written(|write| (write.anew, write.expires_at) = (true, Some(3)));
         assert_eq!(lines[0], "DEL p:features:u");
         assert!(lines[1].starts_with("HSET"));
-        assert_eq!(lines[2], "PEXPIREAT p:features:u 7");
-        assert!(lines[3].ends_with(&format!("PXAT {}", HOUR_MS + WHOLE_EVERY_MS + 7)));
+        assert_eq!(lines[2..], ["PEXPIREAT p:features:u 10"]);
+    }
+
+    #[test]
+    fn a_window_outlives_the_hash() {
+        let (mut transaction, mut user) = (transaction(), user());
+        transaction.set_skew(7);
+        transaction.window(&Definitions::standard(), "u", &mut user);
+        let lines = commands(&mut transaction);
+        assert!(lines[0].starts_with("SET p:window:u "));
+        assert!(lines[0].ends_with(&format!("PXAT {}", HOUR_MS + WHOLE_EVERY_MS + 7)));
     }
 
     #[test]
@@ -434,19 +441,7 @@ mod tests {
                 &entry,
                 0,
             );
-            transaction.user(
-                &definitions,
-                UserWrite {
-                    id: "u",
-                    user: &mut user,
-                    entries: &entry,
-                    evaluation: None,
-                    complete_from: None,
-                    stale_marks: false,
-                    anew: false,
-                    renew: false,
-                },
-            );
+            transaction.window(&definitions, "u", &mut user);
             let lines = commands(&mut transaction);
             assert_eq!(lines.len(), 1);
             kinds.push(lines[0].split(' ').next().unwrap().to_owned());
@@ -477,8 +472,8 @@ mod tests {
                 "HSET p:rejected:t:1 8 9:r",
             ]
         );
-        assert!(lines[4].starts_with("SET p:position:t:1 offset=3 "));
-        assert!(lines[5].starts_with("SET p:position:t:2 offset=4 "));
+        assert!(lines[4].starts_with("SET p:position:t:1 stored=3 "));
+        assert!(lines[5].starts_with("SET p:position:t:2 stored=4 "));
         transaction.clear();
         assert_eq!(commands(&mut transaction), [""; 0]);
     }

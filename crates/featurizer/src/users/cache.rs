@@ -1,6 +1,8 @@
 //! The users that a worker holds in memory, bounded in bytes; it evicts those not used recently first.
 
+use super::unsaved::{Stamp, Unsaved};
 use super::{Erasures, User};
+use crate::batch::Progress;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
@@ -24,6 +26,8 @@ pub struct Slot {
     place: Option<u32>,
     used: bool,
     bytes: usize,
+    /// Names the first change that is not stored.
+    unsaved: Option<Stamp>,
 }
 
 impl Slot {
@@ -67,13 +71,15 @@ pub struct Users {
     hand: usize,
     bytes: usize,
     limit: usize,
+    unsaved: Unsaved,
 }
 
 /// Bytes of a slot without its id and window: the slot, the user, the table's entry, and the allocator's overhead.
 const SLOT: usize = size_of::<Option<Slot>>() + size_of::<User>() + 3 * 16 + 8;
 
 impl Users {
-    /// An empty cache of at most `limit` bytes; users of the batch under way may exceed it.
+    /// An empty cache of at most `limit` bytes; users of the batch under way may exceed it, and those that are yet to be
+    /// stored.
     pub fn new(limit: usize) -> Self {
         Self {
             hasher: DefaultHashBuilder::default(),
@@ -83,6 +89,7 @@ impl Users {
             hand: 0,
             bytes: 0,
             limit,
+            unsaved: Unsaved::default(),
         }
     }
 
@@ -105,6 +112,7 @@ impl Users {
             place: None,
             used: false,
             bytes,
+            unsaved: None,
         };
         self.bytes += bytes;
         let index = self.free.pop().unwrap_or(self.slots.len() as u32);
@@ -137,7 +145,7 @@ impl Users {
             return;
         };
         let window = match &slot.user {
-            UserLookup::Loaded(user) => user.window().heap_bytes(),
+            UserLookup::Loaded(user) => user.heap_bytes(),
             _ => 0,
         };
         let bytes = SLOT + slot.id.len() + window;
@@ -146,8 +154,9 @@ impl Users {
         slot.place = None;
     }
 
-    /// Evicts users until the limit is met: those used since the last pass get a second chance.
-    pub fn shrink(&mut self) {
+    /// The next user to evict while the limit is exceeded: those used since the last pass get a second chance. The caller
+    /// stores its window if it [is unsaved](Self::is_unsaved), and then [evicts](Self::leave) it.
+    pub fn leaving(&mut self) -> Option<u32> {
         // Two passes: the first may only clear the marks of use.
         let mut steps = 2 * self.slots.len();
         while self.bytes > self.limit && steps > 0 {
@@ -155,14 +164,73 @@ impl Users {
             self.hand = (self.hand + 1) % self.slots.len();
             match &mut self.slots[self.hand] {
                 Some(slot) if slot.used && slot.place.is_none() => slot.used = false,
-                Some(slot) if slot.place.is_none() => self.remove(self.hand as u32),
+                Some(slot) if slot.place.is_none() => return Some(self.hand as u32),
                 _ => {}
             }
         }
+        None
     }
 
-    /// Evicts the users of these partitions, and those without a state.
+    /// Evicts a user that [`Users::leaving`] gave.
+    pub fn leave(&mut self, index: u32) {
+        self.remove(index);
+    }
+
+    /// Notes where the partitions are before a batch is applied: the changes that follow are read again from there if
+    /// they are lost. `now` is in epoch milliseconds.
+    pub(crate) fn begin(&mut self, now: i64, begins: impl Iterator<Item = (i32, Progress)>) {
+        self.unsaved.begin(now, begins);
+    }
+
+    /// Notes that a user is newer than its stored window.
+    pub(crate) fn changed(&mut self, index: u32) {
+        if let Some(slot) = self.slots[index as usize].as_mut()
+            && slot.unsaved.is_none()
+        {
+            slot.unsaved = self.unsaved.add(index);
+        }
+    }
+
+    /// Notes that the transaction under way stores a user's window, or deletes it.
+    pub(crate) fn saved(&mut self, index: u32) {
+        if let Some(slot) = self.slots[index as usize].as_mut()
+            && let Some(stamp) = slot.unsaved.take()
+        {
+            self.unsaved.remove(stamp);
+        }
+    }
+
+    /// True if a user is newer than its stored window.
+    pub(crate) fn is_unsaved(&self, index: u32) -> bool {
+        let slot = self.slots[index as usize].as_ref();
+        slot.is_some_and(|slot| slot.unsaved.is_some())
+    }
+
+    /// A user that is newer than its stored window since a time before `before` (epoch ms), the oldest first. It is
+    /// given once: the caller stores its window.
+    pub(crate) fn next_unsaved(&mut self, before: i64) -> Option<u32> {
+        while let Some((index, stamp)) = self.unsaved.pop(before) {
+            let slot = self.slots[index as usize].as_ref();
+            if slot.is_some_and(|slot| slot.unsaved == Some(stamp)) {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// Where reading of a partition has to begin again if what is in memory is lost; `None` if everything is stored.
+    pub(crate) fn low(&self, partition: i32) -> Option<Progress> {
+        self.unsaved.low(partition)
+    }
+
+    /// The number of users that are newer than their stored window.
+    pub(crate) fn unsaved(&self) -> usize {
+        self.unsaved.len()
+    }
+
+    /// Evicts the users of these partitions, and those without a state. The partitions are read from elsewhere.
     pub fn evict(&mut self, partitions: &[i32]) {
+        self.unsaved.forget(partitions);
         for index in 0..self.slots.len() {
             let gone = match self.slots[index].as_ref().map(Slot::user) {
                 Some(UserLookup::Loaded(user)) => partitions.contains(&user.home().partition),
@@ -190,6 +258,9 @@ impl Users {
             return;
         };
         self.bytes -= slot.bytes;
+        if let Some(stamp) = slot.unsaved {
+            self.unsaved.remove(stamp);
+        }
         let hash = self.hasher.hash_one(&*slot.id);
         if let Ok(entry) = self.table.find_entry(hash, |own| *own == index) {
             entry.remove();
@@ -229,13 +300,41 @@ mod tests {
             if number >= 7 {
                 users.find("u7");
             }
-            users.shrink();
+            while let Some(index) = users.leaving() {
+                users.leave(index);
+            }
             assert!(users.bytes <= users.limit);
         }
         assert!(known(&mut users, "u3") && known(&mut users, "u7"));
         assert!(!known(&mut users, "u20"));
         let counted: usize = users.slots.iter().flatten().map(|slot| slot.bytes).sum();
         assert_eq!(counted, users.bytes);
+    }
+
+    #[test]
+    fn changes_are_given_once_and_hold_the_partition_until_they_are_stored() {
+        let mut users = Users::new(usize::MAX);
+        let (one, other) = (put(&mut users, "a", 0), put(&mut users, "b", 0));
+        let at = |next| Progress { next, last: None };
+        let low = |users: &Users| users.low(0).map(|at| at.next);
+        users.begin(1_000, [(0, at(5))].into_iter());
+        users.changed(one);
+        users.begin(2_000, [(0, at(9))].into_iter());
+        users.changed(one);
+        users.changed(other);
+        assert_eq!((low(&users), users.unsaved()), (Some(5), 2));
+        assert_eq!(users.next_unsaved(1_500), Some(one));
+        users.saved(one);
+        assert_eq!(low(&users), Some(9));
+        assert_eq!(users.next_unsaved(1_500), None);
+        users.evict(&[0]);
+        let again = put(&mut users, "c", 0);
+        assert!(
+            again == one || again == other,
+            "a slot that was used before"
+        );
+        assert_eq!(users.next_unsaved(i64::MAX), None);
+        assert_eq!((low(&users), users.unsaved()), (None, 0));
     }
 
     #[test]

@@ -1,20 +1,21 @@
 //! The stored bytes of a user: a whole state, and the additions of later writes.
 //!
-//! An event changes little of a window, so most writes append; an occasional write replaces everything with a new
-//! whole. That spares Redis, its append-only file and its replicas a whole window per event.
+//! The events of a few seconds change little of a window, so most writes append; an occasional write replaces
+//! everything with a new whole. That spares Redis, its append-only file and its replicas most of a window.
 
-use super::{Erasures, Home, Marks, User};
+use super::{Erasures, Home, Homes, Marks, User};
 use tidemill_core::features::{Definitions, Limits, Window};
 
 /// The first byte of a whole state, and of an addition.
-const WHOLE: u8 = 3;
-const ADDED: u8 = 0xae;
-/// Bytes of a whole before the window: kind, the window's length, marks, home, complete_from, then the changing part.
+const WHOLE: u8 = 4;
+const ADDED: u8 = 0xaf;
+/// Bytes of a whole before its earlier homes and the window: kind, the length of these, marks, home, complete_from, then
+/// the changing part.
 const HEAD: usize = 1 + 4 + 1 + 8 + 8 + CHANGING;
 /// Bytes of an addition before its events: kind, the length of the events, marks, then the changing part.
 const ADDED_HEAD: usize = 1 + 4 + 1 + CHANGING;
-/// Bytes of the part that every write updates: recorded, expires_at, scheduled.
-const CHANGING: usize = 8 + 8 + 8;
+/// Bytes of the part that every write updates: the next offset of the home, recorded, expires_at, scheduled.
+const CHANGING: usize = 8 + 8 + 8 + 8;
 /// Only a whole write renews the TTL of the window's key, additions do not: a whole write adds this slack (ms), and
 /// is forced once it is used up.
 pub const WHOLE_EVERY_MS: i64 = 30 * 60 * 1000;
@@ -28,18 +29,36 @@ pub(super) struct Stored {
     added: usize,
     /// `expires_at` when the whole was written.
     expires_at: i64,
+    /// True if the next write must be a whole: too many entries are unsaved.
+    outgrown: bool,
 }
 
 impl User {
-    /// True if a write may append `events` bytes of events: the additions must stay smaller than the whole, and the key
-    /// must not need a new TTL.
-    pub fn may_add(&self, events: usize) -> bool {
-        let Stored {
-            whole,
-            added,
-            expires_at,
-        } = self.stored;
-        added + ADDED_HEAD + events <= whole && self.expires_at - expires_at < WHOLE_EVERY_MS
+    /// True if the store holds the user, perhaps as it was some writes ago.
+    pub fn is_stored(&self) -> bool {
+        self.stored.whole > 0
+    }
+
+    /// True if the next write may append: the additions must stay smaller than the whole, and the key must not need a
+    /// new TTL.
+    pub fn may_add(&self) -> bool {
+        let lives = self.expires_at - self.stored.expires_at < WHOLE_EVERY_MS;
+        lives && !self.stored.outgrown && self.fits(self.unsaved.len())
+    }
+
+    /// True if additions with `events` more bytes of events stay smaller than the whole.
+    fn fits(&self, events: usize) -> bool {
+        self.stored.added + ADDED_HEAD + events <= self.stored.whole
+    }
+
+    /// Keeps an entry for the next addition, unless the next write has to be a whole.
+    pub(super) fn keep_unsaved(&mut self, entry: &[u8]) {
+        if !self.stored.outgrown && self.fits(self.unsaved.len() + entry.len()) {
+            self.unsaved.extend_from_slice(entry);
+        } else {
+            self.stored.outgrown = true;
+            self.unsaved = Vec::new();
+        }
     }
 
     /// Appends the bytes of the whole, and notes them as stored.
@@ -48,10 +67,15 @@ impl User {
         out.push(WHOLE);
         out.extend_from_slice(&[0; 4]);
         out.push(self.bits());
-        out.extend_from_slice(&self.home.partition.to_le_bytes());
-        out.extend_from_slice(&self.home.epoch.to_le_bytes());
+        encode_home(self.home(), out);
         out.extend_from_slice(&self.complete_from.unwrap_or(i64::MIN).to_le_bytes());
         self.encode_changing(out);
+        let others = self.homes.others();
+        out.extend_from_slice(&(others.len() as u32).to_le_bytes());
+        for (home, next) in others {
+            encode_home(*home, out);
+            out.extend_from_slice(&next.to_le_bytes());
+        }
         self.window.encode(definitions, out);
         let whole = out.len() - begin;
         // A Redis value is never longer than 512 MiB.
@@ -60,16 +84,19 @@ impl User {
             whole,
             added: 0,
             expires_at: self.expires_at,
+            outgrown: false,
         };
+        self.unsaved = Vec::new();
     }
 
-    /// Appends the bytes of an addition with these entries, and notes them as stored.
-    pub fn encode_added(&mut self, entries: &[u8], out: &mut Vec<u8>) {
+    /// Appends the bytes of an addition with the unsaved entries, and notes them as stored.
+    pub fn encode_added(&mut self, out: &mut Vec<u8>) {
+        let entries = std::mem::take(&mut self.unsaved);
         out.push(ADDED);
         out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
         out.push(self.bits());
         self.encode_changing(out);
-        out.extend_from_slice(entries);
+        out.extend_from_slice(&entries);
         self.stored.added += ADDED_HEAD + entries.len();
     }
 
@@ -82,6 +109,7 @@ impl User {
     }
 
     fn encode_changing(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.homes.next().to_le_bytes());
         out.extend_from_slice(&self.recorded.to_le_bytes());
         out.extend_from_slice(&self.expires_at.to_le_bytes());
         out.extend_from_slice(&self.scheduled.unwrap_or(i64::MIN).to_le_bytes());
@@ -97,10 +125,13 @@ impl User {
         ) else {
             return None;
         };
-        Some(Home {
-            partition: i32::from_le_bytes(take(&mut from)?),
-            epoch: u32::from_le_bytes(take(&mut from)?),
-        })
+        decode_home(&mut from)
+    }
+
+    /// True for bytes of an earlier version. They belong to no present building, since positions of that version do not
+    /// read back.
+    pub fn is_of_earlier_version(bytes: &[u8]) -> bool {
+        matches!(bytes.first(), Some(1..WHOLE))
     }
 
     /// Reads bytes written with the same definitions and limits; `None` for anything else. `erasures` are stored under
@@ -118,12 +149,25 @@ impl User {
         let complete_from = i64::from_le_bytes(take(&mut from)?);
         user.complete_from = (complete_from != i64::MIN).then_some(complete_from);
         user.decode_changing(bits, &mut from)?;
-        let (window, mut from) = from.split_at_checked(length as usize)?;
+        let (rest, mut from) = from.split_at_checked(length as usize)?;
+        let mut window = rest;
+        let others = u32::from_le_bytes(take(&mut window)?);
+        // Each takes 16 bytes.
+        if others as usize > window.len() / 16 {
+            return None;
+        }
+        let mut homes = Vec::with_capacity(others as usize);
+        for _ in 0..others {
+            let home = decode_home(&mut window)?;
+            homes.push((home, i64::from_le_bytes(take(&mut window)?)));
+        }
+        user.homes = Homes::restore(user.home(), user.homes.next(), homes);
         user.window = Window::decode(definitions, window)?;
         user.stored = Stored {
             whole: bytes.len() - from.len(),
             added: from.len(),
             expires_at: user.expires_at,
+            outgrown: false,
         };
         while !from.is_empty() {
             let ([ADDED], length) = (take::<1>(&mut from)?, take(&mut from)?) else {
@@ -148,12 +192,25 @@ impl User {
             incomplete: bits & 2 != 0,
         };
         self.mixed = bits & 4 != 0;
+        self.homes.reach(i64::from_le_bytes(take(from)?));
         self.recorded = i64::from_le_bytes(take(from)?);
         self.expires_at = i64::from_le_bytes(take(from)?);
         let scheduled = i64::from_le_bytes(take(from)?);
         self.scheduled = (scheduled != i64::MIN).then_some(scheduled);
         Some(())
     }
+}
+
+fn encode_home(home: Home, out: &mut Vec<u8>) {
+    out.extend_from_slice(&home.partition.to_le_bytes());
+    out.extend_from_slice(&home.epoch.to_le_bytes());
+}
+
+fn decode_home(from: &mut &[u8]) -> Option<Home> {
+    Some(Home {
+        partition: i32::from_le_bytes(take(from)?),
+        epoch: u32::from_le_bytes(take(from)?),
+    })
 }
 
 fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
@@ -192,19 +249,30 @@ mod tests {
         let mut user = User::new(HOME, Erasures::default());
         user.expires_at = 17;
         user.scheduled = Some(-2);
-        (user.mixed, user.recorded, user.complete_from) = (true, 99, Some(7));
+        user.reach(30);
+        let other = Home {
+            partition: 4,
+            epoch: 1,
+        };
+        user.adopt(other, None);
+        user.reach(i64::MAX);
+        user.adopt(HOME, None);
+        user.scheduled = Some(-2);
+        (user.recorded, user.complete_from) = (99, Some(7));
         user.marks.incomplete = true;
         let mut bytes = Vec::new();
         user.encode(&definitions, &mut bytes);
         let whole = bytes.len();
-        let new = entry(5, 2.5);
-        assert!(user.may_add(new.len()));
-        user.window.insert(&definitions, &new, &LIMITS);
+        user.insert(&definitions, &LIMITS, &entry(5, 2.5), 100);
+        user.reach(40);
         user.scheduled = None;
-        user.encode_added(&new, &mut bytes);
+        assert!(user.may_add());
+        user.encode_added(&mut bytes);
         let read = |bytes: &[u8]| User::decode(&definitions, &LIMITS, bytes, Erasures::default());
         assert_eq!(read(&bytes), Some(user));
         assert_eq!(User::stored_home(&bytes), Some(HOME));
+        assert!(!User::is_of_earlier_version(&bytes));
+        assert!(User::is_of_earlier_version(&[WHOLE - 1, 0]) && !User::is_of_earlier_version(&[]));
         assert_eq!(User::stored_home(&bytes[whole..]), None);
         for end in (0..bytes.len()).filter(|end| *end != whole) {
             assert_eq!(read(&bytes[..end]), None);
@@ -215,11 +283,11 @@ mod tests {
     #[test]
     fn a_whole_is_written_before_it_would_run_out() {
         let mut user = User::new(HOME, Erasures::default());
-        assert!(!user.may_add(0), "nothing is stored");
+        assert!(!user.may_add() && !user.is_stored(), "nothing is stored");
         user.encode(&Definitions::standard(), &mut Vec::new());
-        assert!(user.may_add(0));
+        assert!(user.may_add() && user.is_stored());
         user.expires_at += WHOLE_EVERY_MS;
-        assert!(!user.may_add(0));
+        assert!(!user.may_add());
     }
 
     proptest! {
@@ -234,17 +302,19 @@ mod tests {
             let definitions = Definitions::standard();
             let (mut user, mut bytes, mut added) = (User::new(HOME, Erasures::default()), Vec::new(), 0);
             for (number, (events, marked)) in writes.iter().enumerate() {
-                let mut news = Vec::new();
                 for (time, amount) in events {
-                    let entry = entry(*time, *amount);
-                    user.window.insert(&definitions, &entry, &LIMITS);
-                    news.extend_from_slice(&entry);
+                    user.insert(&definitions, &LIMITS, &entry(*time, *amount), *time);
+                }
+                user.reach(number as i64);
+                // Some changes are written together.
+                if number % 3 == 1 {
+                    continue;
                 }
                 user.scheduled = marked.then_some(number as i64);
                 user.expires_at = number as i64 * 1000;
                 user.marks.inexact = *marked;
-                if user.may_add(news.len()) {
-                    user.encode_added(&news, &mut bytes);
+                if user.may_add() {
+                    user.encode_added(&mut bytes);
                     added += 1;
                 } else {
                     bytes.clear();

@@ -1,16 +1,21 @@
 //! The state of a user: the window, the origin of its events, and the form in which it is stored.
 //!
+//! - `homes`: the partitions that the state holds records of
 //! - `codec`: the stored bytes of a user
 //! - `cache`: the users that a worker holds in memory
+//! - `unsaved`: those of them that are newer than their stored window
 
 mod cache;
 mod codec;
+mod homes;
+mod unsaved;
 
 pub use cache::{Slot, UserLookup, Users};
 pub use codec::WHOLE_EVERY_MS;
 pub use tidemill_core::record::erasure::{Erasures, Place};
 
 use codec::Stored;
+use homes::Homes;
 use tidemill_core::features::{Definitions, Evaluation, Limits, Window};
 
 /// Minimum by which a record must extend a hash's life for a PEXPIREAT (ms); less for TTLs below 1,000 s.
@@ -37,7 +42,7 @@ pub struct Marks {
 /// The state of a user.
 #[derive(Clone, Debug, PartialEq)]
 pub struct User {
-    home: Home,
+    homes: Homes,
     /// True if some events came from another partition than `home`.
     mixed: bool,
     /// The newest Kafka timestamp of an event (epoch ms).
@@ -52,13 +57,17 @@ pub struct User {
     window: Window,
     erasures: Erasures,
     stored: Stored,
+    /// Entries inserted since the last write, if it can be followed by an addition.
+    unsaved: Vec<u8>,
+    /// Before this time (epoch ms) the hash is left as it is. Not stored.
+    settles_at: i64,
 }
 
 impl User {
     /// A user without events.
     pub fn new(home: Home, erasures: Erasures) -> Self {
         Self {
-            home,
+            homes: Homes::new(home),
             mixed: false,
             recorded: i64::MIN,
             complete_from: None,
@@ -68,12 +77,30 @@ impl User {
             window: Window::default(),
             erasures,
             stored: Stored::default(),
+            unsaved: Vec::new(),
+            settles_at: 0,
         }
     }
 
     /// The partition that the state belongs to.
     pub fn home(&self) -> Home {
-        self.home
+        self.homes.home()
+    }
+
+    /// The next offset to apply from a partition: its records before are in the state.
+    pub fn reached(&self, partition: Home) -> i64 {
+        self.homes.of(partition)
+    }
+
+    /// Notes that the home's records before `next` are applied.
+    pub fn reach(&mut self, next: i64) {
+        self.homes.reach(next);
+    }
+
+    /// The home, and the earlier ones.
+    pub fn homes(&self) -> impl Iterator<Item = Home> {
+        let others = self.homes.others().iter().map(|(home, _)| *home);
+        std::iter::once(self.home()).chain(others)
     }
 
     /// Moves the user to another partition; the next write is a whole. Events before `complete_from`, the mark of the
@@ -81,9 +108,11 @@ impl User {
     pub fn adopt(&mut self, home: Home, complete_from: Option<i64>) -> Option<Home> {
         self.lack(complete_from);
         let scheduled = self.scheduled.take();
-        let before = std::mem::replace(&mut self.home, home);
+        let before = self.home();
+        self.homes.adopt(home);
         self.mixed = true;
         self.stored = Stored::default();
+        self.unsaved = Vec::new();
         scheduled.map(|_| before)
     }
 
@@ -97,6 +126,7 @@ impl User {
     ) {
         self.window.insert(definitions, entry, limits);
         self.recorded = self.recorded.max(kafka_time);
+        self.keep_unsaved(entry);
     }
 
     /// Notes that events before this Kafka time (epoch ms) may be missing.
@@ -116,13 +146,18 @@ impl User {
 
     /// True if an erasure covers all events of the user.
     pub fn is_covered_by(&self, erasure: Place) -> bool {
-        let own = self.home.partition == erasure.partition && !self.mixed;
+        let own = self.home().partition == erasure.partition && !self.mixed;
         own || self.recorded <= erasure.time
     }
 
     /// The window with the user's events.
     pub fn window(&self) -> &Window {
         &self.window
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.window.heap_bytes() + self.unsaved.capacity()
     }
 
     /// Expiry of the hash (epoch ms).
@@ -148,6 +183,16 @@ impl User {
     /// Sets the score; true if it differs from the earlier one.
     pub fn schedule(&mut self, due: Option<i64>) -> bool {
         std::mem::replace(&mut self.scheduled, due) != due
+    }
+
+    /// Leaves the hash as it is until a time (epoch ms).
+    pub fn settle_at(&mut self, time: i64) {
+        self.settles_at = time;
+    }
+
+    /// The time before which the hash is left as it is (epoch ms).
+    pub fn settles_at(&self) -> i64 {
+        self.settles_at
     }
 
     /// The marks that the hash holds.

@@ -2,7 +2,6 @@
 
 use super::Worker;
 use crate::attach::attach;
-use crate::batch::Span;
 use crate::setback::Setback;
 use std::time::{Duration, Instant};
 use tidemill_core::kafka::{Polled, in_words};
@@ -63,7 +62,8 @@ impl Worker {
             }
             return Ok(());
         }
-        self.settle()?;
+        // A rebuild may take users out of memory.
+        self.store()?;
         let attached = attach(
             &waiting,
             &mut self.assignment,
@@ -97,19 +97,17 @@ impl Worker {
         if !absent.is_empty() {
             self.consumer.give_up(&absent).map_err(Setback::Fatal)?;
         }
-        // Users of these may be ahead.
-        self.batch.begin(Span::One);
         let due = self.expiry.backlog();
         self.report.readiness(&self.assignment, due);
         Ok(())
     }
 
-    /// Commits the batch before partitions are revoked, or drops it if others may own them already.
+    /// Stores everything before partitions are revoked, or drops it if others may own them already.
     fn revoked(&mut self, partitions: &[i32], lost: bool) -> Result<(), Setback> {
         tracing::debug!(?partitions, lost, "partitions revoked");
         let written = match lost {
             true => Err(Setback::PartitionsLost),
-            false => self.settle(),
+            false => self.store(),
         };
         self.intake.unblock(&self.consumer, partitions)?;
         self.consumer.release(partitions).map_err(Setback::Fatal)?;

@@ -7,7 +7,7 @@ mod consume;
 use crate::assignment::Assignment;
 use crate::attach::build_again;
 use crate::batch::Batch;
-use crate::engine::{Engine, Occasion};
+use crate::engine::{Engine, Extent, Occasion};
 use crate::expiry::Expiry;
 use crate::intake::Intake;
 use crate::report::Report;
@@ -50,14 +50,14 @@ impl Worker {
         }
     }
 
-    /// Works until `shutdown` is cancelled; then commits what was read and leaves the group.
+    /// Works until `shutdown` is cancelled; then stores what was read and leaves the group.
     pub(crate) fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         while !shutdown.is_cancelled() {
             if let Err(setback) = self.turn() {
                 self.go_back(setback)?;
             }
         }
-        match self.settle() {
+        match self.store() {
             Ok(()) => self.consumer.commit_hint(&self.assignment.positions()),
             // The next worker resumes at the stored positions.
             Err(setback) => tracing::warn!(reason = setback.reason(), "stopping early"),
@@ -77,6 +77,7 @@ impl Worker {
         } else {
             self.flush()?;
         }
+        self.engine.checkpoint(&mut self.assignment, Extent::Due)?;
         self.batch.begin(self.assignment.span());
         let member = (&mut self.assignment, &mut self.engine);
         build_again(Instant::now(), member, &self.consumer)?;
@@ -101,10 +102,26 @@ impl Worker {
         self.engine.settle(&mut self.assignment)
     }
 
+    /// Commits the batch, and stores all windows: others may take over.
+    fn store(&mut self) -> Result<(), Setback> {
+        self.flush()?;
+        self.engine.checkpoint(&mut self.assignment, Extent::All)?;
+        self.engine.settle(&mut self.assignment)
+    }
+
     /// Drops everything that is not stored, and has all partitions attached again: the response to every setback.
     fn go_back(&mut self, setback: Setback) -> anyhow::Result<()> {
         if let Setback::Fatal(error) = setback {
             return Err(error);
+        }
+        if setback.leaves_the_store() {
+            let stored = self
+                .engine
+                .checkpoint(&mut self.assignment, Extent::All)
+                .and_then(|()| self.engine.settle(&mut self.assignment));
+            if let Err(also) = stored {
+                tracing::debug!(reason = also.reason(), "windows are not stored");
+            }
         }
         self.assignment
             .go_back(&setback, self.batch.progress(), Instant::now());

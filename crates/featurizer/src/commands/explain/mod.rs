@@ -8,9 +8,10 @@ mod tests;
 
 use crate::opening;
 use crate::settings::Config;
-use crate::store::{Keys, Lost, Redis, peek};
-use crate::users::{Erasures, User};
+use crate::store::{Keys, Lost, Peek, Position, Redis, peek};
+use crate::users::{Erasures, Home, User};
 use std::process::ExitCode;
+use std::time::Duration;
 use tidemill_core::claim::Resolver;
 use tidemill_core::clock::now_ms;
 use tidemill_core::exit::Failure;
@@ -18,6 +19,10 @@ use tidemill_core::features::{Evaluation, Limits, Window};
 use tidemill_core::kafka::{Cluster, Consumer};
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
+
+/// Pause between two looks at the store, and their number.
+const LOOK: Duration = Duration::from_millis(20);
+const LOOKS: usize = 100;
 
 /// The three sources that the report compares.
 struct Found {
@@ -27,7 +32,7 @@ struct Found {
     present: bool,
     /// The hash's fields; values are compared only if its `_as_of` equals `at`.
     hash: Vec<(String, String)>,
-    /// The stored window at `at`, unless it holds a newer event.
+    /// The stored window at `at`, with the events that it is to get at its next checkpoint, unless it holds a newer one.
     stored: Option<Evaluation>,
     /// The replayed records at `at`.
     replayed: Evaluation,
@@ -87,7 +92,7 @@ fn find(
 ) -> anyhow::Result<Option<Found>> {
     let definitions = &config.definitions;
     let keys = Keys::new(&config.key_prefix, &config.shared.topic);
-    let peek = peek(redis, &keys, user, partitions);
+    let peek = look(redis, &keys, user, partitions);
     let peek = peek.map_err(|Lost(error)| config.redis.failure(&error))?;
     let own = peek.hash.iter().find(|(name, _)| name == "_as_of");
     let own = own.and_then(|(_, value)| value.parse().ok());
@@ -97,17 +102,6 @@ fn find(
     let mut positions = peek.positions.iter().flatten();
     let other_definitions =
         positions.any(|position| position.building.definitions != definitions.fingerprint());
-
-    let stored = peek
-        .window
-        .as_deref()
-        .and_then(|bytes| User::decode(definitions, &config.limits, bytes, Erasures::default()));
-    let stored = stored.filter(|stored| stored.window().newest().is_none_or(|newest| newest <= at));
-    let stored = stored.map(|stored| {
-        let mut evaluation = Evaluation::default();
-        stored.window().evaluate(definitions, at, &mut evaluation);
-        evaluation
-    });
 
     let consumer = Consumer::outside(
         &config.shared.kafka,
@@ -127,6 +121,26 @@ fn find(
     let Some(replay::Replayed { mut events, lost }) = replayed else {
         return Ok(None);
     };
+    let stored = peek.window.as_deref();
+    let stored = stored
+        .and_then(|bytes| User::decode(definitions, &config.limits, bytes, Erasures::default()));
+    let stored = stored.and_then(|mut stored| {
+        for event in &events {
+            let position = peek.positions.get(event.partition as usize);
+            if let Some(Some(position)) = position
+                && event.offset >= lacks_from(&stored, event.partition, position)
+            {
+                stored.insert(definitions, &config.limits, &event.entry, event.time);
+            }
+        }
+        let newest = stored.window().newest();
+        newest.is_none_or(|newest| newest <= at).then_some(stored)
+    });
+    let stored = stored.map(|stored| {
+        let mut evaluation = Evaluation::default();
+        stored.window().evaluate(definitions, at, &mut evaluation);
+        evaluation
+    });
     let mut window = Window::default();
     events
         .iter()
@@ -145,4 +159,26 @@ fn find(
         lost,
         other_definitions,
     }))
+}
+
+/// The stored state of a user, between two batches if there is such a moment soon: while a batch is written, the hash may
+/// show it or not.
+fn look(redis: &mut Redis, keys: &Keys, user: &str, partitions: i32) -> Result<Peek, Lost> {
+    let mut seen = peek(redis, keys, user, partitions)?;
+    for _ in 0..LOOKS {
+        let mut positions = seen.positions.iter().flatten();
+        if positions.all(|position| position.applied() == position.until()) {
+            break;
+        }
+        std::thread::sleep(LOOK);
+        seen = peek(redis, keys, user, partitions)?;
+    }
+    Ok(seen)
+}
+
+/// The first offset of a partition whose record a stored window may lack.
+fn lacks_from(user: &User, partition: i32, position: &Position) -> i64 {
+    let epoch = position.building.epoch;
+    let reached = user.reached(Home { partition, epoch });
+    reached.max(position.offset)
 }

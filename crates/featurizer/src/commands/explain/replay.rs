@@ -1,4 +1,4 @@
-//! Reads one user's events from the topic, up to the stored positions.
+//! Reads one user's events from the topic, as far as hashes show them.
 
 use crate::store::Position;
 use crate::users::{Erasures, Place};
@@ -45,7 +45,7 @@ pub(super) fn replay(
         .filter_map(|(position, partition)| {
             position
                 .as_ref()
-                .map(|position| (partition, position.reached(user)))
+                .map(|position| (partition, position.applied()))
         });
     let ends: BTreeMap<i32, i64> = applied.collect();
     ensure!(

@@ -4,6 +4,7 @@ use super::*;
 use crate::assignment::Rejects;
 use crate::store::Keys;
 use crate::store::position::tests::stored;
+use crate::users::Place;
 
 const NOW: i64 = 1_790_000_000_000;
 const DAY: i64 = 86_400_000;
@@ -59,7 +60,7 @@ impl Scene {
             offset: kafka_time - NOW + 100,
             time: kafka_time,
         };
-        self.batch.change(at, place, change);
+        self.batch.change(at, place, place.offset, change);
     }
 
     /// Puts a purchase of 5 into the batch.
@@ -318,5 +319,102 @@ fn users_of_other_workers_are_not_kept() {
     assert!(
         text.contains(&format!("_complete_from {}", NOW - 5 + FUTURE_LIMIT_MS)),
         "as its home said: {text}"
+    );
+}
+
+/// A position whose hashes show the records before `from`, and some of those before `until`.
+fn shown(position: &mut Position, from: i64, until: i64) {
+    let last = None;
+    position.shown = Some(crate::store::Shown { from, until, last });
+}
+
+#[test]
+fn a_new_user_is_stored_at_once_and_later_events_wait_for_a_checkpoint() {
+    let mut scene = scene(|_| {});
+    scene.event("u", 0, NOW);
+    let (_, text) = scene.apply(Occasion::Records, NOW);
+    assert!(text.contains("SET window:u"), "{text}");
+    let index = scene.users.find("u");
+    assert!(!scene.users.is_unsaved(index));
+    scene.users.begin(NOW, std::iter::empty());
+    scene.event("u", 0, NOW + 1);
+    let (_, text) = scene.apply(Occasion::Records, NOW + 1);
+    assert!(text.contains("purchase_count_24h 2"), "{text}");
+    assert!(
+        !text.contains("window:u") && scene.users.is_unsaved(index),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_record_that_the_window_holds_is_not_applied_again() {
+    let mut scene = scene(|_| {});
+    scene.event("u", 0, NOW + 5);
+    scene.apply(Occasion::Records, NOW + 5);
+    // The offset follows from the time.
+    scene.event("u", 0, NOW + 5);
+    scene.event("u", 0, NOW + 4);
+    let (_, text) = scene.apply(Occasion::Records, NOW + 6);
+    assert_eq!(text, "MULTI EXEC ");
+    scene.event("u", 0, NOW + 6);
+    let (_, text) = scene.apply(Occasion::Records, NOW + 6);
+    assert!(text.contains("purchase_count_24h 2"), "{text}");
+}
+
+#[test]
+fn no_hash_is_written_before_all_is_applied_that_hashes_show() {
+    let mut scene = scene(|position| shown(position, 103, 105));
+    for user in ["u", "v"] {
+        let index = scene.users.find(user);
+        let home = Home {
+            partition: 0,
+            epoch: 9,
+        };
+        let mut state = User::new(home, Erasures::default());
+        state.renew(NOW, DAY);
+        state.encode(&scene.rules.definitions, &mut Vec::new());
+        let slot = scene.users.slot(index);
+        slot.set(UserLookup::Loaded(Box::new(state)));
+    }
+    // At offsets 101 and 104.
+    scene.event("u", 0, NOW + 1);
+    scene.event("v", 0, NOW + 4);
+    scene.batch.record(
+        Place {
+            partition: 0,
+            incarnation: 4,
+            offset: 103,
+            time: NOW,
+        },
+        None,
+        None,
+        None,
+    );
+    let (_, text) = scene.apply(Occasion::Records, NOW + 4);
+    assert!(!text.contains("HSET"), "{text}");
+    assert!(
+        text.contains("ZADD expiry:t:0 0 v"),
+        "its hash may lack the event: {text}"
+    );
+    assert!(!text.contains(" u"), "its hash shows the event: {text}");
+    scene.due("v", 0);
+    let (_, text) = scene.apply(Occasion::Decay, NOW + 4);
+    assert!(!text.contains("HSET"), "{text}");
+    scene.event("u", 0, NOW + 5);
+    scene.batch.record(
+        Place {
+            partition: 0,
+            incarnation: 4,
+            offset: 105,
+            time: NOW,
+        },
+        None,
+        None,
+        None,
+    );
+    let (_, text) = scene.apply(Occasion::Records, NOW + 5);
+    assert!(
+        text.contains("HSET features:u purchase_count_24h 2"),
+        "{text}"
     );
 }

@@ -5,7 +5,7 @@ use super::{Random, START, now, trace};
 use crate::assignment::{Assignment, Turn};
 use crate::attach::{attach, build_again};
 use crate::batch::Batch;
-use crate::engine::{Engine, Occasion, Rules};
+use crate::engine::{Engine, Extent, Occasion, Rules};
 use crate::expiry::Expiry;
 use crate::intake::{Incoming, Taken, ended, take, turn};
 use crate::setback::Setback;
@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tidemill_core::features::{Definitions, Limits};
 use tidemill_core::record::resent::Original;
+
+/// Most time that a change waits for its checkpoint.
+const CHECKPOINT_MS: i64 = 10_000;
 
 const DEFINITIONS: &str = r#"
 ttl_s = 3600
@@ -58,7 +61,8 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(instance: u64, log: &Shared, memory: &Memory) -> Self {
+    /// A worker that keeps at most `cache` bytes of users in memory.
+    pub(super) fn new(instance: u64, cache: usize, log: &Shared, memory: &Memory) -> Self {
         let definitions = Definitions::parse(DEFINITIONS).unwrap();
         let limits = Limits {
             exact_events: 1024,
@@ -72,7 +76,7 @@ impl Member {
         Self {
             instance,
             assignment: Assignment::new(instance),
-            engine: Engine::new(rules, 4096, lease, now),
+            engine: Engine::new(rules, (cache, CHECKPOINT_MS), lease, now),
             expiry: Expiry::default(),
             batch: Batch::default(),
             log: log.clone(),
@@ -98,7 +102,7 @@ impl Member {
             let Some(own) = self.assignment.get(*id) else {
                 return false;
             };
-            let next = own.position().offset;
+            let next = own.applied().next;
             let Some(partition) = topic.partitions.get(*id as usize) else {
                 return false;
             };
@@ -157,8 +161,7 @@ impl Member {
         let log = self.log.clone();
         let due = self.assignment.due(instant());
         if !due.is_empty() {
-            self.flush()?;
-            self.engine.settle(&mut self.assignment)?;
+            self.store()?;
             for own in attach(&due, &mut self.assignment, &mut self.engine, &log)? {
                 let position = self.assignment.get(own.partition).map(|own| own.position());
                 trace(|| format!("attached {own:?} {}", position.unwrap()));
@@ -182,13 +185,16 @@ impl Member {
             }
         }
         let mut idle = true;
-        for _ in 0..1 + random.below(6) {
+        for _ in 0..1 + random.below(10) {
             idle &= self.poll(random)? == Polled::Nothing;
         }
         if idle || random.chance(3) {
             self.flush()?;
             if idle || random.chance(4) {
                 self.engine.settle(&mut self.assignment)?;
+            }
+            if random.chance(2) {
+                self.engine.checkpoint(&mut self.assignment, Extent::Due)?;
             }
             if random.chance(2) {
                 self.batch.begin(self.assignment.span());
@@ -206,6 +212,12 @@ impl Member {
     fn flush(&mut self) -> Result<(), Setback> {
         self.engine
             .commit(&mut self.batch, &mut self.assignment, Occasion::Records)
+    }
+
+    fn store(&mut self) -> Result<(), Setback> {
+        self.flush()?;
+        self.engine.checkpoint(&mut self.assignment, Extent::All)?;
+        self.engine.settle(&mut self.assignment)
     }
 
     /// Delivers a record or the end of a log.
@@ -284,9 +296,7 @@ impl Member {
     pub(super) fn revoked(&mut self, partitions: &[i32], lost: bool) {
         let written = match lost {
             true => Err(Setback::PartitionsLost),
-            false => self
-                .flush()
-                .and_then(|()| self.engine.settle(&mut self.assignment)),
+            false => self.store(),
         };
         for id in partitions {
             self.fetch.remove(id);

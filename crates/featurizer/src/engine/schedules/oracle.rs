@@ -54,6 +54,36 @@ pub(super) fn left(topic: &Topic, user: &str, at: i64, since: i64) -> Totals {
     left
 }
 
+/// The partition that all records of a user lie in, if nothing but its events in their order decides its features: it
+/// has no erasures and no copies, and retention deleted nothing.
+pub(super) fn plain_home(topic: &Topic, user: &str) -> Option<usize> {
+    let mut homes = topic.partitions.iter().enumerate().filter(|(_, own)| {
+        let mut records = own.records.iter().flatten();
+        records.any(|record| record.user == user)
+    });
+    let (home, own) = homes.next()?;
+    let mut records = own
+        .records
+        .iter()
+        .flatten()
+        .filter(|record| record.user == user);
+    let plain = records.all(|record| record.kind != Kind::Erasure && record.original.is_none());
+    (homes.next().is_none() && plain && own.start == 0).then_some(home)
+}
+
+/// The user's totals at a time, over the events before an offset of its only partition.
+pub(super) fn before(topic: &Topic, user: &str, at: i64, offset: i64) -> Totals {
+    let mut totals = Totals::default();
+    for event in events(topic, user) {
+        let counts = at - WINDOW_MS < event.time && event.time <= at;
+        if counts && (event.offset as i64) < offset {
+            totals.count += 1;
+            totals.sum += u64::from(event.amount);
+        }
+    }
+    totals
+}
+
 /// True if the user has records in several partitions.
 pub(super) fn is_mixed(topic: &Topic, user: &str) -> bool {
     let has = |own: &&super::log::Partition| {

@@ -31,9 +31,13 @@ pub(super) fn catch_up(
         }
         let found: Vec<Option<String>> = keys.query(&mut redis)?;
         let offset = |text: Option<String>| -> Option<u64> {
-            let word = text?.split(' ').next()?.to_owned();
-            // Builds before named fields wrote the bare number.
-            word.strip_prefix("offset=").unwrap_or(&word).parse().ok()
+            let text = text?;
+            let value = |name| text.split(' ').find_map(|word| word.strip_prefix(name));
+            if let Some(shown) = value("shown=") {
+                return shown.split(':').next()?.parse().ok();
+            }
+            // Earlier builds stored windows with each event, under another name.
+            value("stored=").or(value("offset="))?.parse().ok()
         };
         Ok(found.into_iter().filter_map(offset).sum())
     };
