@@ -10,6 +10,7 @@ use crate::dataset::open::{Begins, DataSet};
 use crate::dataset::store::{Location, Store};
 use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
+use crate::page;
 use crate::pipeline::Sink;
 use crate::pipeline::encoders::Encoders;
 use crate::pipeline::encoding::Encoding;
@@ -45,7 +46,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         tracing::warn!("--features: {doubt}");
     }
     let health = Health::starting();
-    admin::serve(&BINARY, shared.admin, health.clone(), shutdown.clone()).await?;
+    let section = page::section();
+    admin::serve(&BINARY, shared, health.clone(), section, shutdown.clone()).await?;
     let start = health.part("start");
     let cluster = Cluster::at_start(shared, &start, &shutdown).await?;
     let partitions = match config.extent {

@@ -19,6 +19,7 @@ use crate::commands::reset::{Answer, reset};
 use crate::features;
 use crate::model::Loaded;
 use crate::output::neighbours;
+use crate::page;
 use crate::settings::{BINARY, Config, Reset, Start};
 use crate::shared::Shared;
 use crate::swap::{self, Models};
@@ -41,8 +42,9 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     let health = Health::starting();
     admin::serve(
         &BINARY,
-        config.shared.admin,
+        &config.shared,
         health.clone(),
+        page::section(),
         shutdown.clone(),
     )
     .await?;

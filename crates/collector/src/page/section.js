@@ -1,0 +1,3 @@
+//! Shows nothing beyond what all programs show.
+
+export const begin = () => () => {};
