@@ -8,7 +8,7 @@ use crate::clock::now_ms;
 use crate::effective::{Setting, in_effect};
 use crate::metric::{Kind, SHARED};
 use crate::{command_line, health};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
@@ -56,9 +56,15 @@ struct Partition {
 #[derive(Serialize)]
 struct Figure<'p> {
     name: &'p str,
-    labels: BTreeMap<String, String>,
+    /// In the order of `/metrics`.
+    #[serde(serialize_with = "as_object")]
+    labels: Vec<(String, String)>,
     value: f64,
     help: &'p str,
+}
+
+fn as_object<S: Serializer>(labels: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(labels.iter().map(|(name, value)| (name, value)))
 }
 
 impl Pages {
