@@ -32,7 +32,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let health = Health::starting();
     let pages = shutdown.child_token();
     let shared = &config.shared;
-    admin::serve(&BINARY, shared, health.clone(), page::section(), pages).await?;
+    let section = page::section(&config)?;
+    admin::serve(&BINARY, shared, health.clone(), section, pages).await?;
     for doubt in config.definitions.doubts() {
         tracing::warn!("--features: {doubt}");
     }
