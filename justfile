@@ -106,6 +106,10 @@ draw-dashboard PICTURE="target/dashboard.png":
     PATH="$PWD/target/venv/bin:$PATH" TIDEMILL_PICTURE="$PWD/{{PICTURE}}" \
         cargo test --release --test e2e every_panel_and_every_alert_has_an_answer
 
+# Draw the live pages under load at two widths, in light and dark; needs Chromium (Debian: apt install chromium chromium-driver)
+draw-pages FOLDER="target/pages":
+    TIDEMILL_PICTURES="$PWD/{{FOLDER}}" cargo test --release --test e2e pages_are_drawn_under_load -- --ignored
+
 # Simulated history -> data set -> models/fraud*.onnx -> scored live; needs Python 3.11 or later
 train: stack-up
     #!/usr/bin/env bash
