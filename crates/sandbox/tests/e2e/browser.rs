@@ -75,6 +75,8 @@ impl Browser {
             "--no-sandbox",
             "--disable-dev-shm-usage",
             "--disable-gpu",
+            // Over a pipe, so that it ends with the driver, however that ends.
+            "--remote-debugging-pipe",
             &format!("--user-data-dir={}", profile.display()),
         ];
         let wanted = json!({"capabilities": {"alwaysMatch": {

@@ -31,14 +31,10 @@ impl Counts {
 
 fn place(score: f64) -> usize {
     let steps = STEPS as f64;
-    // Clamped, and a score that is no number lies nowhere else than at 0.
-    let up = (score * steps).ceil().clamp(0.0, steps + 1.0) as usize;
-    // The product may be rounded up past a whole number.
-    if up > 0 && score <= (up - 1) as f64 / steps {
-        up - 1
-    } else {
-        up
-    }
+    // Clamped, and a score that is no number lies nowhere else than at 0. The product may be rounded past a whole number,
+    // in either direction: the comparison puts that right.
+    let whole = (score * steps).clamp(0.0, steps) as usize;
+    whole + usize::from(score > whole as f64 / steps)
 }
 
 /// The counts of the last ten minutes, by slices of ten seconds.
