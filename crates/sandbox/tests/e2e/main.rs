@@ -12,6 +12,7 @@
 //! - `reports`: what verify, inspect, replay, dead-letters and consume tell people and programs
 //! - `dry_runs`: what moves or sends can be asked what it would do; a rebuild can be waited for
 //! - `quickstart`: the blocks of README and tutorial, as they are pasted
+//! - `english`: how sentences of comments, help and pages begin
 //! - `examples`: the blocks of the examples, likewise
 //! - `docs`: what the pages list, against the code
 //! - `exit_codes`: whose turn it is, by what was asked for and what was there
@@ -62,6 +63,7 @@ mod dead_letters;
 mod docs;
 mod doctor;
 mod dry_runs;
+mod english;
 mod examples;
 mod exit_codes;
 mod faults;
