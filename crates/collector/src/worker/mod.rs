@@ -11,6 +11,7 @@ mod pauses;
 mod pending;
 mod sampler;
 mod starting;
+mod ticks;
 
 use crate::bounded::ends::Reached;
 use crate::pipeline::Sink;
@@ -21,6 +22,7 @@ use pauses::Pauses;
 use pending::Pending;
 use sampler::Sampler;
 use std::time::{Duration, Instant};
+use ticks::Ticks;
 use tidemill_core::health::Part;
 use tidemill_core::kafka::{Consumer, Polled, in_words, numbers};
 use tokio::time::timeout;
@@ -31,13 +33,6 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The same while nothing but a record can give the worker something to do.
 const REST: Duration = Duration::from_millis(500);
-
-/// Pause between two ticks, which see to everything that is not a record.
-const TICK: Duration = Duration::from_millis(50);
-
-/// Records between two looks at the clock. A poll that brings nothing is followed by a look too, so that even at 20
-/// records a second, where none is, there is one every 400 ms.
-const LOOK: u64 = 8;
 
 /// Time limit for looking up where files end: the group expels a worker that is silent for 60 s.
 const LOOKUP: Duration = Duration::from_secs(20);
@@ -56,8 +51,7 @@ pub(crate) struct Worker {
     pauses: Pauses,
     /// Takes the records while there is no schema.
     sampler: Option<Sampler>,
-    /// Records that were polled since the last look at the clock.
-    polled: u64,
+    ticks: Ticks,
     /// The time that the next poll waits.
     wait: Duration,
 }
@@ -84,7 +78,7 @@ impl Worker {
             pending,
             pauses: Pauses::none(),
             sampler: sink.data_set.frozen().is_none().then(Sampler::new),
-            polled: 0,
+            ticks: Ticks::from(Instant::now()),
             wait: POLL,
         }
     }
@@ -92,7 +86,6 @@ impl Worker {
     /// Collects until stopped or until the goal is reached. A live run that is stopped publishes what is buffered;
     /// a bounded one leaves it: a tail cut there would make the data set another than that of a run that goes through.
     pub(crate) fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
-        let mut tick = Instant::now();
         while !shutdown.is_cancelled() {
             let polled = self.consumer.poll(self.wait)?;
             if !matches!(polled, Polled::Idle) {
@@ -107,8 +100,7 @@ impl Worker {
                         None => {}
                     }
                     self.read_to(partition, Reached::Position(offset + 1))?;
-                    self.polled += 1;
-                    if !self.polled.is_multiple_of(LOOK) && !self.intake.has_grown() {
+                    if !self.ticks.record() && !self.intake.has_grown() {
                         continue;
                     }
                 }
@@ -122,9 +114,9 @@ impl Worker {
                 Polled::End(partition) => self.read_to(partition, Reached::LogEnd)?,
                 Polled::Idle => {}
             }
-            if tick.elapsed() >= TICK || self.intake.has_grown() {
-                tick = Instant::now();
-                self.tick()?;
+            let now = Instant::now();
+            if self.ticks.due(now) || self.intake.has_grown() {
+                self.tick(now)?;
                 if self.is_done() {
                     return Ok(());
                 }
@@ -133,10 +125,10 @@ impl Worker {
         self.stop()
     }
 
-    fn tick(&mut self) -> anyhow::Result<()> {
+    fn tick(&mut self, now: Instant) -> anyhow::Result<()> {
         self.sink.premises.check()?;
         metrics::counter!("tidemill_records_total").increment(self.intake.take_count());
-        if std::mem::take(&mut self.polled) > 0 {
+        if self.ticks.tick(now) > 0 {
             self.pauses.records_arrive();
         }
         self.after_files()?;

@@ -222,13 +222,6 @@ fn every_panel_and_every_alert_has_an_answer() -> Result<()> {
         Ok(all.then_some(names))
     })?;
     assert_eq!(firing, ["TidemillDeadLetters", "TidemillRejected"]);
-    for (_, program) in programs {
-        let (_, page) = program.page("/metrics")?;
-        let metrics = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-        for metric in metrics.filter_map(|line| line.split(' ').next()) {
-            assert!(text.contains(metric), "{metric} is not on the dashboard");
-        }
-    }
     if let Some(picture) = env::var_os("TIDEMILL_PICTURE") {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {

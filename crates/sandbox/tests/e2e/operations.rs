@@ -91,7 +91,7 @@ fn families(page: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
 }
 
 #[test]
-fn metrics_are_described_documented_and_enough_for_the_alerts() -> Result<()> {
+fn metrics_are_described_documented_shown_and_enough_for_the_alerts() -> Result<()> {
     let scene = Scene::new("metrics", 2)?;
     let names = &scene.names;
     let checkout = scene.model()?;
@@ -145,6 +145,12 @@ fn metrics_are_described_documented_and_enough_for_the_alerts() -> Result<()> {
         undocumented.is_empty(),
         "not in docs/reference/metrics.md: {undocumented:?}"
     );
+    let dashboard = std::fs::read_to_string(checkout.join("ops/grafana/tidemill.json"))?;
+    let unseen: Vec<_> = exposed
+        .iter()
+        .filter(|name| !dashboard.contains(name.as_str()))
+        .collect();
+    assert!(unseen.is_empty(), "not on the dashboard: {unseen:?}");
     for program in &mut all {
         assert!(gauge(program, "tidemill_ready")? == 1.0);
         assert!(program.terminate()?.success());
