@@ -1,6 +1,7 @@
 //! The pages say what the code does: whatever a page lists that can be derived from the code is compared with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -75,6 +76,17 @@ fn names<'n>(names: impl IntoIterator<Item = &'n str>) -> Names {
     names.into_iter().map(str::to_owned).collect()
 }
 
+/// A page lists the same as the code; else says what to add to it, and what to remove.
+fn same<T: Ord + Debug>(page: &str, listed: BTreeSet<T>, known: BTreeSet<T>) {
+    let missing: Vec<_> = known.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&known).collect();
+    let differs = !missing.is_empty() || !gone.is_empty();
+    assert!(
+        !differs,
+        "{page} lacks {missing:?}, and the code has no {gone:?}"
+    );
+}
+
 /// All files below a folder of the project whose names end so.
 pub(crate) fn files(folder: &str, extension: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -140,7 +152,7 @@ fn flags_variables_and_defaults_are_those_of_help() -> Result<()> {
         let rows: Vec<_> = shared.iter().chain(&own).collect();
         let documented: Names = rows.iter().flat_map(|row| code_words(&row[0])).collect();
         let known: Names = flags.keys().cloned().collect();
-        assert_eq!(documented, known, "{program}");
+        same(program, documented, known);
         for row in rows {
             let flag = &flags[&code_words(&row[0])[0]];
             let variable = code_words(&row[1]).into_iter().next();
@@ -179,7 +191,7 @@ fn commands_are_those_of_help() -> Result<()> {
 fn features_toml_has_the_aggregates_and_keys_of_the_code() -> Result<()> {
     const PAGE: &str = "docs/reference/features-toml.md";
     let known = Aggregate::ALL.map(Aggregate::name);
-    assert_eq!(first_column(PAGE, "## Aggregates")?, names(known));
+    same(PAGE, first_column(PAGE, "## Aggregates")?, names(known));
     for row in rows(PAGE, "## Aggregates")? {
         let named = |known: &Aggregate| format!("`{}`", known.name()) == row[0];
         let aggregate = Aggregate::ALL.into_iter().find(named).context("one")?;
@@ -189,9 +201,10 @@ fn features_toml_has_the_aggregates_and_keys_of_the_code() -> Result<()> {
     }
     let parse = source("crates/core/src/features/parse.rs")?;
     let keys = part(&parse, "&table,\n        &[", "]")?;
-    assert_eq!(
+    same(
+        PAGE,
         first_column(PAGE, "## Keys of the file")?,
-        names(quoted(keys))
+        names(quoted(keys)),
     );
     let keys = part(&parse, "let known = [", "]")?;
     let documented = rows(PAGE, "## Keys of a feature")?;
@@ -199,7 +212,7 @@ fn features_toml_has_the_aggregates_and_keys_of_the_code() -> Result<()> {
         .iter()
         .map(|row| row[0].replace('`', ""))
         .collect();
-    assert_eq!(documented, names(quoted(keys)));
+    same(PAGE, documented, names(quoted(keys)));
     Ok(())
 }
 
@@ -215,8 +228,8 @@ fn the_manifest_has_the_keys_of_the_code() -> Result<()> {
     for table in ["output", "input", "golden"] {
         assert!(known.remove(table));
     }
-    let documented = first_column("docs/reference/manifest.md", "score = 0.9132\n```")?;
-    assert_eq!(documented, known);
+    const PAGE: &str = "docs/reference/manifest.md";
+    same(PAGE, first_column(PAGE, "score = 0.9132\n```")?, known);
     Ok(())
 }
 
@@ -225,9 +238,13 @@ fn records_have_the_reasons_statuses_and_fields_of_the_code() -> Result<()> {
     const PAGE: &str = "docs/reference/records.md";
     let code = source("crates/core/src/record/reject.rs")?;
     let codes = part(&code, "pub fn code(", "\n    }\n}")?;
-    assert_eq!(first_column(PAGE, "tell doubles.")?, names(quoted(codes)));
+    same(
+        PAGE,
+        first_column(PAGE, "tell doubles.")?,
+        names(quoted(codes)),
+    );
     let statuses = Status::ALL.map(Status::name);
-    assert_eq!(first_column(PAGE, "`scored` |")?, names(statuses));
+    same(PAGE, first_column(PAGE, "`scored` |")?, names(statuses));
     let code = source("crates/scorer/src/output/prediction.rs")?;
     let page = read(PAGE)?;
     for field in code.split("\\\"").filter(|word| !word.is_empty()) {
@@ -256,17 +273,19 @@ fn redis_keys_and_positions_are_those_of_the_code() -> Result<()> {
     let stem = |key: &str| key.split(':').next().unwrap_or_default().to_owned();
     let known: Names = keys.map(stem).collect();
     let documented = first_column(PAGE, "empty by default.")?;
-    assert_eq!(
-        documented.iter().map(|key| stem(key)).collect::<Names>(),
-        known
-    );
+    let documented = documented.iter().map(|key| stem(key));
+    same(PAGE, documented.collect(), known);
     let code = source("crates/featurizer/src/store/transaction.rs")?;
     let marks = quoted(&code).filter(|text| text.starts_with('_'));
     let documented = first_column(PAGE, "## Fields of")?;
-    assert_eq!(documented, names(marks));
+    same(PAGE, documented, names(marks));
     let code = source("crates/featurizer/src/store/position.rs")?;
-    let fields = part(&code, "const FIELDS: [&str; 14] = [", "]")?;
-    assert_eq!(first_column(PAGE, "## Position")?, names(quoted(fields)));
+    let fields = part(&code, "const FIELDS: [&str; ", "];")?;
+    same(
+        PAGE,
+        first_column(PAGE, "## Position")?,
+        names(quoted(fields)),
+    );
     Ok(())
 }
 
@@ -284,14 +303,18 @@ fn data_sets_have_the_footer_rejects_and_schema_types_of_the_code() -> Result<()
         .map(|key| format!("tidemill.{key}"))
         .collect();
     known.extend(["tidemill.json".into(), "tidemill.digest".into()]);
-    assert_eq!(first_column(PAGE, "## Footer of a data file")?, known);
+    same(PAGE, first_column(PAGE, "## Footer of a data file")?, known);
     let code = source("crates/collector/src/dataset/rejects.rs")?;
     let line = part(&code, "pub struct Line {", "\n}")?;
     let fields = line
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub "));
     let fields = fields.filter_map(|field| field.split(':').next());
-    assert_eq!(first_column(PAGE, "is a JSON object:")?, names(fields));
+    same(
+        PAGE,
+        first_column(PAGE, "is a JSON object:")?,
+        names(fields),
+    );
     let code = source("crates/collector/src/encode/schema/mod.rs")?;
     let kinds = part(&code, "pub(crate) enum Kind {", "\n}")?;
     let kinds = kinds
@@ -314,7 +337,8 @@ fn data_sets_have_the_footer_rejects_and_schema_types_of_the_code() -> Result<()
             .next()
             .map(str::to_owned)
     };
-    assert_eq!(documented.iter().filter_map(bare).collect::<Names>(), kinds);
+    let documented = documented.iter().filter_map(bare).collect();
+    same("docs/reference/schema-json.md", documented, kinds);
     Ok(())
 }
 
@@ -354,12 +378,14 @@ fn metrics_are_those_of_the_code() -> Result<()> {
             };
         }
     }
-    let documented = rows("docs/reference/metrics.md", "are there from the start")?;
-    let documented: BTreeMap<_, _> = documented
+    const PAGE: &str = "docs/reference/metrics.md";
+    let documented = rows(PAGE, "are there from the start")?;
+    let documented = documented
         .into_iter()
         .map(|row| (row[0].replace('`', ""), row[1..].to_vec()))
         .collect();
-    assert_eq!(documented, known);
+    let known = known.into_iter();
+    same(PAGE, documented, known.collect());
     Ok(())
 }
 
@@ -369,10 +395,8 @@ fn alerts_exit_codes_and_checks_of_the_doctor_are_those_of_the_code() -> Result<
     let alerts = rules
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- alert: "));
-    assert_eq!(
-        first_column("docs/howto/alerts.md", "first step")?,
-        names(alerts)
-    );
+    const ALERTS: &str = "docs/howto/alerts.md";
+    same(ALERTS, first_column(ALERTS, "first step")?, names(alerts));
 
     let code = source("crates/core/src/exit.rs")?;
     let codes = part(&code, "pub enum Code {", "\n}")?;
@@ -382,13 +406,8 @@ fn alerts_exit_codes_and_checks_of_the_doctor_are_those_of_the_code() -> Result<
         .collect();
     known.insert("0".into());
     let documented = rows("docs/reference/exit-codes.md", "# Exit codes")?;
-    assert_eq!(
-        documented
-            .into_iter()
-            .map(|row| row[0].clone())
-            .collect::<Names>(),
-        known
-    );
+    let documented = documented.into_iter().map(|row| row[0].clone());
+    same("docs/reference/exit-codes.md", documented.collect(), known);
 
     let mut known = Names::new();
     let core = files("crates/core/src/doctor", "rs")?;
@@ -407,10 +426,8 @@ fn alerts_exit_codes_and_checks_of_the_doctor_are_those_of_the_code() -> Result<
             known.extend(names.map(str::to_owned));
         }
     }
-    assert_eq!(
-        first_column("docs/reference/doctor.md", "# The doctor")?,
-        known
-    );
+    const DOCTOR: &str = "docs/reference/doctor.md";
+    same(DOCTOR, first_column(DOCTOR, "# The doctor")?, known);
     Ok(())
 }
 
