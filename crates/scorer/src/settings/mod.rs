@@ -167,7 +167,7 @@ pub enum Command {
         #[arg(long)]
         to: Option<String>,
         /// Print JSON: model, sha256, topic, from, to, compared, same_model, differing, differing_same_model, largest, raised,
-        /// dropped, without_receipt, lost_offsets, complete
+        /// dropped, without_receipt, lost_offsets, cut_partitions, complete
         #[arg(long)]
         json: bool,
     },
