@@ -92,7 +92,7 @@ pub struct SharedFlags {
     )]
     pub admin_token_file: Option<PathBuf>,
 
-    /// How long to try to reach brokers and Redis at start
+    /// Time limit for reaching brokers and Redis at start
     #[arg(
         long,
         env = "TIDEMILL_CONNECT_TIMEOUT",

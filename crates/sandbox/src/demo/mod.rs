@@ -23,7 +23,7 @@ use crate::stack::{Options, Stack};
 use findings::Findings;
 use report::Report;
 
-/// How much of a demo.
+/// The size of a demo.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Seconds of live traffic

@@ -90,7 +90,7 @@ fn send(scene: &Scene, count: u64) -> Result<()> {
     scene.send(&scene.names.transactions, &records)
 }
 
-/// Sends transactions at a steady rate until told to stop; returns how many.
+/// Sends transactions at a steady rate until stopped; returns how many.
 fn traffic(scene: &Scene, stop: &AtomicBool) -> Result<u64> {
     let producer = Producer::open(&scene.brokers)?;
     let mut sent = 0;
