@@ -37,6 +37,7 @@ const EVERYWHERE: [&str; 3] = ["log-format", "help", "version"];
 /// The variables that all programs of tidemill read besides `KAFKA_...`, `REDIS_URL`, `MODEL_PATH` and `ADMIN_ADDR`: a variable of one
 /// program may be set for another.
 pub const VARIABLES: &[&str] = &[
+    "TIDEMILL_ADMIN_TOKEN_FILE",
     "TIDEMILL_AS_OF",
     "TIDEMILL_CACHE_MB",
     "TIDEMILL_CLAIMS",

@@ -7,6 +7,7 @@ use tidemill_core::health::Health;
 use tidemill_core::kafka::{DeadLetters, Surroundings, TopicId};
 use tokio::runtime::Handle;
 
+use crate::page::Seen;
 use crate::settings::Config;
 use crate::swap::Models;
 
@@ -28,6 +29,8 @@ pub struct Shared {
     pub surroundings: Surroundings,
     /// The readiness page.
     pub health: Arc<Health>,
+    /// What the live page shows of committed batches.
+    pub seen: Arc<Seen>,
     /// Runs the feature reads.
     pub runtime: Handle,
 }

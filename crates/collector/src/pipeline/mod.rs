@@ -13,6 +13,7 @@ pub(crate) mod retry;
 use crate::dataset::footer::Footer;
 use crate::dataset::open::DataSet;
 use crate::encode::Encoded;
+use crate::page::Journal;
 use anyhow::Context;
 use batch::Batch;
 use encoding::Encoding;
@@ -39,6 +40,8 @@ pub(crate) struct Sink {
     pub(crate) outages: Outages,
     /// Takes in the workers' states.
     pub(crate) health: Arc<Health>,
+    /// Notes the files for the live page.
+    pub(crate) journal: Arc<Journal>,
     /// Runs the lanes.
     pub(crate) runtime: Handle,
 }

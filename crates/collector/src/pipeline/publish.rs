@@ -8,6 +8,7 @@ use crate::dataset::{names, reader};
 use crate::encode::{Encoded, File};
 use bytes::Bytes;
 use std::time::Instant;
+use tidemill_core::clock::now_ms;
 use tidemill_core::metric::stage;
 use tokio::sync::mpsc;
 
@@ -199,6 +200,13 @@ fn published(sink: &Sink, files: Encoded) -> What {
                 "values of this field fit no column and are kept in _extra as JSON; {remedy}"
             );
         }
+    }
+    let file = (files.data.path.as_str(), bytes);
+    sink.journal
+        .published(&files.footer, file, &files.reasons, now_ms());
+    if let Some(frozen) = sink.data_set.frozen() {
+        let columns = || serde_json::to_value(&frozen.schema.columns).unwrap_or_default();
+        sink.journal.schema(&frozen.fingerprint, columns);
     }
     metrics::counter!("tidemill_rows_total").increment(rows);
     metrics::counter!("tidemill_misfits_total").increment(files.footer.misfits.total());

@@ -62,6 +62,7 @@ pub(crate) async fn sink_of(store: Store, topic: Topic, begins: Begins) -> Sink 
         encoding: Encoding::new(resolver(None), Codec::Zstd, encoders),
         premises: Premises::default(),
         health,
+        journal: std::sync::Arc::default(),
         outages: Outages::of(store_part),
         runtime: Handle::current(),
     }

@@ -39,6 +39,7 @@
 //! - `doctor`: each mistake is provoked and named
 //! - `operations`: metrics tell the truth, settings are shown
 //! - `monitoring`, `chart`: dashboard and alerts on a real Prometheus; the Helm chart knows the programs' flags
+//! - `page`, `page_sections`, `page_pictures`, `browser`: the live pages in a headless Chromium
 //! - `dead_letters`: what was set aside is listed, and goes back once
 //! - `kafka_client`: what core's Kafka client promises to its workers
 //! - `installed`: the archive of the programs, unpacked where there is no checkout
@@ -49,6 +50,7 @@
 // In a test, what is not as expected should end it; remarks go to whoever watches it.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod browser;
 mod chart;
 mod claims;
 mod collector;
@@ -79,6 +81,9 @@ mod messages;
 mod monitoring;
 mod operations;
 mod outages;
+mod page;
+mod page_pictures;
+mod page_sections;
 mod printing;
 mod quickstart;
 mod redis_start;
