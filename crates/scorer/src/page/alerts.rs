@@ -23,16 +23,22 @@ pub(crate) struct Alert {
     threshold: f64,
     partition: i32,
     offset: i64,
-    /// The record's Kafka timestamp and what came after it, in epoch milliseconds.
+    #[serde(flatten)]
+    times: Milestones,
+    #[serde(serialize_with = "as_list")]
+    names: Arc<[String]>,
+    inputs: Vec<f64>,
+    statuses: Vec<&'static str>,
+}
+
+/// The record's Kafka timestamp and what came after it, in epoch milliseconds.
+#[derive(Debug, Serialize)]
+struct Milestones {
     produced: Option<i64>,
     fetched: i64,
     features: i64,
     scored: i64,
     committed: i64,
-    #[serde(serialize_with = "as_list")]
-    names: Arc<[String]>,
-    inputs: Vec<f64>,
-    statuses: Vec<&'static str>,
 }
 
 impl Alert {
@@ -49,11 +55,13 @@ impl Alert {
             threshold,
             partition: record.partition(),
             offset: record.offset(),
-            produced: record.timestamp(),
-            fetched: times.fetched,
-            features: times.features,
-            scored: times.scored,
-            committed,
+            times: Milestones {
+                produced: record.timestamp(),
+                fetched: times.fetched,
+                features: times.features,
+                scored: times.scored,
+                committed,
+            },
             names: names.clone(),
             inputs: row.inputs.to_vec(),
             statuses: row.statuses.iter().map(|status| status.name()).collect(),
