@@ -127,6 +127,14 @@ train: stack-up
     target/release/scorer check models/fraud_history.onnx
     target/release/sandbox demo --model models/fraud_history.onnx
 
+# The pages in docs/ as HTML in target/book; needs mdbook (cargo install mdbook). A warning is an error
+book:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    said=$(mdbook build 2>&1) || { echo "$said" >&2; exit 1; }
+    echo "$said"
+    ! grep --quiet --ignore-case 'warn' <<< "$said"
+
 # Show that pandas, pyarrow, polars and DuckDB read a data set by the name of its folder
 read DATA="training_data":
     python3 -m venv target/venv

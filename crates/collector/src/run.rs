@@ -30,7 +30,7 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// Collects until told to stop, or to the end of the stretch that is asked for. Needs the multi-threaded runtime.
+/// Collects until stopped, or to the end of the stretch that is asked for. Needs the multi-threaded runtime.
 ///
 /// Errors: what the configuration asks for cannot be had, brokers or store do not answer at the start, or a fault that a
 /// restart has to heal. After the start, brokers and store may go away and come back.

@@ -81,7 +81,7 @@ pub struct SharedFlags {
     )]
     pub admin_addr: Option<String>,
 
-    /// How long to try to reach brokers and Redis at start
+    /// Time limit for reaching brokers and Redis at start
     #[arg(
         long,
         env = "TIDEMILL_CONNECT_TIMEOUT",

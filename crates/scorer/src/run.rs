@@ -177,7 +177,7 @@ pub async fn replay(
     block_in_place(|| replay::replay(&config, &model, stretch, json, partitions, &shutdown))
 }
 
-/// Waits for the input topic and creates missing output topics; `None` when told to stop meanwhile.
+/// Waits for the input topic and creates missing output topics; `None` if stopped meanwhile.
 async fn topics(
     config: &mut Config,
     start: &Part,

@@ -22,7 +22,7 @@ pub struct Shared {
     pub partitions: usize,
     /// The destination of rejected records.
     pub dead_letters: DeadLetters,
-    /// Fetches the objects that claims stand for.
+    /// Fetches the objects that claims name.
     pub resolver: Resolver,
     /// The actions of others on the topic and the group.
     pub surroundings: Surroundings,

@@ -11,7 +11,7 @@ pub(crate) struct Ends {
     ends: Vec<Option<End>>,
 }
 
-/// How far a partition was read.
+/// The point up to which a partition was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reached {
     /// Everything before this position.

@@ -12,7 +12,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 /// The stretch of a topic, once all of its records can be read: transactions that are open in it are waited for. `None`
-/// when told to stop before.
+/// if stopped before.
 pub(crate) async fn readable_ranges(
     shared: &Shared,
     topic: &str,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parquet::file::metadata::KeyValue;
 use std::collections::BTreeMap;
 
-/// How far a bounded run has collected. All of it follows from the files.
+/// The end of a bounded run. All of it follows from the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
     /// The topic.

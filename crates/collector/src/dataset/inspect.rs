@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::fmt;
 use tidemill_core::printing::columns;
 
-/// What a data set holds, as its footers and its schema say.
+/// The contents of a data set, by its footers and its schema.
 #[derive(Debug, Default, Serialize)]
 pub struct View {
     place: String,

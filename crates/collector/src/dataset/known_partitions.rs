@@ -13,7 +13,7 @@ pub(crate) struct KnownPartitions(Arc<Mutex<BTreeMap<i32, Seen>>>);
 struct Seen {
     /// The path of the newest file, or of the beginning while there is none; `None` before that.
     newest: Option<String>,
-    /// The paths of rejects that no data file stands for: a peer is about to publish it, or was killed before.
+    /// The paths of rejects that no data file accounts for: a peer is about to publish it, or was killed before.
     leftovers: Vec<String>,
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct DataSet {
     begins: Begins,
 }
 
-/// What the beginnings of its partitions say of the run.
+/// Facts about the run, from the beginnings of its partitions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Begins {
     /// The number of the topic's partitions in a bounded run, which begins all of them.

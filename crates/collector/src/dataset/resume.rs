@@ -29,7 +29,7 @@ enum Found {
 /// The position of each of these partitions: where its newest file ends, or where it begins; `None` where the data set
 /// says nothing of it.
 ///
-/// Reject files that no data file stands for any more, left by a crash, are deleted on the way.
+/// Reject files that no data file accounts for any more, left by a crash, are deleted on the way.
 pub(crate) async fn positions(
     data_set: &DataSet,
     partitions: &[i32],

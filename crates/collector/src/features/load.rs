@@ -70,7 +70,7 @@ pub(crate) fn load(
     Ok(Some(history))
 }
 
-/// Takes the records of these ranges into the history; `None` when told to stop before.
+/// Takes the records of these ranges into the history; `None` if stopped before.
 fn read(
     consumer: &Consumer,
     resolver: &Resolver,

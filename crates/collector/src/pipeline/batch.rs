@@ -8,7 +8,7 @@ use tidemill_core::kafka::fingerprint;
 use tidemill_core::record::Reject;
 
 /// A file ends with the record that brings what is kept of its records to this many bytes: 64 MiB of keys, values and,
-/// where there is a column for them, headers; a claim is as large as the object that it stands for. More would be memory
+/// where there is a column for them, headers; a claim is as large as the object that it names. More would be memory
 /// that one partition takes from the others while gaining nothing in compression.
 pub(crate) const FILE_BYTES: usize = 64 << 20;
 
@@ -100,7 +100,7 @@ impl Batch {
         self.next
     }
 
-    /// It stands for offsets whose records are deleted.
+    /// It covers offsets whose records are deleted.
     pub(crate) fn is_gap(&self) -> bool {
         self.is_empty() && self.first < self.next
     }
@@ -211,7 +211,7 @@ impl Batch {
             .map(|place| self.raw(&self.entries[*place]))
     }
 
-    /// Takes what the claims stand for, by offset.
+    /// Takes the objects that the claims name, by offset.
     pub(crate) fn resolved(&mut self, contents: BTreeMap<Offset, Content>) {
         self.contents = contents;
     }
@@ -248,7 +248,7 @@ fn part(start: usize, length: u32) -> Option<Range<usize>> {
 }
 
 impl<'a> Raw<'a> {
-    /// The bytes to decode: its value, or what that stands for.
+    /// The bytes to decode: its value, or the object that it names.
     pub(crate) fn content(&self) -> Result<Option<&'a [u8]>, Reject> {
         self.content
             .map_or(Ok(self.value), |content| content.of(self.value))

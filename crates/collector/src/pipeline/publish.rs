@@ -213,7 +213,7 @@ fn published(sink: &Sink, files: Encoded) -> What {
     What::Published(Box::new(files.footer))
 }
 
-/// Deletes rejects that no data file stands for; where that fails the next start does.
+/// Deletes rejects that no data file accounts for; where that fails the next start does.
 async fn delete(sink: &Sink, path: &str) {
     if let Err(error) = sink.data_set.store().delete(path).await {
         tracing::debug!("{error:#}");

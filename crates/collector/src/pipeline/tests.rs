@@ -1,4 +1,4 @@
-//! What lanes leave behind, whoever else is at work and wherever a process was killed.
+//! The files that lanes leave behind, whoever else is at work and wherever a process was killed.
 
 use super::{Lane, Outcome, Sink, What};
 use crate::dataset::open::{Begins, DataSet};
@@ -353,7 +353,7 @@ async fn rejects_that_are_there_already_are_not_believed() {
     }
 }
 
-/// What is on disk when a process is killed after each step of publishing [20, 40).
+/// The files on disk when a process is killed after each step of publishing [20, 40).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_step_is_repaired_by_the_next_start() {
     for step in 0..5 {

@@ -84,7 +84,7 @@ impl Worker {
         }
     }
 
-    /// Collects until told to stop or until the goal is reached. A live run that is stopped publishes what is buffered;
+    /// Collects until stopped or until the goal is reached. A live run that is stopped publishes what is buffered;
     /// a bounded one leaves it: a tail cut there would make the data set another than that of a run that goes through.
     pub(crate) fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         while !shutdown.is_cancelled() {

@@ -18,7 +18,7 @@ use crate::simulate::{Plan, Settings, Sink, now_ms, run};
 use crate::stack::{Options, Stack};
 use report::Report;
 
-/// How much of a demo.
+/// The size of a demo.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Seconds of live traffic

@@ -1,6 +1,6 @@
 //! End-to-end tests: the real executables on a real Kafka and Redis, which the first test starts for all.
 //!
-//! Each test has topics, groups and keys of its own, so that all run side by side. What belongs where:
+//! Each test has topics, groups and keys of its own, so that all run side by side. The files:
 //!
 //! - `tutorial`: records of the documented shapes give exactly the documented outputs
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
@@ -11,7 +11,10 @@
 //! - `printing`: closed pipes and full disks
 //! - `reports`: what verify, inspect, replay, dead-letters and consume tell people and programs
 //! - `dry_runs`: what moves or sends can be asked what it would do; a rebuild can be waited for
-//! - `quickstart`: the blocks of the README, as they are pasted
+//! - `quickstart`: the blocks of README and tutorial, as they are pasted
+//! - `english`: how sentences of comments, help and pages begin
+//! - `examples`: the blocks of the examples, likewise
+//! - `docs`: what the pages list, against the code
 //! - `exit_codes`: whose turn it is, by what was asked for and what was there
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
@@ -57,8 +60,11 @@ mod collector_live;
 mod collector_nothing;
 mod command_lines;
 mod dead_letters;
+mod docs;
 mod doctor;
 mod dry_runs;
+mod english;
+mod examples;
 mod exit_codes;
 mod faults;
 mod featurizer_exact;
@@ -97,7 +103,7 @@ use std::time::Duration;
 use anyhow::Result;
 use sandbox::harness::Program;
 
-/// How long an output may take that is certain to come.
+/// Time limit for an output that is certain to come.
 const SOON: Duration = Duration::from_secs(60);
 
 /// The program ends by itself with this code and says all of these.

@@ -21,7 +21,7 @@ pub(super) struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Reads one data file and its rejects. What is wrong beyond the file being unreadable goes into the report.
+    /// Reads one data file and its rejects. Faults other than an unreadable file go into the report.
     pub(super) async fn read(&self, report: &mut Report) -> anyhow::Result<Footer> {
         let name = &self.file.name;
         let bytes = self.store.read(name).await?;

@@ -99,7 +99,7 @@ pub async fn verify(location: &Location, group: Option<&Shared>) -> anyhow::Resu
     Ok(report)
 }
 
-/// How far the files of a partition reach.
+/// The end of the files of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
     /// There is no file of it.

@@ -187,7 +187,7 @@ fn beginning() -> String {
     names::begin("t", 0)
 }
 
-/// What is done, a part of what is said of it, and how it is done.
+/// The damage, a part of the message about it, and the deed.
 type Damage = (&'static str, &'static str, fn(&DataSet));
 
 const DAMAGES: [Damage; 51] = [

@@ -16,7 +16,7 @@ pub(super) struct Partition {
     batch: Batch,
     /// The fingerprint of the record before those.
     last: Option<u64>,
-    /// When its first record came.
+    /// Time at which its first record came.
     since: Option<Instant>,
     /// Their way into the data set.
     lane: Lane,
@@ -140,7 +140,7 @@ impl Partition {
         }
     }
 
-    /// Goes on after the consumer has stopped. What lies before the log's oldest record is recorded as a gap.
+    /// Goes on after the consumer has stopped. Offsets before the log's oldest record are recorded as a gap.
     pub(super) fn go_on(&mut self, start: Start) {
         if start.position == self.batch.next() {
             return;
