@@ -132,7 +132,7 @@ pub(crate) async fn end(
         let mut positions = BTreeMap::new();
         for ((partition, position), range) in found.into_iter().zip(stretch) {
             let position = match position {
-                Some(position) => position.next,
+                Some(position) => position.next.into(),
                 // Else verify would miss its files, and a later run collect what lies before --from.
                 None => sink.data_set.begin(partition, range.begin, true).await?,
             };

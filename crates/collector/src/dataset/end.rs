@@ -4,6 +4,7 @@
 
 use crate::dataset::facts::Facts;
 use crate::dataset::footer::{FORMAT, PREFIX};
+use crate::dataset::offset::Offset;
 use crate::dataset::store::Store;
 use crate::dataset::{names, seal};
 use crate::encode::frozen::Frozen;
@@ -18,7 +19,7 @@ pub(crate) struct End {
     /// The topic.
     pub(crate) topic: String,
     /// The position after the last file of each partition, or where it begins.
-    pub(crate) positions: BTreeMap<i32, i64>,
+    pub(crate) positions: BTreeMap<i32, Offset>,
     /// The fingerprint of the data set's schema.
     pub(crate) schema: String,
 }

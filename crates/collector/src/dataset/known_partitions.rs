@@ -1,6 +1,7 @@
 //! A process's knowledge of its partitions in the data set, from the time that it started them.
 
 use crate::dataset::names;
+use crate::dataset::offset::Offset;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,7 +35,7 @@ impl KnownPartitions {
     }
 
     /// Takes the leftovers that nobody can publish a data file for any more, now that there is one up to `next`.
-    pub(crate) fn take_dead(&self, partition: i32, next: i64) -> Vec<String> {
+    pub(crate) fn take_dead(&self, partition: i32, next: Offset) -> Vec<String> {
         let mut all = self.lock();
         let Some(seen) = all.get_mut(&partition) else {
             return Vec::new();

@@ -37,6 +37,7 @@ pub(crate) mod gaps;
 pub mod inspect;
 pub(crate) mod known_partitions;
 pub(crate) mod names;
+pub mod offset;
 pub(crate) mod open;
 pub(crate) mod reader;
 pub mod rejects;

@@ -2,6 +2,7 @@
 
 use super::begin::Begin;
 use super::known_partitions::KnownPartitions;
+use super::offset::Offset;
 use super::start::another_log;
 use super::store::Store;
 use super::topic::Topic;
@@ -71,9 +72,9 @@ impl DataSet {
     pub(crate) async fn begin(
         &self,
         partition: i32,
-        first: i64,
+        first: Offset,
         empty: bool,
-    ) -> anyhow::Result<i64> {
+    ) -> anyhow::Result<Offset> {
         let frozen = self.frozen().context("a beginning without a schema")?;
         let Begins { partitions, from } = self.begins;
         let begin = Begin {
@@ -90,7 +91,12 @@ impl DataSet {
     }
 
     /// The error of a partition whose files, up to `next`, are of another log.
-    pub(crate) fn of_another_log(&self, partition: i32, next: i64, fit: LogFit) -> anyhow::Error {
+    pub(crate) fn of_another_log(
+        &self,
+        partition: i32,
+        next: Offset,
+        fit: LogFit,
+    ) -> anyhow::Error {
         another_log(&self.topic.name, partition, next, fit)
     }
 }

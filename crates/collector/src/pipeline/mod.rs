@@ -11,6 +11,7 @@ mod publish;
 pub(crate) mod retry;
 
 use crate::dataset::footer::Footer;
+use crate::dataset::offset::Offset;
 use crate::dataset::open::DataSet;
 use crate::encode::Encoded;
 use crate::page::Journal;
@@ -65,7 +66,7 @@ pub(crate) enum What {
     /// A peer has published other records from the same position; its file ends at `next`. The lane has ended.
     Superseded {
         /// The position at which to go on.
-        next: i64,
+        next: Offset,
     },
     /// It cannot become files, however often that is tried; the lane has ended.
     Failed(anyhow::Error),

@@ -3,6 +3,7 @@
 use super::{Sink, Tell, What};
 use crate::dataset::damage::damaged;
 use crate::dataset::footer::Footer;
+use crate::dataset::offset::Offset;
 use crate::dataset::store::Creation;
 use crate::dataset::{names, reader};
 use crate::encode::{Encoded, File};
@@ -81,7 +82,7 @@ async fn is_there(sink: &Sink, partition: i32) -> anyhow::Result<()> {
 
 /// Says in the data set where the partition begins, before its first file; a position where a peer has begun it at
 /// another one.
-async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
+async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<Offset>> {
     let footer = &files.footer;
     if sink.data_set.known().newest(footer.partition).is_some() {
         return Ok(None);
@@ -155,12 +156,12 @@ fn published(sink: &Sink, files: Encoded) -> What {
     } = files.footer;
     if gap {
         // Counted here and not where it was noticed: from now on the data set itself tells of it.
-        metrics::counter!("tidemill_lost_records_total").increment((next - first).unsigned_abs());
+        metrics::counter!("tidemill_lost_records_total").increment(next.since(first));
     }
     tracing::info!(
         partition,
-        first,
-        next,
+        first = i64::from(first),
+        next = i64::from(next),
         rows,
         rejected,
         gap,
