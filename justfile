@@ -106,6 +106,12 @@ draw-dashboard PICTURE="target/dashboard.png":
     PATH="$PWD/target/venv/bin:$PATH" TIDEMILL_PICTURE="$PWD/{{PICTURE}}" \
         cargo test --release --test e2e every_panel_and_every_alert_has_an_answer
 
+# Draw the live pages under load, at two widths, in light and dark, into target/pages and docs; needs Chromium
+draw-pages:
+    TIDEMILL_PICTURES="$PWD/target/pages" cargo test --release --test e2e pages_are_drawn_under_load -- --ignored
+    cp target/pages/scorer-1600-light.png target/pages/featurizer-1600-dark.png target/pages/collector-1600-light.png \
+        docs/pictures/
+
 # Simulated history -> data set -> models/fraud*.onnx -> scored live; needs Python 3.11 or later
 train: stack-up
     #!/usr/bin/env bash
@@ -126,6 +132,14 @@ train: stack-up
     target/release/scorer check models/fraud.onnx
     target/release/scorer check models/fraud_history.onnx
     target/release/sandbox demo --model models/fraud_history.onnx
+
+# The pages in docs/ as HTML in target/book; needs mdbook (cargo install mdbook). A warning is an error
+book:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    said=$(mdbook build 2>&1) || { echo "$said" >&2; exit 1; }
+    echo "$said"
+    ! grep --quiet --ignore-case 'warn' <<< "$said"
 
 # Show that pandas, pyarrow, polars and DuckDB read a data set by the name of its folder
 read DATA="training_data":

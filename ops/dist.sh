@@ -25,6 +25,6 @@ for place in "$HOME" "$PWD"; do
 done
 cp models/fraud.onnx models/fraud.toml models/fraud_history.onnx models/fraud_history.toml models/labeled-events.json "$folder/models/"
 cp ops/systemd/*.service "$folder/systemd/"
-cp README.md "$folder/"
+cp -r README.md CHANGELOG.md LICENSE docs examples "$folder/"
 tar --create --gzip --file "$out/$name.tar.gz" --directory "$out" --owner 0 --group 0 "$name"
 echo "$out/$name.tar.gz"

@@ -20,7 +20,7 @@ fn main() {
     );
 }
 
-/// What git answers; nothing outside of a checkout.
+/// The answer of git; nothing outside of a checkout.
 fn git(words: &[&str]) -> Option<String> {
     let answer = Command::new("git").args(words).output().ok()?;
     let text = String::from_utf8(answer.stdout).ok()?;

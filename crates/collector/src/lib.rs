@@ -14,6 +14,7 @@
 //! - `encode`: from a batch to the bytes of its files, and the schema that they share
 //! - `features`: columns of what the featurizer would have served at the record's time
 //! - [`dataset`]: the files themselves: their names, footers and store, where to go on, and `verify` and `inspect`
+//! - `page`: the collector's section of the live page
 //! - [`commands`]: the other commands
 
 mod bounded;
@@ -21,6 +22,7 @@ pub mod commands;
 pub mod dataset;
 mod encode;
 mod features;
+mod page;
 mod pipeline;
 pub mod run;
 pub mod settings;

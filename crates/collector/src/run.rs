@@ -10,6 +10,7 @@ use crate::dataset::open::{Begins, DataSet};
 use crate::dataset::store::{Location, Store};
 use crate::dataset::topic::Topic;
 use crate::encode::frozen::{Freezer, Wanted};
+use crate::page::{self, Journal};
 use crate::pipeline::Sink;
 use crate::pipeline::encoders::Encoders;
 use crate::pipeline::encoding::Encoding;
@@ -30,7 +31,7 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// Collects until told to stop, or to the end of the stretch that is asked for. Needs the multi-threaded runtime.
+/// Collects until stopped, or to the end of the stretch that is asked for. Needs the multi-threaded runtime.
 ///
 /// Errors: what the configuration asks for cannot be had, brokers or store do not answer at the start, or a fault that a
 /// restart has to heal. After the start, brokers and store may go away and come back.
@@ -45,7 +46,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         tracing::warn!("--features: {doubt}");
     }
     let health = Health::starting();
-    admin::serve(&BINARY, shared.admin, health.clone(), shutdown.clone()).await?;
+    let journal = Arc::new(Journal::default());
+    let section = page::section(journal.clone(), config.out.to_string());
+    admin::serve(&BINARY, shared, health.clone(), section, shutdown.clone()).await?;
     let start = health.part("start");
     let cluster = Cluster::at_start(shared, &start, &shutdown).await?;
     let partitions = match config.extent {
@@ -60,7 +63,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         name: shared.topic.as_str().into(),
         id: cluster.topic_id(&shared.topic).map_err(unreachable)?,
     };
-    let sink = open_sink(&config, store, topic, partitions, health.clone()).await;
+    let told = (health.clone(), journal);
+    let sink = open_sink(&config, store, topic, partitions, told).await;
     let sink = sink.map_err(|error| unusable(&config.out, error))?;
     let looking = tokio::spawn(gaps::warn(sink.data_set.clone(), partitions));
     pulse::watch(shared, &health, shutdown.clone())?;
@@ -132,7 +136,7 @@ async fn open_sink(
     store: Store,
     topic: Topic,
     partitions: usize,
-    health: Arc<Health>,
+    (health, journal): (Arc<Health>, Arc<Journal>),
 ) -> anyhow::Result<Sink> {
     let wanted = Wanted {
         topic: config.shared.topic.clone(),
@@ -160,6 +164,7 @@ async fn open_sink(
         encoding: Encoding::new(resolver, config.codec, encoders),
         premises: Premises::default(),
         health,
+        journal,
         outages: Outages::of(store_part),
         runtime: Handle::current(),
     })

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that only decide: callers pass in what they found.
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "bounded/ends.rs",
     "bounded/shares.rs",
     "dataset/footer.rs",
     "dataset/names.rs",
+    "dataset/offset.rs",
     "dataset/seal.rs",
     "dataset/start.rs",
     "encode/columns/rows.rs",
@@ -43,6 +44,10 @@ const LINES: usize = 250;
 /// The most fields of a struct. Flags and footers are lists by nature.
 const FIELDS: usize = 10;
 const LISTS: [&str; 4] = ["Flags", "CollectFlags", "Config", "Footer"];
+
+/// Names of fields and parameters that are places in a log, and types of numbers, which those must not have.
+const PLACES: [&str; 6] = ["offset", "position", "first", "next", "begin", "end"];
+const NUMBERS: [&str; 3] = ["i64", "Option<i64>", "Range<i64>"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -140,6 +145,21 @@ fn every_file_is_short_and_says_what_it_is_and_no_failure_is_a_bool() {
             !code.contains("Result<bool"),
             "{name}: an enum says it better"
         );
+    }
+}
+
+#[test]
+fn offsets_and_positions_are_no_bare_numbers() {
+    for file in files(&source()) {
+        let code = code(&file);
+        let typed: Vec<&str> = code.split(": ").collect();
+        let bare = typed.windows(2).find_map(|pair| {
+            let part = |letter: char| letter.is_alphanumeric() || letter == '_';
+            let name = pair[0].rsplit(|letter| !part(letter)).next()?;
+            let number = NUMBERS.iter().any(|number| pair[1].starts_with(number));
+            (PLACES.contains(&name) && number).then_some(name)
+        });
+        assert_eq!(bare, None, "{}: an Offset says it better", file.display());
     }
 }
 

@@ -1,9 +1,10 @@
-//! The admin pages over HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for supervisors.
+//! The admin pages over HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for supervisors, `/` for people.
 
 use crate::exit::Failure;
 use crate::health::Health;
 use crate::metric;
-use crate::settings::{AdminAddr, Binary};
+use crate::settings::{AdminAddr, Binary, Shared};
+use crate::status::{self, Section};
 use anyhow::Context;
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -25,22 +26,23 @@ const SECONDS: [f64; 16] = [
 /// Upper bounds of the histogram of batch sizes.
 const RECORDS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 
-/// Serves the admin pages of `binary` until the process ends, and returns their address; without an address it only
-/// collects metrics.
+/// Serves the admin pages of `binary`, with its `section` of the live page, until the process ends, and returns their
+/// address; without an address it only collects metrics.
 ///
 /// An address that nobody gave, and that is in use, is replaced by a free port, with a warning; a given one in use is an
 /// error.
 pub async fn serve(
     binary: &Binary,
-    admin: Option<AdminAddr>,
+    shared: &Shared,
     health: Arc<Health>,
+    section: Section,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Option<SocketAddr>> {
     let metrics = recorder()?;
     metric::register(binary.metrics);
     let labels = [("binary", binary.name), ("version", binary.version)];
     metrics::gauge!("tidemill_build_info", &labels).set(1.0);
-    let Some(AdminAddr { addr, default }) = admin else {
+    let Some(AdminAddr { addr, default }) = shared.admin else {
         return Ok(None);
     };
     let mut listener = TcpListener::bind(addr).await;
@@ -61,8 +63,9 @@ pub async fn serve(
             "{addr} is taken (by another {name}?): admin pages at http://{bound} instead; --admin-addr chooses"
         );
     } else {
-        tracing::info!("admin pages at http://{bound}: /metrics, /healthz, /readyz");
+        tracing::info!("admin pages at http://{bound}: / for people, /metrics, /healthz, /readyz");
     }
+    let live = status::pages(binary, shared, health.clone(), section, metrics, bound.ip());
     let pages = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
@@ -75,7 +78,8 @@ pub async fn serve(
         .route(
             "/metrics",
             get(move || async move { page(metrics, &health) }),
-        );
+        )
+        .merge(live);
     tokio::spawn(async move {
         let served =
             axum::serve(listener, pages).with_graceful_shutdown(shutdown.cancelled_owned());

@@ -34,9 +34,10 @@ pub const CLAIMS: &[&str] = &["claims", "max-claim-mb"];
 /// Flags that every subcommand uses.
 const EVERYWHERE: [&str; 3] = ["log-format", "help", "version"];
 
-/// What all programs of tidemill read besides `KAFKA_...`, `REDIS_URL`, `MODEL_PATH` and `ADMIN_ADDR`: a variable of one
+/// The variables that all programs of tidemill read besides `KAFKA_...`, `REDIS_URL`, `MODEL_PATH` and `ADMIN_ADDR`: a variable of one
 /// program may be set for another.
 pub const VARIABLES: &[&str] = &[
+    "TIDEMILL_ADMIN_TOKEN_FILE",
     "TIDEMILL_AS_OF",
     "TIDEMILL_CACHE_MB",
     "TIDEMILL_CHECKPOINT",
@@ -172,7 +173,7 @@ pub fn complete(command: &Command, matches: &ArgMatches) -> anyhow::Result<bool>
     Ok(true)
 }
 
-/// What is wrong with variables whose names begin with `TIDEMILL_`: no program reads them.
+/// The faults of variables whose names begin with `TIDEMILL_`: no program reads them.
 pub(crate) fn unknown_variables(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<String> {

@@ -2,8 +2,10 @@
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
+use serde::Serialize;
 use std::fmt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// The text shown in place of a secret.
 pub(crate) const HIDDEN: &str = "***";
@@ -25,7 +27,7 @@ const SHOWN: [&str; 8] = [
 ];
 
 /// One setting in effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Setting {
     /// The flag without its dashes, or a property of the Kafka client.
     name: String,
@@ -37,6 +39,14 @@ pub(crate) struct Setting {
 
 /// All settings, secrets hidden.
 pub(crate) struct Settings(Vec<Setting>);
+
+/// The settings of this process.
+static IN_EFFECT: OnceLock<Settings> = OnceLock::new();
+
+/// The settings of this process; none where a test is the process.
+pub(crate) fn in_effect() -> &'static [Setting] {
+    IN_EFFECT.get().map_or(&[], |settings| &settings.0)
+}
 
 impl Settings {
     /// The settings of a parsed command line.
@@ -81,6 +91,11 @@ impl Settings {
             }
         }
         Self(settings)
+    }
+
+    /// Makes these the settings of the process, for its page.
+    pub(crate) fn take_effect(self) {
+        IN_EFFECT.get_or_init(|| self);
     }
 
     /// All settings in one line.

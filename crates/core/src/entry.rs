@@ -61,6 +61,7 @@ where
         }
     } else if runs {
         tracing::info!(settings = settings.line(), "configuration");
+        settings.take_effect();
     }
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -40,6 +40,30 @@ pub struct Standing {
     pub busy: Option<Instant>,
 }
 
+/// The kind of a reason for not being ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The part does not work yet, or not at present.
+    Waiting,
+    /// Its last work failed.
+    Failed,
+    /// Its work takes longer than it should.
+    Stalled,
+    /// It was not heard of for too long.
+    Silent,
+}
+
+/// A part that is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unready {
+    /// The part's name.
+    pub part: String,
+    /// The kind of the reason.
+    pub kind: Kind,
+    /// The reason.
+    pub reason: String,
+}
+
 /// The last reports of a part.
 #[derive(Debug)]
 enum State {
@@ -97,13 +121,21 @@ impl Health {
         Pulse { health, name }
     }
 
+    /// The parts that are not ready now.
+    pub fn unready(&self) -> Vec<Unready> {
+        let (now, parts) = (Instant::now(), self.lock());
+        let unready = parts.iter().filter_map(|(part, state)| {
+            let (kind, reason) = state.reason(now)?;
+            let part = part.clone();
+            Some(Unready { part, kind, reason })
+        });
+        unready.collect()
+    }
+
     /// The reasons for not being ready now, one line each; empty if ready.
     pub fn reasons(&self) -> String {
-        let (now, parts) = (Instant::now(), self.lock());
-        let lines = parts.iter().filter_map(|(part, state)| {
-            let reason = state.reason(now)?;
-            Some(format!("{part}: {reason}\n"))
-        });
+        let lines = self.unready().into_iter();
+        let lines = lines.map(|Unready { part, reason, .. }| format!("{part}: {reason}\n"));
         lines.collect()
     }
 
@@ -184,7 +216,8 @@ impl Pulse {
 
     /// The reason for not being ready now.
     pub fn reason(&self) -> Option<String> {
-        self.health.lock().get(&self.name)?.reason(Instant::now())
+        let reason = self.health.lock().get(&self.name)?.reason(Instant::now());
+        reason.map(|(_, reason)| reason)
     }
 
     fn report(&self, change: impl FnOnce(&mut Option<Instant>, &mut Option<String>)) {
@@ -196,7 +229,7 @@ impl Pulse {
 
 impl State {
     /// The reason for not being ready at `now`.
-    fn reason(&self, now: Instant) -> Option<String> {
+    fn reason(&self, now: Instant) -> Option<(Kind, String)> {
         match self {
             Self::Reported(Standing {
                 waiting,
@@ -206,9 +239,11 @@ impl State {
                 let stalled = || {
                     let time = now.saturating_duration_since((*busy)?);
                     let text = format!("its work has been under way for {} s", time.as_secs());
-                    (time >= STALLED).then_some(text)
+                    (time >= STALLED).then_some((Kind::Stalled, text))
                 };
-                failure.clone().or_else(|| waiting.clone()).or_else(stalled)
+                let failed = failure.clone().map(|failure| (Kind::Failed, failure));
+                let waits = || Some((Kind::Waiting, waiting.clone()?));
+                failed.or_else(waits).or_else(stalled)
             }
             Self::Beating {
                 beat,
@@ -220,10 +255,13 @@ impl State {
                     .as_ref()
                     .map_or_else(String::new, |error| format!(": {error}"));
                 let Some(last) = last else {
-                    return Some(format!("no {beat} yet{why}"));
+                    return Some((Kind::Silent, format!("no {beat} yet{why}")));
                 };
                 let silence = now.saturating_duration_since(*last);
-                (silence >= *limit).then(|| format!("no {beat} for {} s{why}", silence.as_secs()))
+                (silence >= *limit).then(|| {
+                    let text = format!("no {beat} for {} s{why}", silence.as_secs());
+                    (Kind::Silent, text)
+                })
             }
         }
     }
@@ -270,8 +308,8 @@ mod tests {
         });
         let reason = |ms| state.reason(begun + Duration::from_millis(ms));
         assert_eq!(reason(3_999), None);
-        let expected = "its work has been under way for 75 s";
-        assert_eq!(reason(75_500).as_deref(), Some(expected));
+        let expected = "its work has been under way for 75 s".to_owned();
+        assert_eq!(reason(75_500), Some((Kind::Stalled, expected)));
         let health = Health::starting();
         let part = health.part("start");
         part.ready();
@@ -305,7 +343,8 @@ mod tests {
             error: error.map(Into::into),
         };
         let never = state(None, Some("refused")).reason(begun);
-        assert_eq!(never.as_deref(), Some("no answer yet: refused"));
+        let expected = "no answer yet: refused".to_owned();
+        assert_eq!(never, Some((Kind::Silent, expected)));
         let table = [
             (0, None, None),
             (3_999, Some("hung up"), None),
@@ -315,7 +354,8 @@ mod tests {
         for (passed, error, expected) in table {
             let now = begun + Duration::from_millis(passed);
             let reason = state(Some(begun), error).reason(now);
-            assert_eq!(reason.as_deref(), expected, "{passed}");
+            let expected = expected.map(|text| (Kind::Silent, text.to_owned()));
+            assert_eq!(reason, expected, "{passed}");
         }
     }
 

@@ -10,7 +10,7 @@
 //! - [`record`]: decoding of values, timestamps, and the reasons for rejecting a record
 //! - [`features`]: feature definitions, and the windows they are evaluated over
 //! - [`workers`], [`clock`]: the threads of a process, and their time
-//! - [`health`], [`pulse`], [`metric`], [`admin`]: readiness and metrics, served over HTTP
+//! - [`health`], [`pulse`], [`metric`], [`admin`], [`status`]: readiness and metrics, served over HTTP, and the live page
 //! - [`doctor`], [`printing`], [`json_record`], [`progress`], [`spelling`]: problems of a set-up, with remedies; reports
 //!   and remarks of commands; records as JSON; bars; words that were meant
 //!
@@ -42,5 +42,6 @@ pub mod redis_server;
 pub mod redis_verdict;
 pub mod settings;
 pub mod spelling;
+pub mod status;
 pub mod telemetry;
 pub mod workers;

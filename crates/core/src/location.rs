@@ -109,7 +109,7 @@ pub fn bucket(place: &Bucket, builder: AmazonS3Builder) -> anyhow::Result<Prefix
     Ok(PrefixStore::new(bucket, place.prefix.clone()))
 }
 
-/// What the client would only find out at its first request, by a panic: an endpoint that is no URL, credentials that
+/// Faults that the client would only find at its first request, by a panic: an endpoint that is no URL, credentials that
 /// cannot stand in a header.
 fn problem(builder: &AmazonS3Builder) -> Option<String> {
     use AmazonS3ConfigKey as Key;

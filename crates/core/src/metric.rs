@@ -1,4 +1,4 @@
-//! The metrics that a binary exposes: one table of names, labels and meanings, repeated by `/metrics` and the README.
+//! The metrics that a binary exposes: one table of names, labels and meanings, repeated by `/metrics` and docs/reference/metrics.md.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a command prints: reports on standard output, remarks on standard error. A closed pipe never ends it by a panic.
+//! The output of commands: reports on standard output, remarks on standard error. A closed pipe never ends it by a panic.
 
 use crate::exit::Failure;
 use clap::builder::styling::AnsiColor;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use url::Url;
 
-/// What the user wrote about Redis.
+/// The flags about Redis, as the user wrote them.
 #[derive(clap::Args, Clone)]
 pub struct RedisFlags {
     /// Redis with the features: redis://[user[:password]@]host[:port], or rediss:// for TLS
@@ -29,7 +29,7 @@ pub struct RedisFlags {
     )]
     pub redis_password_file: Option<PathBuf>,
 
-    /// Authorities (PEM) that may have signed the certificate of Redis [default: the system's]
+    /// Authorities (PEM) to trust for the certificate of Redis [default: the system's]
     #[arg(
         long,
         env = "TIDEMILL_REDIS_CA",

@@ -13,6 +13,7 @@ use crate::claim::{ClaimFlags, Claims};
 use crate::command_line::Uses;
 use crate::kafka::{KafkaConfig, parse_brokers, read_properties};
 use crate::metric::Metric;
+use crate::status::Token;
 use crate::telemetry::LogFormat;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -71,7 +72,7 @@ pub struct SharedFlags {
     #[arg(long, env = "TIDEMILL_WORKERS", value_name = "N", global = true)]
     pub workers: Option<String>,
 
-    /// Address for /metrics, /healthz and /readyz, or none
+    /// Address of the live page, /metrics, /healthz and /readyz, or none
     #[arg(
         long,
         env = "ADMIN_ADDR",
@@ -81,7 +82,17 @@ pub struct SharedFlags {
     )]
     pub admin_addr: Option<String>,
 
-    /// How long to try to reach brokers and Redis at start
+    /// File with the token that opens the live page, which without one answers on this machine only
+    #[arg(
+        long,
+        env = "TIDEMILL_ADMIN_TOKEN_FILE",
+        value_name = "FILE",
+        global = true,
+        hide_short_help = true
+    )]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// Time limit for reaching brokers and Redis at start
     #[arg(
         long,
         env = "TIDEMILL_CONNECT_TIMEOUT",
@@ -125,6 +136,8 @@ pub struct Shared {
     pub workers: usize,
     /// Address of the admin pages; `None` for no pages.
     pub admin: Option<AdminAddr>,
+    /// The token that opens the pages with records and users.
+    pub admin_token: Option<Token>,
     /// Time limit for reaching brokers and Redis at start.
     pub connect_timeout: Duration,
     /// The store of claimed objects.
@@ -197,6 +210,11 @@ impl SharedFlags {
                 Ok(Some(AdminAddr { addr, default }))
             }),
         };
+        let admin_token = self.admin_token_file.as_ref().and_then(|path| {
+            problems.take("--admin-token-file", &path.display().to_string(), |_| {
+                Token::read(path)
+            })
+        });
         let timeout = problems.take("--connect-timeout", &self.connect_timeout, parse_duration);
         let claims = self.claims.validate(problems);
         if problems.0.len() > before {
@@ -208,6 +226,7 @@ impl SharedFlags {
             topic: self.topic.clone(),
             workers: workers?,
             admin: admin?,
+            admin_token,
             connect_timeout: timeout?,
             claims: claims?,
         })
@@ -252,7 +271,7 @@ pub(crate) mod tests {
         shared: SharedFlags,
     }
 
-    fn validate(flags: &[&str]) -> Result<Shared, String> {
+    pub(crate) fn validate(flags: &[&str]) -> Result<Shared, String> {
         let words = ["mill"].iter().chain(flags);
         let matches = described(&BINARY, Flags::command()).get_matches_from(words);
         let flags = Flags::from_arg_matches(&matches).unwrap();

@@ -10,7 +10,7 @@ pub(crate) fn closest<'a>(
     (distance(&closest) <= 1 + word.len() / 6).then_some(closest)
 }
 
-/// What is wrong with a key that a file may not have, as the end of a sentence that begins with the key.
+/// The fault of a key that a file may not have, as the end of a sentence that begins with the key.
 pub fn unknown_key(key: &str, known: &[&str]) -> String {
     match closest(key, known.iter().copied()) {
         Some(meant) => format!("is unknown: did you mean {meant}?"),

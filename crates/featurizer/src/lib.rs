@@ -30,6 +30,7 @@
 //! - [`store`]: writes the results in fenced transactions
 //! - `expiry`: features of users that are silent
 //! - `report`, `rejections`, `warm_up`, [`metrics`](mod@metrics): reports of a worker
+//! - `page`: the featurizer's section of the live page
 //! - [`commands`]: explain, rebuild and doctor, outside of the loop
 //!
 //! Windows and feature definitions themselves are in `tidemill_core::features`.
@@ -56,6 +57,7 @@ mod expiry;
 mod intake;
 pub mod metrics;
 mod opening;
+mod page;
 mod rejections;
 mod relapse;
 mod report;

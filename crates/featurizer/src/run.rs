@@ -3,6 +3,7 @@
 use crate::engine::{Engine, Rules};
 use crate::intake::Intake;
 use crate::opening;
+use crate::page;
 use crate::report::Report;
 use crate::setback::other_destination;
 use crate::settings::{BINARY, Config};
@@ -30,8 +31,9 @@ use tokio_util::sync::CancellationToken;
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let health = Health::starting();
     let pages = shutdown.child_token();
-    admin::serve(&BINARY, config.shared.admin, health.clone(), pages).await?;
     let shared = &config.shared;
+    let section = page::section(&config)?;
+    admin::serve(&BINARY, shared, health.clone(), section, pages).await?;
     for doubt in config.definitions.doubts() {
         tracing::warn!("--features: {doubt}");
     }

@@ -46,7 +46,7 @@ pub struct Flags {
     /// Flags of the featurizer.
     #[command(flatten)]
     pub own: OwnFlags,
-    /// What to do instead of running.
+    /// The command to run instead of the loop.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -58,7 +58,7 @@ pub struct OwnFlags {
     #[command(flatten)]
     pub redis: RedisFlags,
 
-    /// What the names of all keys begin with; the scorer's flag of this name must say the same
+    /// Beginning of all key names; the scorer's flag of this name must be the same
     #[arg(long, env = "TIDEMILL_KEY_PREFIX", default_value = "", global = true)]
     pub key_prefix: String,
 
@@ -113,7 +113,7 @@ pub struct OwnFlags {
     pub takeover: bool,
 }
 
-/// What to do instead of running.
+/// The command to run instead of the loop.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
     /// Show a user's features with the events behind them, and compare them with what is stored
@@ -123,7 +123,7 @@ pub enum Command {
         /// The time to evaluate at: RFC 3339, a date, now, 1h ago, or an epoch number [default: the stored hash's own]
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
-        /// Show so many of the last events
+        /// Number of the last events to show
         #[arg(long, value_name = "N", default_value_t = 20)]
         last: usize,
         /// Print JSON, with all events
@@ -132,7 +132,7 @@ pub enum Command {
     },
     /// Check flags and feature definitions without starting; exit code 64 if they cannot be used
     Validate,
-    /// Have the stored windows built anew from the topic, by the featurizers that run or the next one to start
+    /// Build the stored windows again from the topic: running featurizers do it, or the next one to start
     Rebuild {
         /// Only this partition
         #[arg(long, value_name = "P")]
@@ -140,7 +140,7 @@ pub enum Command {
         /// Return once featurizers have built them, with a bar on a terminal
         #[arg(long, conflicts_with = "dry_run")]
         wait: bool,
-        /// Say what would be built anew, and change nothing
+        /// Say what would be built again, and change nothing
         #[arg(long)]
         dry_run: bool,
     },

@@ -9,7 +9,7 @@ use tidemill_core::tell_line;
 use crate::place::{checkout, state_folder};
 use crate::stack::{self, scratch};
 
-/// What to do.
+/// The flags of a removal.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Say what would be removed, and remove nothing

@@ -33,7 +33,7 @@ enum Command {
     Produce(produce::Flags),
     /// Print what arrives on a topic
     Consume(consume::Flags),
-    /// List what was set aside by reason, and send it back once the cause is mended
+    /// List rejected records by reason, and send copies back once the cause is fixed
     DeadLetters(dead_letters::Flags),
     /// Run everything on live traffic for half a minute and check what comes out
     Demo(demo::Flags),

@@ -19,7 +19,7 @@ use crate::visible::visible;
 /// Pause between two looks for a missing topic.
 const WAIT: Duration = Duration::from_millis(300);
 
-/// What to read and how.
+/// Topic, group and form of a consumption.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Topic
@@ -27,7 +27,7 @@ pub struct Flags {
     /// Consumer group: shares the partitions with its other members and goes on where it stopped
     #[arg(long)]
     group: Option<String>,
-    /// Where to begin without a position of the group
+    /// Begin here if the group has no position
     #[arg(long, value_enum, default_value_t = From::Earliest)]
     from: From,
     /// Stop after this many records
@@ -48,7 +48,7 @@ pub struct Flags {
     brokers: String,
 }
 
-/// Where reading begins.
+/// The place where reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum From {
     /// With the oldest record.

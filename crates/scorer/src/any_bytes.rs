@@ -1,4 +1,4 @@
-//! Whatever bytes come from outside, reading them ends with a value or a reason.
+//! Reading any bytes from outside ends with a value or a reason.
 
 #[path = "../../core/src/any_bytes/change.rs"]
 mod change;

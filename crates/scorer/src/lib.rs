@@ -10,7 +10,7 @@
 //! - [`output`]: predictions with receipts, published exactly once and not too often
 //!
 //! And beside that way: [`commands`] are `check`, `replay`, `--reset` and `doctor`; [`metrics`](mod@metrics) is
-//! the table of `/metrics`.
+//! the table of `/metrics`, [`page`] the scorer's section of the live page.
 
 pub mod commands;
 pub mod features;
@@ -18,6 +18,7 @@ pub mod input;
 pub mod metrics;
 pub mod model;
 pub mod output;
+pub mod page;
 pub mod run;
 pub mod scoring;
 pub mod settings;

@@ -19,6 +19,7 @@ use crate::commands::reset::{Answer, reset};
 use crate::features;
 use crate::model::Loaded;
 use crate::output::neighbours;
+use crate::page::{self, Seen};
 use crate::settings::{BINARY, Config, Reset, Start};
 use crate::shared::Shared;
 use crate::swap::{self, Models};
@@ -39,13 +40,17 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         "model loaded"
     );
     let health = Health::starting();
+    let models = Arc::new(Models::new(model));
+    let seen = Arc::new(Seen::default());
     admin::serve(
         &BINARY,
-        config.shared.admin,
+        &config.shared,
         health.clone(),
+        page::section(models.clone(), seen.clone()),
         shutdown.clone(),
     )
     .await?;
+    models.announce();
     let start = health.part("start");
     let Some((cluster, partitions, dead_letters)) = topics(&mut config, &start, &shutdown).await?
     else {
@@ -75,7 +80,6 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
     let topic = topic.map_err(|error| Failure::unreachable(in_words(&error)))?;
     let surroundings = Surroundings::default();
     surroundings.watch(outside, Some(writes_to), shutdown.clone())?;
-    let models = Arc::new(Models::new(model));
     tokio::spawn(swap::watch(
         models.clone(),
         config.model.clone(),
@@ -105,6 +109,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken) -> anyhow::Res
         dead_letters,
         surroundings,
         health,
+        seen,
         runtime: Handle::current(),
     };
     workers::run(workers, &shutdown, move |number, shutdown| {
@@ -177,7 +182,7 @@ pub async fn replay(
     block_in_place(|| replay::replay(&config, &model, stretch, json, partitions, &shutdown))
 }
 
-/// Waits for the input topic and creates missing output topics; `None` when told to stop meanwhile.
+/// Waits for the input topic and creates missing output topics; `None` if stopped meanwhile.
 async fn topics(
     config: &mut Config,
     start: &Part,

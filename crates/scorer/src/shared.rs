@@ -7,6 +7,7 @@ use tidemill_core::health::Health;
 use tidemill_core::kafka::{DeadLetters, Surroundings, TopicId};
 use tokio::runtime::Handle;
 
+use crate::page::Seen;
 use crate::settings::Config;
 use crate::swap::Models;
 
@@ -22,12 +23,14 @@ pub struct Shared {
     pub partitions: usize,
     /// The destination of rejected records.
     pub dead_letters: DeadLetters,
-    /// Fetches the objects that claims stand for.
+    /// Fetches the objects that claims name.
     pub resolver: Resolver,
     /// The actions of others on the topic and the group.
     pub surroundings: Surroundings,
     /// The readiness page.
     pub health: Arc<Health>,
+    /// What the live page shows of committed batches.
+    pub seen: Arc<Seen>,
     /// Runs the feature reads.
     pub runtime: Handle,
 }

@@ -2,11 +2,12 @@
 //! takes its place between two batches; a bad one never does. Contents decide, never time stamps.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, ensure};
+use tidemill_core::clock::now_ms;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Contents, Loaded, load, manifest_path};
@@ -22,21 +23,33 @@ const REST: u32 = 50;
 pub struct Models {
     current: RwLock<Arc<Loaded>>,
     version: AtomicU64,
+    /// Start of the current model's time (epoch ms).
+    since: AtomicI64,
 }
 
 impl Models {
     /// Starts with a loaded model.
     pub fn new(first: Loaded) -> Self {
-        info(&first).set(1.0);
         Models {
             current: RwLock::new(Arc::new(first)),
             version: AtomicU64::new(0),
+            since: AtomicI64::new(now_ms()),
         }
+    }
+
+    /// Has the metrics name the model; before the admin pages are served, nobody would keep that.
+    pub fn announce(&self) {
+        info(&self.current().1).set(1.0);
     }
 
     /// Changes whenever the model does.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// The time (epoch ms) since which the current model scores.
+    pub fn since(&self) -> i64 {
+        self.since.load(Ordering::Relaxed)
     }
 
     /// The current model with its version.
@@ -54,6 +67,7 @@ impl Models {
         info(&old).set(0.0);
         info(&model).set(1.0);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(model);
+        self.since.store(now_ms(), Ordering::Relaxed);
         self.version.fetch_add(1, Ordering::Release);
     }
 }

@@ -21,8 +21,12 @@ pub(crate) fn warn(
     stretch: Stretch,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let behind = ranges.iter().filter(|range| range.end < range.log.end);
-    let starts: Vec<(i32, i64)> = behind.map(|range| (range.partition, range.end)).collect();
+    let behind = ranges
+        .iter()
+        .filter(|range| range.end < range.log.end.into());
+    let starts: Vec<(i32, i64)> = behind
+        .map(|range| (range.partition, range.end.into()))
+        .collect();
     if stretch.to.is_none() || starts.is_empty() {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! The state of a bounded run in each of its ranges: which offsets it has read, and which ranges to their end.
 
 use crate::bounded::stretch::Range;
+use crate::dataset::offset::Offset;
 
 /// The ranges of one worker of a bounded run.
 #[derive(Debug)]
@@ -10,11 +11,11 @@ pub(crate) struct Ends {
     ends: Vec<Option<End>>,
 }
 
-/// How far a partition was read.
+/// The point up to which a partition was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reached {
     /// Everything before this position.
-    Position(i64),
+    Position(Offset),
     /// Everything up to the present end of its log. Its last offsets may be those of transaction markers, which no record
     /// shows.
     LogEnd,
@@ -25,7 +26,7 @@ pub(crate) enum Reached {
 struct End {
     /// The index of its range among the ranges.
     range: usize,
-    at: i64,
+    at: Offset,
     /// All before it was handed out, and nothing has to be read again.
     reached: bool,
 }
@@ -57,7 +58,7 @@ impl Ends {
     }
 
     /// The record at this offset lies in the partition's range.
-    pub(crate) fn holds(&self, partition: i32, offset: i64) -> bool {
+    pub(crate) fn holds(&self, partition: i32, offset: Offset) -> bool {
         self.end(partition).is_some_and(|end| offset < end.at)
     }
 
@@ -110,11 +111,13 @@ mod tests {
     #[test]
     fn a_range_ends_once_at_its_end_or_at_that_of_the_log() {
         let mut ends = Ends::of(vec![range(0, 100), range(3, 200)]);
-        assert!(ends.holds(3, 199) && !ends.holds(3, 200) && !ends.holds(1, 0));
+        assert!(
+            ends.holds(3, 199.into()) && !ends.holds(3, 200.into()) && !ends.holds(1, 0.into())
+        );
         assert_eq!(ends.range(3), Some(&range(3, 200)));
         assert_eq!(ends.range(1), None);
-        assert!(!ends.read_to(3, Position(199)));
-        assert!(ends.read_to(3, Position(200)) && !ends.read_to(3, Position(201)));
+        assert!(!ends.read_to(3, Position(199.into())));
+        assert!(ends.read_to(3, Position(200.into())) && !ends.read_to(3, Position(201.into())));
         assert!(!ends.is_reading(3) && ends.is_reading(0) && !ends.all_reached());
         assert!(ends.read_to(0, LogEnd) && !ends.read_to(1, LogEnd));
         assert!(ends.all_reached());
@@ -129,8 +132,11 @@ mod tests {
         ends.reopen(3);
         ends.reopen(1);
         assert!(ends.is_reading(3) && !ends.all_reached());
-        assert!(!ends.read_to(3, Position(199)));
-        assert!(ends.read_to(3, Position(200)), "its last file is cut again");
+        assert!(!ends.read_to(3, Position(199.into())));
+        assert!(
+            ends.read_to(3, Position(200.into())),
+            "its last file is cut again"
+        );
         assert!(ends.all_reached());
     }
 }

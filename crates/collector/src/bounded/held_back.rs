@@ -1,6 +1,7 @@
 //! Open transactions: they hold back their own records and all behind them, of which a bounded run may leave out none.
 
 use super::stretch::{self, Range};
+use crate::dataset::offset::Offset;
 use crate::pipeline::retry::Outages;
 use crate::settings::Stretch;
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 /// The stretch of a topic, once all of its records can be read: transactions that are open in it are waited for. `None`
-/// when told to stop before.
+/// if stopped before.
 pub(crate) async fn readable_ranges(
     shared: &Shared,
     topic: &str,
@@ -44,16 +45,16 @@ fn readable_ends(
     shared: &Shared,
     topic: &str,
     partitions: &[i32],
-) -> anyhow::Result<BTreeMap<i32, i64>> {
+) -> anyhow::Result<BTreeMap<i32, Offset>> {
     let consumer = Consumer::outside(&shared.kafka, &shared.group, topic)?;
     let ranges = consumer.log_ranges(partitions)?.into_iter();
     Ok(ranges
-        .map(|(partition, log)| (partition, log.end))
+        .map(|(partition, log)| (partition, log.end.into()))
         .collect())
 }
 
 /// The partitions whose range is not readable to its end, for people.
-fn held_back(topic: &str, ranges: &[Range], ends: &BTreeMap<i32, i64>) -> Option<String> {
+fn held_back(topic: &str, ranges: &[Range], ends: &BTreeMap<i32, Offset>) -> Option<String> {
     let behind = ranges.iter().filter_map(|range| {
         let readable = *ends.get(&range.partition)?;
         let held_back = range.len() > 0 && readable < range.end;
@@ -88,7 +89,7 @@ mod tests {
             ([3, 0, 5], Some("t 0: a transaction is open at offset 3")),
             ([9, 0, 0], Some("the stretch ends at 5")),
         ] {
-            let ends = (0..).zip(ends).collect();
+            let ends = (0..).zip(ends.map(Offset::from)).collect();
             let found = held_back("t", &ranges, &ends);
             assert_eq!(found.is_some(), expected.is_some(), "{found:?}");
             assert!(

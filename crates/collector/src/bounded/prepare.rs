@@ -38,7 +38,7 @@ pub(crate) struct Prepared {
     pub(crate) left: Vec<Range>,
 }
 
-/// Prepares a bounded run: the schema, the users' events, and the ranges, which it returns. `None` when told to stop
+/// Prepares a bounded run: the schema, the users' events, and the ranges, which it returns. `None` if stopped
 /// before. Servers that are away are waited for.
 pub(crate) async fn prepare(
     config: &Config,
@@ -117,7 +117,7 @@ pub(crate) async fn prepare(
     }))
 }
 
-/// Says in the data set how far it goes, now that all files of the run are there; `None` when told to stop before.
+/// Says in the data set how far it goes, now that all files of the run are there; `None` if stopped before.
 pub(crate) async fn end(
     sink: &Sink,
     stretch: &[Range],
@@ -132,7 +132,7 @@ pub(crate) async fn end(
         let mut positions = BTreeMap::new();
         for ((partition, position), range) in found.into_iter().zip(stretch) {
             let position = match position {
-                Some(position) => position.next,
+                Some(position) => position.next.into(),
                 // Else verify would miss its files, and a later run collect what lies before --from.
                 None => sink.data_set.begin(partition, range.begin, true).await?,
             };
@@ -149,7 +149,7 @@ pub(crate) async fn end(
     sink.outages.retry_until(shutdown, what, say).await
 }
 
-/// The users' events of before the end of the stretch; `None` when told to stop before.
+/// The users' events of before the end of the stretch; `None` if stopped before.
 async fn load_history(
     config: &Config,
     sink: &Sink,

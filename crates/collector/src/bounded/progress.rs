@@ -28,7 +28,7 @@ struct State {
     /// Rows with unknown features in the files that were published.
     unknown: Unknown,
     begun: Instant,
-    /// When the last log line was written; `None` where a bar is drawn.
+    /// Time of the last log line; `None` where a bar is drawn.
     line: Option<Instant>,
 }
 

@@ -1,6 +1,7 @@
 //! Reading records only to learn their schema.
 
 use crate::bounded::stretch::Range;
+use crate::dataset::offset::Offset;
 use crate::encode::schema::Sample;
 use std::time::Duration;
 use tidemill_core::claim::Resolver;
@@ -32,11 +33,11 @@ pub(crate) fn read(
     let mut all = Read::default();
     for range in ranges.iter().filter(|range| range.len() > 0) {
         let consumer = Consumer::outside(&shared.kafka, &shared.group, &shared.topic)?;
-        consumer.start(&[(range.partition, range.first)])?;
+        consumer.start(&[(range.partition, range.first.into())])?;
         let mut left = limit;
         while left > 0 && !shutdown.is_cancelled() {
             match consumer.poll(Duration::from_millis(50))? {
-                Polled::Record(record) if record.offset() >= range.end => break,
+                Polled::Record(record) if Offset::from(record.offset()) >= range.end => break,
                 Polled::Record(record) => {
                     let content = resolver.peek(record.value())?;
                     let value = content.of(record.value());

@@ -1,6 +1,7 @@
 //! A bounded run before its first record: which offsets of each partition it reads, and where they end.
 
 use crate::dataset::begin::Begin;
+use crate::dataset::offset::Offset;
 use crate::dataset::resume;
 use crate::dataset::start::{Start, start};
 use crate::pipeline::Sink;
@@ -21,27 +22,27 @@ pub(crate) struct Range {
     /// The log, as it was when the run began.
     pub(crate) log: LogRange,
     /// The position at which the data set begins if it has no file of the partition yet.
-    pub(crate) begin: i64,
+    pub(crate) begin: Offset,
     /// The position to start from.
-    pub(crate) first: i64,
+    pub(crate) first: Offset,
     /// The position to end at.
-    pub(crate) end: i64,
+    pub(crate) end: Offset,
 }
 
 impl Range {
     /// The number of offsets that it covers.
     pub(crate) fn len(&self) -> u64 {
-        self.end.saturating_sub(self.first).max(0) as u64
+        self.end.since(self.first)
     }
 
     /// It has offsets, which the log still holds, from before this one.
-    fn has_before(&self, begin: i64) -> bool {
+    fn has_before(&self, begin: Offset) -> bool {
         self.len() > 0 && self.first < begin
     }
 
     /// The data set begins with the oldest record of a log that had older ones.
     fn begins_cut(&self) -> bool {
-        self.log.is_cut() && self.begin == self.log.oldest
+        self.log.is_cut() && self.begin == self.log.oldest.into()
     }
 }
 
@@ -58,21 +59,22 @@ pub(crate) fn log_ranges(
     let range = |(partition, log): (i32, LogRange)| Range {
         partition,
         log,
-        begin: 0,
-        first: log.oldest,
-        end: log.end,
+        begin: Offset::default(),
+        first: log.oldest.into(),
+        end: log.end.into(),
     };
     let mut ranges: Vec<Range> = logs.map(range).collect();
     if let Some(from) = stretch.from {
         let positions = consumer.positions_at(partitions, from)?;
         for (range, (_, position)) in ranges.iter_mut().zip(positions) {
-            (range.begin, range.first) = (position, position);
+            range.first = position.into();
+            range.begin = range.first;
         }
     }
     if let Some(to) = stretch.to {
         let positions = consumer.positions_at(partitions, to)?;
         for (range, (_, position)) in ranges.iter_mut().zip(positions) {
-            range.end = position.min(range.end);
+            range.end = range.end.min(position.into());
         }
     }
     Ok(ranges)
@@ -169,9 +171,9 @@ fn unread(
 ) -> anyhow::Result<Start> {
     let partition = range.partition;
     if let (Some(position), Some(_)) = (position, stretch.from)
-        && position.next < range.begin
+        && Offset::from(position.next) < range.begin
         // Else retention has deleted what lies between, which is told as a gap.
-        && range.begin > range.log.oldest
+        && range.begin > range.log.oldest.into()
     {
         return Err(Failure::usage(format!(
             "{} ends at {} in partition {partition}, --from begins at {}: what lies between would be missing; give \
@@ -181,11 +183,7 @@ fn unread(
             range.begin
         )));
     }
-    let position = position.unwrap_or(StoredPosition {
-        topic: None,
-        next: range.begin,
-        last: None,
-    });
+    let position = position.unwrap_or(range.begin.into());
     let log = Log {
         topic: sink.data_set.topic().id,
         // A data set may reach beyond --to; this run then has nothing to do there.
@@ -193,7 +191,10 @@ fn unread(
         last: None,
     };
     let found = start(position, log);
-    found.map_err(|fit| sink.data_set.of_another_log(partition, position.next, fit))
+    found.map_err(|fit| {
+        sink.data_set
+            .of_another_log(partition, position.next.into(), fit)
+    })
 }
 
 #[cfg(test)]
@@ -209,9 +210,9 @@ pub(crate) mod tests {
         Range {
             partition,
             log: LogRange { oldest: 0, end },
-            begin: 0,
-            first: 0,
-            end,
+            begin: 0.into(),
+            first: 0.into(),
+            end: end.into(),
         }
     }
 
@@ -241,9 +242,9 @@ pub(crate) mod tests {
                     oldest: 100,
                     end: 500,
                 },
-                begin,
-                first: begin.max(100),
-                end: 400,
+                begin: begin.into(),
+                first: begin.max(100).into(),
+                end: 400.into(),
             };
             let files = files.map(|next| StoredPosition {
                 topic: None,
@@ -253,7 +254,11 @@ pub(crate) mod tests {
             let found = unread(&sink, &range, files, Stretch { from, to: None });
             match (found, expected) {
                 (Ok(found), expected) => {
-                    assert_eq!(Ok(found.position), expected, "{files:?} {begin}");
+                    assert_eq!(
+                        Ok(found.position),
+                        expected.map(Offset::from),
+                        "{files:?} {begin}"
+                    );
                 }
                 (Err(error), expected) => {
                     assert_eq!(Failure::code(&error), Code::Usage);
@@ -273,7 +278,10 @@ pub(crate) mod tests {
             from: Some(1_700_000_000_000),
         };
         let sink = pipeline::tests::sink_of(store, "t".into(), begins).await;
-        assert_eq!(sink.data_set.begin(0, 500, true).await.unwrap(), 500);
+        assert_eq!(
+            sink.data_set.begin(0, 500.into(), true).await.unwrap(),
+            500.into()
+        );
         for (first, end, refused) in [
             (0, 500, true),
             (0, 900, true),
@@ -284,7 +292,7 @@ pub(crate) mod tests {
             (500, 500, false),
         ] {
             let range = Range {
-                first,
+                first: Offset::from(first),
                 ..range(0, end)
             };
             match refuse_earlier(&sink, &[range]).await {
@@ -305,7 +313,7 @@ pub(crate) mod tests {
             let log = LogRange { oldest, end: 500 };
             let range = Range {
                 log,
-                begin,
+                begin: Offset::from(begin),
                 ..range(0, 500)
             };
             assert_eq!(range.begins_cut(), expected, "{oldest} {begin}");

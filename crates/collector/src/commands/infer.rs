@@ -12,7 +12,7 @@ use tidemill_core::kafka::Cluster;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-/// The schema as the text of a file; `None` when told to stop before the end. Needs the multi-threaded runtime.
+/// The schema as the text of a file; `None` if stopped before the end. Needs the multi-threaded runtime.
 pub async fn infer(
     config: &Config,
     shutdown: &CancellationToken,

@@ -34,7 +34,7 @@ fn to_json(topic: &str, partition: i32, line: &rejects::Line) -> anyhow::Result<
     let bytes = |text: &Option<String>| text.as_ref().map(|text| STANDARD.decode(text)).transpose();
     let (key, value) = (bytes(&line.key)?, bytes(&line.value)?);
     let mut object = json_record(
-        (topic, partition, line.offset),
+        (topic, partition, line.offset.into()),
         line.timestamp,
         (key.as_deref(), value.as_deref()),
     );
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn a_record_is_what_it_was() {
         let line = rejects::Line {
-            offset: 7,
+            offset: 7.into(),
             timestamp: Some(5),
             key: None,
             value: Some(STANDARD.encode("oops")),

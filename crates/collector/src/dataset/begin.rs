@@ -6,6 +6,7 @@ use crate::dataset::damage::damaged;
 use crate::dataset::facts::Facts;
 use crate::dataset::footer::{FORMAT, PREFIX};
 use crate::dataset::names;
+use crate::dataset::offset::Offset;
 use crate::dataset::store::{Creation, Store};
 use crate::encode::frozen::Frozen;
 use anyhow::{Context, ensure};
@@ -24,7 +25,7 @@ pub(crate) struct Begin {
     /// The partition.
     pub(crate) partition: i32,
     /// The position of the first record, whether retention has left it or not.
-    pub(crate) first: i64,
+    pub(crate) first: Offset,
     /// The number of the topic's partitions, if the run begins all of them, as bounded runs do.
     pub(crate) partitions: Option<i32>,
     /// `--from`, in milliseconds since the epoch; without it a partition begins at 0.
@@ -37,7 +38,7 @@ pub(crate) struct Begin {
 
 impl Begin {
     /// Publishes it where the partition is not begun yet, and returns where it begins: a peer may have been first.
-    pub(crate) async fn publish(&self, store: &Store, frozen: &Frozen) -> anyhow::Result<i64> {
+    pub(crate) async fn publish(&self, store: &Store, frozen: &Frozen) -> anyhow::Result<Offset> {
         let path = names::begin(&self.topic, self.partition);
         let file = frozen.schema.without_rows(self.to_key_values())?;
         match store.create(&path, file).await? {
@@ -84,7 +85,7 @@ impl Begin {
             topic: text("topic")?.to_owned(),
             topic_id: text("topic_id").ok().and_then(|id| id.parse().ok()),
             partition: number("partition")?.try_into()?,
-            first: number("first")?,
+            first: number("first")?.into(),
             partitions: number("partitions")
                 .ok()
                 .and_then(|count| count.try_into().ok()),
@@ -129,7 +130,7 @@ mod tests {
             topic: "t".into(),
             topic_id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok(),
             partition: 3,
-            first: 200,
+            first: 200.into(),
             partitions: Some(8),
             from: Some(1_700_000_000_000),
             empty: true,
@@ -137,7 +138,7 @@ mod tests {
         };
         let live = Begin {
             topic_id: None,
-            first: 0,
+            first: 0.into(),
             partitions: None,
             from: None,
             empty: false,

@@ -1,6 +1,7 @@
 //! A data set as a whole: every file's place in it, for those who check or show it.
 
 use crate::dataset::names;
+use crate::dataset::offset::Offset;
 use crate::dataset::store::{Listed, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ pub(crate) struct Catalog {
     /// Data files by topic and partition, in the order of their first offsets.
     pub(crate) chains: BTreeMap<Source, Vec<Listed>>,
     /// The paths of reject files, each with its first offset, by topic and partition.
-    pub(crate) rejects: BTreeMap<Source, BTreeMap<String, i64>>,
+    pub(crate) rejects: BTreeMap<Source, BTreeMap<String, Offset>>,
     /// The files that say where partitions begin, by topic and partition.
     pub(crate) begins: BTreeMap<Source, String>,
     /// The files that say how far bounded runs have collected.

@@ -39,10 +39,10 @@ mod tests {
     use tidemill_core::exit::Code;
 
     fn rows(first: i64, next: i64) -> Batch {
-        let mut batch = Batch::at(first);
+        let mut batch = Batch::at(first.into());
         for offset in first..next {
             let (value, none) = (format!("{{\"n\":{offset}}}"), std::iter::empty());
-            assert!(batch.push(offset, None, None, Some(value.as_bytes()), none));
+            assert!(batch.push(offset.into(), None, None, Some(value.as_bytes()), none));
         }
         batch
     }
@@ -70,7 +70,7 @@ mod tests {
                     topic: "t".into(),
                     topic_id: None,
                     partition,
-                    first: 0,
+                    first: 0.into(),
                     partitions: None,
                     from: None,
                     empty: partition == 1,
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn newest() -> String {
-        names::data("t", 0, 20)
+        names::data("t", 0, 20.into())
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +125,7 @@ mod tests {
             ..wanted().schema.unwrap()
         };
         let (other, begin) = (DataSet::new(Some(other)).await, names::begin("t", 1));
-        let older = names::data("t", 0, 0);
+        let older = names::data("t", 0, 0.into());
         let cut = |place: &Path| fs::write(place, &fs::read(place).unwrap()[..100]).unwrap();
         let says = [
             "not a whole",
@@ -136,7 +136,7 @@ mod tests {
         let [whole, named, schema, that] = says;
         type Damage<'d> = (&'d str, &'d str, usize, &'d dyn Fn(&DataSet));
         let copy = |from: PathBuf, to: PathBuf| assert!(fs::copy(from, to).is_ok());
-        let (newest, later) = (newest(), names::data("t", 0, 70));
+        let (newest, later) = (newest(), names::data("t", 0, 70.into()));
         let table: [Damage<'_>; 10] = [
             (&newest, whole, 2, &|set| cut(&set.path(&newest))),
             (&newest, whole, 2, &|set| {

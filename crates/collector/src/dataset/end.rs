@@ -4,6 +4,7 @@
 
 use crate::dataset::facts::Facts;
 use crate::dataset::footer::{FORMAT, PREFIX};
+use crate::dataset::offset::Offset;
 use crate::dataset::store::Store;
 use crate::dataset::{names, seal};
 use crate::encode::frozen::Frozen;
@@ -12,13 +13,13 @@ use bytes::Bytes;
 use parquet::file::metadata::KeyValue;
 use std::collections::BTreeMap;
 
-/// How far a bounded run has collected. All of it follows from the files.
+/// The end of a bounded run. All of it follows from the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
     /// The topic.
     pub(crate) topic: String,
     /// The position after the last file of each partition, or where it begins.
-    pub(crate) positions: BTreeMap<i32, i64>,
+    pub(crate) positions: BTreeMap<i32, Offset>,
     /// The fingerprint of the data set's schema.
     pub(crate) schema: String,
 }

@@ -1,6 +1,7 @@
 //! The footer of a data file: the records that the file covers, and how they were written.
 
 use crate::dataset::names;
+use crate::dataset::offset::Offset;
 use crate::encode::columns::Misfits;
 use crate::features::Unknown;
 use anyhow::{Context, ensure};
@@ -26,9 +27,9 @@ pub struct Footer {
     /// The partition.
     pub partition: i32,
     /// The position before the first record.
-    pub first: i64,
+    pub first: Offset,
     /// The position after the last: where the next file starts.
-    pub next: i64,
+    pub next: Offset,
     /// The fingerprint of the last record, which lies before `next`; `None` for a gap, or where an older version wrote
     /// the file.
     pub last: Option<u64>,
@@ -88,7 +89,7 @@ impl Footer {
     pub(crate) fn position(&self) -> StoredPosition<u64> {
         StoredPosition {
             topic: self.topic_id,
-            next: self.next,
+            next: self.next.into(),
             last: self.last,
         }
     }
@@ -177,8 +178,8 @@ mod tests {
             topic_id: "AAAAAAAAAAAAAAAAAAAAAQ".parse().ok(),
             last: Some(0xab),
             partition: 7,
-            first: 10,
-            next: 20,
+            first: 10.into(),
+            next: 20.into(),
             rows: 9,
             rejected: 1,
             rejects: Some("cd".into()),

@@ -2,6 +2,7 @@
 //! show them.
 
 use super::names;
+use super::offset::Offset;
 use super::open::DataSet;
 use super::reader::read_footer;
 use super::store::Store;
@@ -21,8 +22,8 @@ pub(crate) async fn warn(data_set: DataSet, partitions: usize) {
             for (partition, gap) in gaps {
                 tracing::warn!(
                     partition,
-                    from = gap.start,
-                    to = gap.end,
+                    from = i64::from(gap.start),
+                    to = i64::from(gap.end),
                     "files are missing in the data set: these offsets are in none; `collector verify` names all that is \
                      wrong"
                 );
@@ -37,7 +38,7 @@ async fn find(
     store: &Store,
     topic: &str,
     partitions: usize,
-) -> anyhow::Result<Vec<(i32, Range<i64>)>> {
+) -> anyhow::Result<Vec<(i32, Range<Offset>)>> {
     let most = (MOST / partitions.max(1)).max(2);
     let mut gaps = Vec::new();
     for (partition, firsts) in store.newest_files(topic, most).await? {
@@ -54,7 +55,7 @@ async fn find(
         });
         let looks = looks.collect::<Vec<_>>();
         let found = stream::iter(looks).buffered(AT_ONCE);
-        let found: Vec<Option<Range<i64>>> = found.try_collect().await?;
+        let found: Vec<Option<Range<Offset>>> = found.try_collect().await?;
         gaps.extend(found.into_iter().flatten().map(|gap| (partition, gap)));
     }
     Ok(gaps)
@@ -75,17 +76,20 @@ mod tests {
         let sink = pipeline::tests::sink(store.clone()).await;
         let frozen = sink.data_set.frozen().unwrap();
         for first in [0, 20, 40, 60] {
-            let mut batch = Batch::at(first);
+            let mut batch = Batch::at(first.into());
             for offset in first..first + 20 {
-                assert!(batch.push(offset, None, None, Some(b"{}"), std::iter::empty()));
+                assert!(batch.push(offset.into(), None, None, Some(b"{}"), std::iter::empty()));
             }
             let encoded = encode(&"t".into(), 3, batch, &frozen, Codec::Zstd, None).unwrap();
             let data = encoded.data;
             store.create(&data.path, data.bytes).await.unwrap();
         }
         assert_eq!(find(&store, "t", 4).await.unwrap(), []);
-        store.delete(&names::data("t", 3, 20)).await.unwrap();
-        assert_eq!(find(&store, "t", 4).await.unwrap(), [(3, 20..40)]);
+        store.delete(&names::data("t", 3, 20.into())).await.unwrap();
+        assert_eq!(
+            find(&store, "t", 4).await.unwrap(),
+            [(3, 20.into()..40.into())]
+        );
         assert_eq!(find(&store, "u", 4).await.unwrap(), []);
         // With so many partitions the newest two of each are looked at.
         assert_eq!(find(&store, "t", MOST).await.unwrap(), []);

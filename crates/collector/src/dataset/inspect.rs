@@ -3,6 +3,7 @@
 use crate::dataset::catalog::Catalog;
 use crate::dataset::damage::damaged;
 use crate::dataset::names;
+use crate::dataset::offset::Offset;
 use crate::dataset::reader;
 use crate::dataset::store::{Listed, Location, Store};
 use crate::encode::columns::Misfits;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use std::fmt;
 use tidemill_core::printing::columns;
 
-/// What a data set holds, as its footers and its schema say.
+/// The contents of a data set, by its footers and its schema.
 #[derive(Debug, Default, Serialize)]
 pub struct View {
     place: String,
@@ -30,14 +31,14 @@ struct Partition {
     topic: String,
     partition: i32,
     /// The first offset of its first file.
-    first: i64,
+    first: Offset,
     /// The offset after its last file.
-    next: i64,
+    next: Offset,
     files: usize,
     rows: u64,
     rejected: u64,
     /// Offsets that retention had deleted before they could be read.
-    lost_offsets: i64,
+    lost_offsets: u64,
     bytes: u64,
 }
 
@@ -109,7 +110,7 @@ impl View {
         own.rows += footer.rows;
         own.rejected += footer.rejected;
         if footer.gap {
-            own.lost_offsets += footer.next - footer.first;
+            own.lost_offsets += footer.next.since(footer.first);
         }
         own.bytes += file.size;
         self.misfits.extend(&footer.misfits);

@@ -1,6 +1,7 @@
 //! A process's knowledge of its partitions in the data set, from the time that it started them.
 
 use crate::dataset::names;
+use crate::dataset::offset::Offset;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +13,7 @@ pub(crate) struct KnownPartitions(Arc<Mutex<BTreeMap<i32, Seen>>>);
 struct Seen {
     /// The path of the newest file, or of the beginning while there is none; `None` before that.
     newest: Option<String>,
-    /// The paths of rejects that no data file stands for: a peer is about to publish it, or was killed before.
+    /// The paths of rejects that no data file accounts for: a peer is about to publish it, or was killed before.
     leftovers: Vec<String>,
 }
 
@@ -34,7 +35,7 @@ impl KnownPartitions {
     }
 
     /// Takes the leftovers that nobody can publish a data file for any more, now that there is one up to `next`.
-    pub(crate) fn take_dead(&self, partition: i32, next: i64) -> Vec<String> {
+    pub(crate) fn take_dead(&self, partition: i32, next: Offset) -> Vec<String> {
         let mut all = self.lock();
         let Some(seen) = all.get_mut(&partition) else {
             return Vec::new();

@@ -12,7 +12,7 @@
 //! Partitions have 5 digits, offsets 20, so that names sort as the log does. Every file is published whole and under a
 //! name that no file has: by linking a file that is synced, or by a put with `If-None-Match`. None is ever changed.
 //!
-//! What holds at any time, whatever was killed:
+//! Invariants, whatever was killed:
 //!
 //! - A data set is of one topic and one schema, which its schema file says.
 //! - The data files of a partition follow each other: the first starts where the partition begins, each other one at the
@@ -37,6 +37,7 @@ pub(crate) mod gaps;
 pub mod inspect;
 pub(crate) mod known_partitions;
 pub(crate) mod names;
+pub mod offset;
 pub(crate) mod open;
 pub(crate) mod reader;
 pub mod rejects;

@@ -1,5 +1,8 @@
 //! The names of a data set's files: they say which records a file holds, and sort as the log does.
 
+use super::offset::Offset;
+use std::str::FromStr;
+
 /// The folder of what could not become a row.
 pub(crate) const REJECTED: &str = "_rejected";
 
@@ -13,12 +16,12 @@ pub(crate) const SCHEMA: &str = "_schema.parquet";
 pub(crate) const BEGIN: &str = "_begin+";
 
 /// The name of the data file that starts at `first`.
-pub(crate) fn data(topic: &str, partition: i32, first: i64) -> String {
+pub(crate) fn data(topic: &str, partition: i32, first: Offset) -> String {
     format!("{topic}+{partition:05}+{first:020}.parquet")
 }
 
 /// The path of the rejects among the records of [`first`, `next`).
-pub(crate) fn rejected(topic: &str, partition: i32, first: i64, next: i64) -> String {
+pub(crate) fn rejected(topic: &str, partition: i32, first: Offset, next: Offset) -> String {
     format!("{REJECTED}/{topic}+{partition:05}+{first:020}+{next:020}.ndjson")
 }
 
@@ -32,7 +35,7 @@ pub(crate) fn begin(topic: &str, partition: i32) -> String {
 pub(crate) fn parse_begin(name: &str) -> Option<(&str, i32)> {
     let stem = name.strip_prefix(BEGIN)?.strip_suffix(".parquet")?;
     let (topic, partition) = stem.rsplit_once('+')?;
-    let partition = number(partition, 5)?.try_into().ok()?;
+    let partition = number(partition, 5)?;
     is_topic(topic).then_some((topic, partition))
 }
 
@@ -56,7 +59,7 @@ pub(crate) fn data_prefix(topic: &str, partition: i32) -> String {
 }
 
 /// A name that stands before those of a partition's reject files from `first` on, and after all others'.
-pub(crate) fn rejects_from(topic: &str, partition: i32, first: i64) -> String {
+pub(crate) fn rejects_from(topic: &str, partition: i32, first: Offset) -> String {
     format!("{topic}+{partition:05}+{first:020}")
 }
 
@@ -73,20 +76,16 @@ pub(crate) fn rejected_beside(path: &str, digest: &str) -> String {
 pub(crate) struct Rejected<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
-    pub(crate) first: i64,
-    pub(crate) next: i64,
+    pub(crate) first: Offset,
+    pub(crate) next: Offset,
 }
 
 /// Topic, partition and first offset of a data file's name; `None` for other files.
-pub(crate) fn parse_data(name: &str) -> Option<(&str, i32, i64)> {
+pub(crate) fn parse_data(name: &str) -> Option<(&str, i32, Offset)> {
     let stem = name.strip_suffix(".parquet")?;
     let (rest, first) = stem.rsplit_once('+')?;
     let (topic, partition) = rest.rsplit_once('+')?;
-    let found = (
-        topic,
-        number(partition, 5)?.try_into().ok()?,
-        number(first, 20)?,
-    );
+    let found = (topic, number(partition, 5)?, number(first, 20)?);
     is_topic(topic).then_some(found)
 }
 
@@ -103,7 +102,7 @@ pub(crate) fn parse_rejected(name: &str) -> Option<Rejected<'_>> {
     let (topic, partition) = rest.rsplit_once('+')?;
     let found = Rejected {
         topic,
-        partition: number(partition, 5)?.try_into().ok()?,
+        partition: number(partition, 5)?,
         first: number(first, 20)?,
         next: number(next, 20)?,
     };
@@ -129,7 +128,7 @@ fn is_topic(text: &str) -> bool {
 }
 
 /// A number as the names write it: padded, so at least `width` digits, and no more than it needs.
-fn number(text: &str, width: usize) -> Option<i64> {
+fn number<N: FromStr>(text: &str, width: usize) -> Option<N> {
     let digits = text.len() >= width && text.bytes().all(|byte| byte.is_ascii_digit());
     let padded = text.len() == width || !text.starts_with('0');
     (digits && padded).then(|| text.parse().ok()).flatten()
@@ -142,9 +141,9 @@ mod tests {
 
     #[test]
     fn names_read_as_documented() {
-        let name = data("labeled-events", 3, 120_000);
+        let name = data("labeled-events", 3, 120_000.into());
         assert_eq!(name, "labeled-events+00003+00000000000000120000.parquet");
-        let name = rejected("t", 0, 5, 9);
+        let name = rejected("t", 0, 5.into(), 9.into());
         assert_eq!(
             name,
             "_rejected/t+00000+00000000000000000005+00000000000000000009.ndjson"
@@ -186,8 +185,8 @@ mod tests {
         fn names_parse_back_and_sort_as_offsets(
             topic in prop::collection::vec(prop::sample::select(b"az09._-".to_vec()), 1..10),
             partition in 0..200_000_i32,
-            first in 0..i64::MAX,
-            next in 0..i64::MAX,
+            first in (0..i64::MAX).prop_map(Offset::from),
+            next in (0..i64::MAX).prop_map(Offset::from),
         ) {
             let topic = String::from_utf8(topic).unwrap();
             let name = data(&topic, partition, first);
@@ -201,7 +200,7 @@ mod tests {
                 let name = path.strip_prefix("_rejected/").unwrap();
                 prop_assert_eq!(parse_rejected(name), Some(expected));
                 prop_assert!(*name > *rejects_from(&topic, partition, first));
-                prop_assert!(*name < *rejects_from(&topic, partition, first + 1));
+                prop_assert!(*name < *rejects_from(&topic, partition, first.next()));
             }
             prop_assert!(data(&topic, partition, first).starts_with(&data_prefix(&topic, partition)));
             let begin = begin(&topic, partition);

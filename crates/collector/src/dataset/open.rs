@@ -2,6 +2,7 @@
 
 use super::begin::Begin;
 use super::known_partitions::KnownPartitions;
+use super::offset::Offset;
 use super::start::another_log;
 use super::store::Store;
 use super::topic::Topic;
@@ -20,7 +21,7 @@ pub(crate) struct DataSet {
     begins: Begins,
 }
 
-/// What the beginnings of its partitions say of the run.
+/// Facts about the run, from the beginnings of its partitions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Begins {
     /// The number of the topic's partitions in a bounded run, which begins all of them.
@@ -71,9 +72,9 @@ impl DataSet {
     pub(crate) async fn begin(
         &self,
         partition: i32,
-        first: i64,
+        first: Offset,
         empty: bool,
-    ) -> anyhow::Result<i64> {
+    ) -> anyhow::Result<Offset> {
         let frozen = self.frozen().context("a beginning without a schema")?;
         let Begins { partitions, from } = self.begins;
         let begin = Begin {
@@ -90,7 +91,12 @@ impl DataSet {
     }
 
     /// The error of a partition whose files, up to `next`, are of another log.
-    pub(crate) fn of_another_log(&self, partition: i32, next: i64, fit: LogFit) -> anyhow::Error {
+    pub(crate) fn of_another_log(
+        &self,
+        partition: i32,
+        next: Offset,
+        fit: LogFit,
+    ) -> anyhow::Error {
         another_log(&self.topic.name, partition, next, fit)
     }
 }

@@ -1,5 +1,6 @@
 //! Reject files: the records that could not become rows as lines of JSON, each with its place and the reason.
 
+use crate::dataset::offset::Offset;
 use crate::pipeline::batch::Raw;
 use anyhow::Context;
 use base64::Engine;
@@ -11,7 +12,7 @@ use tidemill_core::record::Reject;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// The record's offset.
-    pub offset: i64,
+    pub offset: Offset,
     /// Its Kafka timestamp in milliseconds since the epoch.
     pub timestamp: Option<i64>,
     /// Its key in base64; null is null.

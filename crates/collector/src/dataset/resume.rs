@@ -5,6 +5,7 @@ use crate::dataset::catalog::Catalog;
 use crate::dataset::damage::damaged;
 use crate::dataset::footer::Footer;
 use crate::dataset::names;
+use crate::dataset::offset::Offset;
 use crate::dataset::open::DataSet;
 use crate::dataset::reader::read_footer;
 use crate::dataset::store::Store;
@@ -28,7 +29,7 @@ enum Found {
 /// The position of each of these partitions: where its newest file ends, or where it begins; `None` where the data set
 /// says nothing of it.
 ///
-/// Reject files that no data file stands for any more, left by a crash, are deleted on the way.
+/// Reject files that no data file accounts for any more, left by a crash, are deleted on the way.
 pub(crate) async fn positions(
     data_set: &DataSet,
     partitions: &[i32],
@@ -46,7 +47,7 @@ pub(crate) async fn positions(
     let found: Vec<Found> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
     let starts = partitions.iter().zip(&found);
     let starts = starts.map(|(partition, found)| (*partition, found.first()));
-    let starts: Vec<(i32, i64)> = starts.collect();
+    let starts: Vec<(i32, Offset)> = starts.collect();
     let rejects = data_set
         .store()
         .rejects_from(&data_set.topic().name, &starts)
@@ -89,10 +90,10 @@ async fn look(data_set: &DataSet, partition: i32, newest: Option<String>) -> any
 
 impl Found {
     /// The first offset that its newest file covers; without one, all offsets.
-    fn first(&self) -> i64 {
+    fn first(&self) -> Offset {
         match self {
             Self::File(footer) => footer.first,
-            Self::Begin(_) | Self::Nothing => 0,
+            Self::Begin(_) | Self::Nothing => Offset::default(),
         }
     }
 
@@ -120,7 +121,7 @@ impl Found {
             Self::File(footer) => Some(footer.position()),
             Self::Begin(begin) => Some(StoredPosition {
                 topic: begin.topic_id,
-                next: begin.first,
+                next: begin.first.into(),
                 last: None,
             }),
             Self::Nothing => None,
@@ -154,7 +155,7 @@ async fn end(store: &Store, name: &str) -> anyhow::Result<Footer> {
 fn sort_rejects(found: &Found, rejects: Vec<String>) -> (Vec<String>, Vec<String>) {
     let (next, counted) = match found {
         Found::File(footer) => (footer.next, counted(footer, &rejects)),
-        Found::Begin(_) | Found::Nothing => (0, None),
+        Found::Begin(_) | Found::Nothing => (Offset::default(), None),
     };
     let (after, within): (Vec<String>, Vec<String>) = rejects.into_iter().partition(|path| {
         let name = path.rsplit('/').next().unwrap_or_default();
@@ -197,8 +198,8 @@ mod tests {
                 topic_id: None,
                 last: None,
                 partition: 0,
-                first: 30,
-                next: 50,
+                first: 30.into(),
+                next: 50.into(),
                 rows: 20,
                 rejected: 0,
                 rejects,
@@ -209,7 +210,7 @@ mod tests {
                 version: String::new(),
             })
         };
-        let path = |first, next| names::rejected("t", 0, first, next);
+        let path = |first: i64, next: i64| names::rejected("t", 0, first.into(), next.into());
         let usual = path(30, 50);
         let beside = names::rejected_beside(&usual, &digest);
         let pending = vec![path(50, 60), path(50, 70)];
@@ -253,12 +254,12 @@ mod tests {
             let mut objects = stub.objects.lock().unwrap();
             for file in 0..files {
                 let first = file * rows;
-                let data = names::data("t", partition, first);
+                let data = names::data("t", partition, first.into());
                 objects.insert(format!("p/{data}"), Bytes::new());
-                let rejects = names::rejected("t", partition, first, first + rows);
+                let rejects = names::rejected("t", partition, first.into(), (first + rows).into());
                 objects.insert(format!("p/{rejects}"), Bytes::new());
             }
-            let mut batch = Batch::at(files * rows);
+            let mut batch = Batch::at((files * rows).into());
             let value = Some(b"{\"n\":1}".as_slice());
             assert!(batch.push(batch.first(), None, None, value, std::iter::empty()));
             let topic = Topic::from("t");

@@ -1,5 +1,6 @@
 //! Decides where a partition goes on, from its position and its log as it is now.
 
+use crate::dataset::offset::Offset;
 use std::ops::Range;
 use tidemill_core::exit::Failure;
 use tidemill_core::kafka::{Log, LogFit, StoredPosition};
@@ -8,17 +9,20 @@ use tidemill_core::kafka::{Log, LogFit, StoredPosition};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
     /// The next offset to be read.
-    pub(crate) position: i64,
+    pub(crate) position: Offset,
     /// The offsets before it that retention has deleted.
-    pub(crate) gap: Option<Range<i64>>,
+    pub(crate) gap: Option<Range<Offset>>,
     /// The fingerprint of the record before it, where the log still has that: it is read too, to be compared.
     pub(crate) last: Option<u64>,
 }
 
 impl Start {
     /// The offset at which the consumer begins.
-    pub(crate) fn read_from(&self) -> i64 {
-        self.position - i64::from(self.last.is_some())
+    pub(crate) fn read_from(&self) -> Offset {
+        match self.last {
+            Some(_) => self.position.previous(),
+            None => self.position,
+        }
     }
 }
 
@@ -30,13 +34,13 @@ pub(crate) fn start(position: StoredPosition<u64>, log: Log<u64>) -> Result<Star
     let StoredPosition { next, .. } = position;
     match position.fit(&log) {
         LogFit::Same => Ok(Start {
-            position: next,
+            position: next.into(),
             gap: None,
             last: position.last.filter(|_| next > log.range.oldest),
         }),
         LogFit::Behind(_) => Ok(Start {
-            position: log.range.oldest,
-            gap: Some(next..log.range.oldest),
+            position: log.range.oldest.into(),
+            gap: Some(next.into()..log.range.oldest.into()),
             last: None,
         }),
         other => Err(other),
@@ -44,7 +48,7 @@ pub(crate) fn start(position: StoredPosition<u64>, log: Log<u64>) -> Result<Star
 }
 
 /// The end of a run whose data set is of another log.
-pub(crate) fn another_log(topic: &str, partition: i32, next: i64, fit: LogFit) -> anyhow::Error {
+pub(crate) fn another_log(topic: &str, partition: i32, next: Offset, fit: LogFit) -> anyhow::Error {
     Failure::usage(remedy(&format!(
         "{topic} {partition} was collected up to offset {next}, but {fit}"
     )))
@@ -64,10 +68,10 @@ mod tests {
     fn a_partition_goes_on_in_its_own_log_alone() {
         let ids = ["AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg"];
         let [own, other] = ids.map(|id| id.parse().ok());
-        let at = |position, gap, last| {
+        let at = |position: i64, gap: Option<Range<i64>>, last| {
             Ok(Start {
-                position,
-                gap,
+                position: position.into(),
+                gap: gap.map(|gap| gap.start.into()..gap.end.into()),
                 last,
             })
         };
@@ -96,13 +100,13 @@ mod tests {
             assert_eq!(start(stored, log), expected, "{stored:?} {log:?}");
         }
         for (last, expected) in [(Some(7), 9), (None, 10)] {
-            let position = 10;
+            let position = 10.into();
             let start = Start {
                 position,
                 gap: None,
                 last,
             };
-            assert_eq!(start.read_from(), expected);
+            assert_eq!(start.read_from(), Offset::from(expected));
         }
     }
 }

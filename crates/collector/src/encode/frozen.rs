@@ -75,7 +75,7 @@ impl Freezer {
         Ok(freezer)
     }
 
-    /// Without its schema a data set that has files cannot go on: one that was inferred anew would differ from theirs.
+    /// Without its schema a data set that has files cannot go on: one that was inferred again would differ from theirs.
     async fn refuse_lost_schema(&self) -> anyhow::Result<()> {
         let store = &self.store;
         let data = format!("{}+", self.wanted.topic);

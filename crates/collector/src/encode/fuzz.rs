@@ -1,4 +1,4 @@
-//! Whatever bytes come from outside, reading them ends with rows, a value or a reason.
+//! Reading any bytes from outside ends with rows, a value or a reason.
 
 #[path = "../../../core/src/any_bytes/change.rs"]
 mod change;
@@ -30,11 +30,11 @@ fn frozen() -> Frozen {
 }
 
 fn batch(values: &[Vec<u8>]) -> Batch {
-    let mut batch = Batch::at(0);
+    let mut batch = Batch::at(0.into());
     for (value, offset) in values.iter().zip(0..) {
         let headers = [(value.as_slice(), Some(value.as_slice())), (b"none", None)];
         batch.push(
-            offset,
+            offset.into(),
             Some(offset),
             Some(value),
             Some(value),
@@ -93,7 +93,7 @@ proptest! {
         let _any = Schema::from_json(&change.of(&schema));
         let line = b"{\"offset\":7,\"timestamp\":null,\"key\":\"aw==\",\"value\":null,\"reason\":\"r\",\"error\":\"e\"}\n";
         let _any = rejects::read(&change.of(line));
-        for name in [String::from_iter(name), changed(&change, &names::data("t", 3, 9)), changed(&change, "t+00003+00000000000000000009+00000000000000000010.ndjson")] {
+        for name in [String::from_iter(name), changed(&change, &names::data("t", 3, 9.into())), changed(&change, "t+00003+00000000000000000009+00000000000000000010.ndjson")] {
             let _any = (names::parse_data(&name), names::parse_rejected(&name));
         }
     }

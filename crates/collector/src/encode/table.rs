@@ -155,7 +155,7 @@ mod tests {
             let mut parts = 0;
             for offset in 0..5_000 {
                 let at = Coordinates {
-                    offset,
+                    offset: offset.into(),
                     timestamp: None,
                     key: None,
                     headers: std::iter::empty(),
@@ -172,8 +172,8 @@ mod tests {
                 topic_id: None,
                 last: None,
                 partition: 0,
-                first: 0,
-                next: 5_000,
+                first: 0.into(),
+                next: 5_000.into(),
                 rows: table.rows(),
                 rejected: 0,
                 rejects: None,

@@ -1,6 +1,7 @@
 //! The events of all users, and every feature as of any time: nothing from that time's future.
 
 use super::known::Known;
+use crate::dataset::offset::Offset;
 use hashbrown::HashMap;
 use tidemill_core::features::{Definitions, Evaluation, Limits, Window};
 use tidemill_core::record::erasure::{Erasures, Place};
@@ -50,7 +51,7 @@ pub(crate) struct Counts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Incoming<'a> {
     pub(crate) partition: i32,
-    pub(crate) offset: i64,
+    pub(crate) offset: Offset,
     /// The Kafka timestamp (epoch ms).
     pub(crate) timestamp: Option<i64>,
     pub(crate) key: Option<&'a [u8]>,
@@ -85,8 +86,8 @@ impl History {
     }
 
     /// Begins with the records of another partition, whose log begins at `first`.
-    pub(crate) fn begin(&mut self, first: i64) {
-        self.judged = Judged::new(first);
+    pub(crate) fn begin(&mut self, first: Offset) {
+        self.judged = Judged::new(first.into());
         self.known.begin(first);
     }
 
@@ -117,6 +118,7 @@ impl History {
             key,
             original,
         } = record;
+        let offset = i64::from(offset);
         let identity = match self.judged.judge(original, partition, offset) {
             Ok(Some(identity)) => identity,
             Ok(None) => {

@@ -1,5 +1,6 @@
 //! The times as of which the events' topic tells everything that a feature counts.
 
+use crate::dataset::offset::Offset;
 use std::ops::Range;
 
 /// The events that the part of a topic which was read is known to hold.
@@ -23,8 +24,8 @@ impl Known {
 
     /// Begins with a partition whose log begins at `first`. A log that begins at 0 has lost nothing, however late its
     /// first record was written.
-    pub(super) fn begin(&mut self, first: i64) {
-        self.cut = first > 0;
+    pub(super) fn begin(&mut self, first: Offset) {
+        self.cut = first > Offset::default();
     }
 
     /// The time of the partition's oldest record is still asked for.
@@ -68,7 +69,7 @@ mod tests {
     fn known(to: Option<i64>, partitions: &[(i64, &[Option<i64>])]) -> Known {
         let mut known = Known::before(to);
         for (first, times) in partitions {
-            known.begin(*first);
+            known.begin((*first).into());
             times.iter().for_each(|time| known.record(*time));
             known.end();
         }

@@ -3,6 +3,7 @@
 use super::history::{Counts, Incoming};
 use super::{History, Question};
 use crate::bounded::stretch::Range;
+use crate::dataset::offset::Offset;
 use std::time::{Duration, Instant};
 use tidemill_core::claim::Resolver;
 use tidemill_core::exit::Failure;
@@ -69,7 +70,7 @@ pub(crate) fn load(
     Ok(Some(history))
 }
 
-/// Takes the records of these ranges into the history; `None` when told to stop before.
+/// Takes the records of these ranges into the history; `None` if stopped before.
 fn read(
     consumer: &Consumer,
     resolver: &Resolver,
@@ -85,9 +86,9 @@ fn read(
     // Of a log that has lost records the oldest one that is left is looked at even where nothing is to be read.
     for range in ranges
         .iter()
-        .filter(|range| range.len() > 0 || range.first > 0)
+        .filter(|range| range.len() > 0 || range.first > Offset::default())
     {
-        consumer.start(&[(range.partition, range.first)])?;
+        consumer.start(&[(range.partition, range.first.into())])?;
         history.begin(range.first);
         loop {
             if shutdown.is_cancelled() {
@@ -95,21 +96,23 @@ fn read(
             }
             match consumer.poll(Duration::from_millis(50))? {
                 Polled::Record(record) => {
+                    let offset = Offset::from(record.offset());
                     let seen = history.see(record.timestamp());
-                    if record.offset() < range.end && history.takes(record.timestamp()) {
+                    if offset < range.end && history.takes(record.timestamp()) {
                         let content = resolver.resolve(record.value())?;
-                        let (partition, offset) = (record.partition(), record.offset());
+                        let partition = record.partition();
+                        let headers = record.headers();
                         let incoming = Incoming {
                             partition,
                             offset,
                             timestamp: record.timestamp(),
                             key: record.key(),
-                            original: Original::of(record.headers(), topic, partition, offset),
+                            original: Original::of(headers, topic, partition, record.offset()),
                         };
                         history.insert(incoming, content.of(record.value()));
                         read += 1;
                     }
-                    if seen && record.offset() + 1 >= range.end {
+                    if seen && offset.next() >= range.end {
                         break;
                     }
                     if read.is_multiple_of(65_536) && line.elapsed() > LINES {

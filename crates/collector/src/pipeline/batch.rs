@@ -1,5 +1,6 @@
 //! The records of one partition since its last file, as they came, and the rule where a file ends; or a gap among them.
 
+use crate::dataset::offset::Offset;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use tidemill_core::claim::{self, Content};
@@ -7,7 +8,7 @@ use tidemill_core::kafka::fingerprint;
 use tidemill_core::record::Reject;
 
 /// A file ends with the record that brings what is kept of its records to this many bytes: 64 MiB of keys, values and,
-/// where there is a column for them, headers; a claim is as large as the object that it stands for. More would be memory
+/// where there is a column for them, headers; a claim is as large as the object that it names. More would be memory
 /// that one partition takes from the others while gaining nothing in compression.
 pub(crate) const FILE_BYTES: usize = 64 << 20;
 
@@ -25,8 +26,8 @@ const NULL: u32 = u32::MAX;
 /// deleted them before they could be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Batch {
-    first: i64,
-    next: i64,
+    first: Offset,
+    next: Offset,
     entries: Vec<Entry>,
     /// Keys, values and headers, end to end; those of a record lie in one block.
     blocks: Vec<Vec<u8>>,
@@ -39,12 +40,12 @@ pub(crate) struct Batch {
     /// Indexes of the entries that are claims.
     claims: Vec<usize>,
     /// The claimed objects by offset, once they are fetched.
-    contents: BTreeMap<i64, Content>,
+    contents: BTreeMap<Offset, Content>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Entry {
-    offset: i64,
+    offset: Offset,
     timestamp: Option<i64>,
     /// The place of its bytes: key, value, headers.
     block: u32,
@@ -58,7 +59,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Raw<'a> {
     /// Its offset.
-    pub(crate) offset: i64,
+    pub(crate) offset: Offset,
     /// Its Kafka timestamp in milliseconds since the epoch.
     pub(crate) timestamp: Option<i64>,
     /// Its key.
@@ -72,7 +73,7 @@ pub(crate) struct Raw<'a> {
 
 impl Batch {
     /// No records yet, from `position` on.
-    pub(crate) fn at(position: i64) -> Self {
+    pub(crate) fn at(position: Offset) -> Self {
         Self {
             first: position,
             next: position,
@@ -81,7 +82,7 @@ impl Batch {
     }
 
     /// The offsets that retention had deleted before they could be read.
-    pub(crate) fn gap(offsets: Range<i64>) -> Self {
+    pub(crate) fn gap(offsets: Range<Offset>) -> Self {
         Self {
             first: offsets.start,
             next: offsets.end,
@@ -90,16 +91,16 @@ impl Batch {
     }
 
     /// The position before the first record.
-    pub(crate) fn first(&self) -> i64 {
+    pub(crate) fn first(&self) -> Offset {
         self.first
     }
 
     /// The position after the last.
-    pub(crate) fn next(&self) -> i64 {
+    pub(crate) fn next(&self) -> Offset {
         self.next
     }
 
-    /// It stands for offsets whose records are deleted.
+    /// It covers offsets whose records are deleted.
     pub(crate) fn is_gap(&self) -> bool {
         self.is_empty() && self.first < self.next
     }
@@ -107,7 +108,7 @@ impl Batch {
     /// Adds a record. Records before the position are none of this batch and are left out: `false`.
     pub(crate) fn push<'h>(
         &mut self,
-        offset: i64,
+        offset: Offset,
         timestamp: Option<i64>,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
@@ -152,7 +153,7 @@ impl Batch {
         });
         self.size += size;
         self.largest = self.largest.max(size);
-        self.next = offset + 1;
+        self.next = offset.next();
         true
     }
 
@@ -210,8 +211,8 @@ impl Batch {
             .map(|place| self.raw(&self.entries[*place]))
     }
 
-    /// Takes what the claims stand for, by offset.
-    pub(crate) fn resolved(&mut self, contents: BTreeMap<i64, Content>) {
+    /// Takes the objects that the claims name, by offset.
+    pub(crate) fn resolved(&mut self, contents: BTreeMap<Offset, Content>) {
         self.contents = contents;
     }
 
@@ -247,7 +248,7 @@ fn part(start: usize, length: u32) -> Option<Range<usize>> {
 }
 
 impl<'a> Raw<'a> {
-    /// The bytes to decode: its value, or what that stands for.
+    /// The bytes to decode: its value, or the object that it names.
     pub(crate) fn content(&self) -> Result<Option<&'a [u8]>, Reject> {
         self.content
             .map_or(Ok(self.value), |content| content.of(self.value))
@@ -293,7 +294,11 @@ mod tests {
         )
     }
 
-    fn push(batch: &mut Batch, offset: i64, (_, timestamp, key, value, headers): &Owned) -> bool {
+    fn push(
+        batch: &mut Batch,
+        offset: Offset,
+        (_, timestamp, key, value, headers): &Owned,
+    ) -> bool {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.as_slice(), value.as_deref()));
@@ -314,9 +319,9 @@ mod tests {
         ) {
             // Offsets with holes, as compaction and transactions leave them.
             let mut offset = 9;
-            let log: Vec<(i64, Owned)> =
-                log.into_iter().map(|record| { offset += record.0; (offset, record) }).collect();
-            let mut batches = vec![Batch::at(10)];
+            let log: Vec<(Offset, Owned)> =
+                log.into_iter().map(|record| { offset += record.0; (offset.into(), record) }).collect();
+            let mut batches = vec![Batch::at(10.into())];
             for (offset, record) in &log {
                 let batch = batches.last_mut().unwrap();
                 prop_assert!(push(batch, *offset, record));
@@ -330,12 +335,12 @@ mod tests {
                 prop_assert_eq!(pair[0].next, pair[1].first);
                 prop_assert_eq!(pair[0].records().count(), rows);
             }
-            let found: Vec<(i64, Owned)> = batches.iter().flat_map(Batch::records).map(|raw| {
+            let found: Vec<(Offset, Owned)> = batches.iter().flat_map(Batch::records).map(|raw| {
                 let headers = raw.headers().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)));
                 let owned = (0, raw.timestamp, raw.key.map(<[u8]>::to_vec), raw.value.map(<[u8]>::to_vec), headers.collect());
                 (raw.offset, owned)
             }).collect();
-            let expected: Vec<(i64, Owned)> =
+            let expected: Vec<(Offset, Owned)> =
                 log.into_iter().map(|(offset, record)| (offset, (0, record.1, record.2, record.3, record.4))).collect();
             prop_assert_eq!(found, expected);
         }
@@ -347,33 +352,33 @@ mod tests {
         let none = || std::iter::empty();
         let header = || std::iter::once((b"h".as_slice(), Some(half.as_slice())));
         for part in 0..3 {
-            let mut batch = Batch::at(0);
+            let mut batch = Batch::at(0.into());
             for offset in 0..2 {
                 assert!(!batch.is_full(10_000));
                 assert!(match part {
-                    0 => batch.push(offset, None, Some(&half), None, none()),
-                    1 => batch.push(offset, None, None, Some(&half), none()),
-                    _ => batch.push(offset, None, None, None, header()),
+                    0 => batch.push(offset.into(), None, Some(&half), None, none()),
+                    1 => batch.push(offset.into(), None, None, Some(&half), none()),
+                    _ => batch.push(offset.into(), None, None, None, header()),
                 });
             }
             assert!(batch.is_full(10_000), "{part}");
             assert!((FILE_BYTES..FILE_BYTES + (1 << 20)).contains(&batch.footprint()));
         }
-        let mut batch = Batch::at(0);
+        let mut batch = Batch::at(0.into());
         let records = FILE_BYTES / RECORD;
-        let pushed = (0..).take_while(|offset| {
-            !batch.is_full(usize::MAX) && batch.push(*offset, None, None, None, none())
+        let pushed = (0_i64..).take_while(|offset| {
+            !batch.is_full(usize::MAX) && batch.push((*offset).into(), None, None, None, none())
         });
         assert_eq!(pushed.count(), records + 1, "records without anything");
     }
 
     #[test]
     fn what_a_file_still_takes_follows_from_its_records() {
-        let mut batch = Batch::at(0);
+        let mut batch = Batch::at(0.into());
         assert_eq!(batch.left(10), 0, "nothing is known yet");
-        let push = |batch: &mut Batch, offset, size: usize| {
+        let push = |batch: &mut Batch, offset: i64, size: usize| {
             let value = vec![b'x'; size - RECORD];
-            assert!(batch.push(offset, None, None, Some(&value), std::iter::empty()));
+            assert!(batch.push(offset.into(), None, None, Some(&value), std::iter::empty()));
         };
         push(&mut batch, 0, 1_000);
         push(&mut batch, 1, 500);
@@ -384,13 +389,13 @@ mod tests {
 
     #[test]
     fn partitions_at_rest_take_little_and_full_ones_what_they_hold() {
-        let mut batch = Batch::at(0);
+        let mut batch = Batch::at(0.into());
         let value = [b'x'; 100];
         for offset in 0..10_000 {
             if offset == 1 {
                 assert!(batch.footprint() < 20 << 10, "{}", batch.footprint());
             }
-            batch.push(offset, None, None, Some(&value), std::iter::empty());
+            batch.push(offset.into(), None, None, Some(&value), std::iter::empty());
         }
         let held = 10_000 * (100 + RECORD);
         assert!((held..held + held / 2).contains(&batch.footprint()));
@@ -401,7 +406,7 @@ mod tests {
         let claim = |length: u64| {
             format!(r#"{{"$claim":{{"path":"p","length":{length},"sha256":""}}}}"#).into_bytes()
         };
-        let mut batch = Batch::at(0);
+        let mut batch = Batch::at(0.into());
         for (offset, value) in [
             claim(FILE_BYTES as u64 / 2),
             b"{}".to_vec(),
@@ -411,13 +416,19 @@ mod tests {
         .enumerate()
         {
             assert!(!batch.is_full(10), "before record {offset}");
-            assert!(batch.push(offset as i64, None, None, Some(value), std::iter::empty()));
+            assert!(batch.push(
+                (offset as i64).into(),
+                None,
+                None,
+                Some(value),
+                std::iter::empty()
+            ));
         }
         assert!(batch.is_full(10) && batch.footprint() > FILE_BYTES);
-        let claims: Vec<i64> = batch.claims().map(|claim| claim.offset).collect();
-        assert_eq!(claims, [0, 2]);
+        let claims: Vec<Offset> = batch.claims().map(|claim| claim.offset).collect();
+        assert_eq!(claims, [0, 2].map(Offset::from));
         batch.resolved(BTreeMap::from([(
-            0,
+            0.into(),
             Content::Object(b"{\"a\":1}".to_vec()),
         )]));
         let first = batch.records().next().unwrap();

@@ -11,8 +11,10 @@ mod publish;
 pub(crate) mod retry;
 
 use crate::dataset::footer::Footer;
+use crate::dataset::offset::Offset;
 use crate::dataset::open::DataSet;
 use crate::encode::Encoded;
+use crate::page::Journal;
 use anyhow::Context;
 use batch::Batch;
 use encoding::Encoding;
@@ -39,6 +41,8 @@ pub(crate) struct Sink {
     pub(crate) outages: Outages,
     /// Takes in the workers' states.
     pub(crate) health: Arc<Health>,
+    /// Notes the files for the live page.
+    pub(crate) journal: Arc<Journal>,
     /// Runs the lanes.
     pub(crate) runtime: Handle,
 }
@@ -62,7 +66,7 @@ pub(crate) enum What {
     /// A peer has published other records from the same position; its file ends at `next`. The lane has ended.
     Superseded {
         /// The position at which to go on.
-        next: i64,
+        next: Offset,
     },
     /// It cannot become files, however often that is tried; the lane has ended.
     Failed(anyhow::Error),

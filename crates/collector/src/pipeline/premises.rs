@@ -1,6 +1,7 @@
 //! The premises of a run: the topic is the one that it began with, and all members of the group collect into one data
 //! set. A thread of its own watches them.
 
+use crate::dataset::offset::Offset;
 use crate::dataset::start::remedy;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -142,9 +143,9 @@ pub(crate) fn enter(
     );
     let partitions: Vec<i32> = (0..outside.partition_count()?).collect();
     let committed = outside.committed(&partitions, ANSWER)?;
-    let committed: Vec<(i32, i64)> = committed
+    let committed: Vec<(i32, Offset)> = committed
         .into_iter()
-        .filter_map(|(partition, position)| Some((partition, position?)))
+        .filter_map(|(partition, position)| Some((partition, Offset::from(position?))))
         .collect();
     // The brokers refuse it if a member has come meanwhile.
     outside.commit(&committed)
@@ -207,10 +208,10 @@ mod tests {
         sink.premises.0.ask.set(ask).unwrap();
         let (outcomes, told) = channel();
         let lane = Lane::open(&sink, 0, 1, outcomes);
-        let read = |offset| {
-            let mut batch = Batch::at(offset);
+        let read = |offset: i64| {
+            let mut batch = Batch::at(offset.into());
             let value = Some(b"{\"n\":1}".as_slice());
-            assert!(batch.push(offset, None, None, value, std::iter::empty()));
+            assert!(batch.push(offset.into(), None, None, value, std::iter::empty()));
             lane.give(batch);
             asked.recv_timeout(Duration::from_secs(30)).unwrap();
         };
@@ -229,6 +230,6 @@ mod tests {
             .unwrap();
         assert!(matches!(look(), What::Failed(error) if Failure::code(&error) == Code::Usage));
         let newest = sink.data_set.store().newest("t", &[0]).await.unwrap();
-        assert_eq!(newest, [Some(names::data("t", 0, 0))]);
+        assert_eq!(newest, [Some(names::data("t", 0, 0.into()))]);
     }
 }

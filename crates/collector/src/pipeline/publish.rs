@@ -3,11 +3,13 @@
 use super::{Sink, Tell, What};
 use crate::dataset::damage::damaged;
 use crate::dataset::footer::Footer;
+use crate::dataset::offset::Offset;
 use crate::dataset::store::Creation;
 use crate::dataset::{names, reader};
 use crate::encode::{Encoded, File};
 use bytes::Bytes;
 use std::time::Instant;
+use tidemill_core::clock::now_ms;
 use tidemill_core::metric::stage;
 use tokio::sync::mpsc;
 
@@ -80,7 +82,7 @@ async fn is_there(sink: &Sink, partition: i32) -> anyhow::Result<()> {
 
 /// Says in the data set where the partition begins, before its first file; a position where a peer has begun it at
 /// another one.
-async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<i64>> {
+async fn begin(sink: &Sink, files: &Encoded) -> anyhow::Result<Option<Offset>> {
     let footer = &files.footer;
     if sink.data_set.known().newest(footer.partition).is_some() {
         return Ok(None);
@@ -154,12 +156,12 @@ fn published(sink: &Sink, files: Encoded) -> What {
     } = files.footer;
     if gap {
         // Counted here and not where it was noticed: from now on the data set itself tells of it.
-        metrics::counter!("tidemill_lost_records_total").increment((next - first).unsigned_abs());
+        metrics::counter!("tidemill_lost_records_total").increment(next.since(first));
     }
     tracing::info!(
         partition,
-        first,
-        next,
+        first = i64::from(first),
+        next = i64::from(next),
         rows,
         rejected,
         gap,
@@ -200,6 +202,13 @@ fn published(sink: &Sink, files: Encoded) -> What {
             );
         }
     }
+    let file = (files.data.path.as_str(), bytes);
+    sink.journal
+        .published(&files.footer, file, &files.reasons, now_ms());
+    if let Some(frozen) = sink.data_set.frozen() {
+        let columns = || serde_json::to_value(&frozen.schema.columns).unwrap_or_default();
+        sink.journal.schema(&frozen.fingerprint, columns);
+    }
     metrics::counter!("tidemill_rows_total").increment(rows);
     metrics::counter!("tidemill_misfits_total").increment(files.footer.misfits.total());
     let unknown = files.footer.unknown.total();
@@ -212,7 +221,7 @@ fn published(sink: &Sink, files: Encoded) -> What {
     What::Published(Box::new(files.footer))
 }
 
-/// Deletes rejects that no data file stands for; where that fails the next start does.
+/// Deletes rejects that no data file accounts for; where that fails the next start does.
 async fn delete(sink: &Sink, path: &str) {
     if let Err(error) = sink.data_set.store().delete(path).await {
         tracing::debug!("{error:#}");

@@ -146,7 +146,7 @@ impl Outages {
         self.retry(what, counted).await
     }
 
-    /// As [`Outages::retry`]; `None` when told to stop before.
+    /// As [`Outages::retry`]; `None` if stopped before.
     pub(crate) async fn retry_until<T, Try>(
         &self,
         shutdown: &CancellationToken,

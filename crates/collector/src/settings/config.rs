@@ -53,7 +53,7 @@ impl Config {
     }
 }
 
-/// The largest object that a value may stand for, in bytes; 0 where none may.
+/// The largest object that a claim may name, in bytes; 0 where none may.
 pub(super) fn largest_claim(shared: &Shared) -> usize {
     match shared.claims.location {
         Some(_) => usize::try_from(shared.claims.max_bytes).unwrap_or(usize::MAX),

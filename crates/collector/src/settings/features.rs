@@ -25,7 +25,7 @@ pub struct FeatureFlags {
     )]
     pub events_topic: String,
 
-    /// The record's field that says as of when
+    /// The record's field with the time of the evaluation
     #[arg(
         long,
         env = "TIDEMILL_AS_OF",

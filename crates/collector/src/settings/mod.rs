@@ -56,7 +56,7 @@ pub struct Flags {
     #[command(flatten)]
     pub features: FeatureFlags,
 
-    /// What to do instead of collecting.
+    /// The command to run instead of collecting.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -67,7 +67,7 @@ impl AsRef<SharedFlags> for Flags {
     }
 }
 
-/// What the collector does beside collecting.
+/// The commands of the collector.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
     /// Check that a data set is whole; exit code 1 names what is wrong. With --brokers or --group also that the files
@@ -110,7 +110,7 @@ pub enum Command {
 /// Flags of collecting, as the user wrote them.
 #[derive(Args, Clone, Debug)]
 pub struct CollectFlags {
-    /// Where the data set lies: a folder, or s3://bucket/prefix with the usual AWS_... variables
+    /// Place of the data set: a folder, or s3://bucket/prefix with the usual AWS_... variables
     #[arg(
         long,
         env = "TIDEMILL_OUT",
@@ -130,7 +130,7 @@ pub struct CollectFlags {
     )]
     pub rows: String,
 
-    /// How long records may wait for their file to fill
+    /// Time that records may wait for their file to fill
     #[arg(
         long,
         env = "TIDEMILL_MAX_AGE",
@@ -160,7 +160,7 @@ pub struct CollectFlags {
     )]
     pub schema_records: String,
 
-    /// How long to wait for so many, from the first on
+    /// Time to wait for so many, from the first on
     #[arg(
         long,
         env = "TIDEMILL_SCHEMA_WAIT",
@@ -210,7 +210,7 @@ const MAX_ROWS: usize = 10_000_000;
 const MEMORY_MB: usize = 512;
 
 impl Flags {
-    /// Validates all flags; every problem is told at once.
+    /// Validates all flags; all problems are reported at once.
     pub fn validate(&self) -> anyhow::Result<Config> {
         let mut problems = Problems::default();
         let shared = self.shared.validate(&BINARY, &mut problems);

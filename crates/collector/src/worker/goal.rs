@@ -3,6 +3,7 @@
 use crate::bounded::ends::{Ends, Reached};
 use crate::bounded::progress::Progress;
 use crate::dataset::footer::Footer;
+use crate::dataset::offset::Offset;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,15 +35,18 @@ impl Goal {
     }
 
     /// The position at which the data set begins in a partition without a file.
-    pub(crate) fn begin(&self, partition: i32) -> i64 {
+    pub(crate) fn begin(&self, partition: i32) -> Offset {
         match self {
-            Self::Live { .. } => 0,
-            Self::Bounded { ends, .. } => ends.range(partition).map_or(0, |range| range.begin),
+            Self::Live { .. } => Offset::default(),
+            Self::Bounded { ends, .. } => {
+                let range = ends.range(partition);
+                range.map_or(Offset::default(), |range| range.begin)
+            }
         }
     }
 
     /// The record at this offset is to be collected.
-    pub(crate) fn holds(&self, partition: i32, offset: i64) -> bool {
+    pub(crate) fn holds(&self, partition: i32, offset: Offset) -> bool {
         match self {
             Self::Live { .. } => true,
             Self::Bounded { ends, .. } => ends.holds(partition, offset),
@@ -88,14 +92,14 @@ impl Goal {
     }
 
     /// Tells how far a bounded run is, given the position of each partition that is open.
-    pub(crate) fn report(&self, position: impl Fn(i32) -> Option<i64>) {
+    pub(crate) fn report(&self, position: impl Fn(i32) -> Option<Offset>) {
         let Self::Bounded { ends, progress } = self else {
             return;
         };
         let read = ends.ranges().iter().map(|range| {
-            let read = position(range.partition).map_or(0, |now| now - range.first);
+            let read = position(range.partition).map_or(0, |now| now.since(range.first));
             match ends.is_reading(range.partition) {
-                true => u64::try_from(read).unwrap_or(0).min(range.len()),
+                true => read.min(range.len()),
                 false => range.len(),
             }
         });

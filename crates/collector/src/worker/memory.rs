@@ -25,7 +25,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// The least memory that so many workers get by with, in bytes: each has to hold a whole file, and one of those has
-    /// to be encoded. `claim` is the largest object that a value may stand for; 0 where none may.
+    /// to be encoded. `claim` is the largest object that a claim may name; 0 where none may.
     pub(crate) fn least(workers: usize, claim: usize) -> usize {
         let file = FILE_BYTES + claim;
         workers * (CLIENT + BEGINNINGS + file) + file

@@ -14,6 +14,7 @@ mod starting;
 mod ticks;
 
 use crate::bounded::ends::Reached;
+use crate::dataset::offset::Offset;
 use crate::pipeline::Sink;
 use crate::pipeline::retry::{Kind, kind};
 use goal::Goal;
@@ -83,7 +84,7 @@ impl Worker {
         }
     }
 
-    /// Collects until told to stop or until the goal is reached. A live run that is stopped publishes what is buffered;
+    /// Collects until stopped or until the goal is reached. A live run that is stopped publishes what is buffered;
     /// a bounded one leaves it: a tail cut there would make the data set another than that of a run that goes through.
     pub(crate) fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         while !shutdown.is_cancelled() {
@@ -93,13 +94,13 @@ impl Worker {
             }
             match polled {
                 Polled::Record(record) => {
-                    let (partition, offset) = (record.partition(), record.offset());
+                    let (partition, offset) = (record.partition(), Offset::from(record.offset()));
                     match &mut self.sampler {
                         Some(sampler) => sampler.observe(&self.sink, record.value()),
                         None if self.goal.holds(partition, offset) => self.intake.take(&record)?,
                         None => {}
                     }
-                    self.read_to(partition, Reached::Position(offset + 1))?;
+                    self.read_to(partition, Reached::Position(offset.next()))?;
                     if !self.ticks.record() && !self.intake.has_grown() {
                         continue;
                     }
@@ -203,7 +204,7 @@ impl Worker {
     }
 
     /// Tells the group of a live run how far its partitions are.
-    fn hint(&self, positions: &[(i32, i64)]) {
+    fn hint(&self, positions: &[(i32, Offset)]) {
         if let Goal::Live { .. } = self.goal {
             self.consumer.commit_hint(positions);
         }
@@ -255,7 +256,11 @@ impl Worker {
                     self.hint(&[(footer.partition, footer.next)]);
                 }
                 Event::Superseded { partition, next } => {
-                    tracing::info!(partition, next, "a peer was first, going on after its file");
+                    tracing::info!(
+                        partition,
+                        next = i64::from(next),
+                        "a peer was first, going on after its file"
+                    );
                     self.goal.reopen(partition);
                     self.pending.add([partition]);
                 }

@@ -2,6 +2,7 @@
 
 use super::{LOOKUP, Worker};
 use crate::bounded::ends::Reached;
+use crate::dataset::offset::Offset;
 use crate::dataset::resume;
 use crate::dataset::start::{Start, start};
 use crate::pipeline::retry::{Kind, kind};
@@ -48,16 +49,12 @@ impl Worker {
         let logs = self.consumer.log_ranges(due)?;
         let mut starts = Vec::with_capacity(found.len());
         for (partition, position) in found {
-            let position = position.unwrap_or_else(|| StoredPosition {
-                topic: None,
-                next: self.goal.begin(partition),
-                last: None,
-            });
+            let position = position.unwrap_or_else(|| self.goal.begin(partition).into());
             starts.push((partition, self.fit(partition, position, &logs)?));
         }
         let (known, new): (Vec<_>, Vec<_>) = starts
             .iter()
-            .map(|(partition, start)| (*partition, start.read_from()))
+            .map(|(partition, start)| (*partition, start.read_from().into()))
             .partition(|(partition, _)| self.pending.is_assigned(*partition));
         if !new.is_empty() {
             self.consumer.start(&new)?;
@@ -68,7 +65,7 @@ impl Worker {
             self.pauses.forget(&[partition]);
         }
         let positions = starts.iter().map(|(own, start)| (*own, start.position));
-        let positions: Vec<(i32, i64)> = positions.collect();
+        let positions: Vec<(i32, Offset)> = positions.collect();
         tracing::info!(positions = places(&positions), "partitions started");
         self.hint(&positions);
         for (partition, start) in starts {
@@ -96,12 +93,13 @@ impl Worker {
         };
         let found = start(position, log);
         let data_set = &self.sink.data_set;
-        let found = found.map_err(|fit| data_set.of_another_log(partition, position.next, fit))?;
+        let found =
+            found.map_err(|fit| data_set.of_another_log(partition, position.next.into(), fit))?;
         if let Some(gap) = &found.gap {
             tracing::warn!(
                 partition,
-                from = gap.start,
-                to = gap.end,
+                from = i64::from(gap.start),
+                to = i64::from(gap.end),
                 "retention has deleted records before they were collected"
             );
         }
@@ -133,7 +131,7 @@ impl Worker {
             };
             let start = self.fit(partition, position, &logs)?;
             // Also where the log covers the position: reading has stopped there.
-            self.consumer.seek(partition, start.read_from())?;
+            self.consumer.seek(partition, start.read_from().into())?;
             let reached = Reached::Position(start.position);
             self.intake.go_on(partition, start);
             self.read_to(partition, reached)?;

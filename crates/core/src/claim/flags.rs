@@ -3,10 +3,10 @@
 use crate::location::Location;
 use crate::settings::Problems;
 
-/// Where claimed objects lie, as the user wrote it.
+/// The flags about claims, as the user wrote them.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ClaimFlags {
-    /// Where the objects lie that claims stand for: a folder, or s3://bucket/prefix
+    /// Place of the objects that claims name: a folder, or s3://bucket/prefix
     #[arg(
         long,
         env = "TIDEMILL_CLAIMS",
@@ -16,7 +16,7 @@ pub struct ClaimFlags {
     )]
     pub claims: Option<String>,
 
-    /// Larger claimed objects are dead letters
+    /// Limit of a claimed object; a record with a larger one is rejected
     #[arg(
         long,
         env = "TIDEMILL_MAX_CLAIM_MB",

@@ -1,6 +1,7 @@
 //! Queries brokers, topics, records and group, within bounded time, and has the answers judged.
 
 use super::Report;
+use super::admin;
 use super::brokers::connect;
 use super::group::Group;
 use super::sample::{Sample, Seen};
@@ -48,7 +49,7 @@ pub struct Patient<'a> {
     pub again: &'a str,
 }
 
-/// Examines everything that concerns Kafka, and claims; `see` judges a record as the binary would. Returns the lags of
+/// Examines everything that concerns Kafka, claims, and the admin address; `see` judges a record as the binary would. Returns the lags of
 /// the topic's partitions; empty if the topic was not reached.
 pub async fn examine(
     patient: &Patient<'_>,
@@ -75,6 +76,7 @@ pub async fn examine(
         }
     }
     sample.claims.judge(&shared.claims, shutdown, report).await;
+    admin::judge(shared, report);
     lags
 }
 

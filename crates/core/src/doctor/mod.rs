@@ -5,10 +5,12 @@
 //!   without changing anything
 //! - `claims`: queries their store for one object
 //! - `topics`, `sizes`, `sample` with `partitioner`, `group`, [`redis`]: judge the answers, without any I/O
+//! - `admin`: judges who can reach the admin address
 //!
 //! The mistakes of every newcomer are named as people search for them: no brokers available, wrong advertised listener,
 //! receives nothing, out of order, lag grows, message too large.
 
+mod admin;
 mod brokers;
 mod claims;
 mod examine;

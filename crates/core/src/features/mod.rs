@@ -8,6 +8,7 @@
 //!   layout of its record, and the sums to keep.
 //! - [`Window`]: the state of one user: sorted records, one-minute tiles for those beyond the exact part, and the
 //!   newest values of features without a window. `codec` turns it into bytes and back.
+//! - [`Kept`]: an event of a window, as people look at it.
 //! - [`Evaluation`]: every feature's value at a time, and the time until which it stays right.
 //! - [`number`]: values as decimal text.
 
@@ -17,6 +18,7 @@ mod definition;
 mod definitions;
 mod entry;
 mod evaluate;
+mod kept;
 pub mod number;
 mod parse;
 mod plan;
@@ -31,5 +33,6 @@ mod brute_force;
 pub use definition::{Aggregate, Feature, Filter, Scalar};
 pub use definitions::Definitions;
 pub use evaluate::{Evaluation, FeatureValue};
+pub use kept::Kept;
 pub(crate) use plan::field;
 pub use window::{Limits, Window};

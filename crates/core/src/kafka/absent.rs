@@ -18,9 +18,9 @@ pub(super) struct Absent(Mutex<Option<(Instant, Vec<i32>)>>);
 enum Answer {
     /// The member has joined the group just now.
     Wait,
-    /// Join the group anew, and say so.
+    /// Join the group again, and say so.
     Tell,
-    /// Join the group anew: the same was said before.
+    /// Join the group again: the same was said before.
     Repeat,
 }
 

@@ -1,4 +1,4 @@
-//! What a client reports by itself, in the log: each thing once a minute, however many clients of the process meet it.
+//! Reports of a client by itself, in the log: each thing once a minute, however many clients of the process meet it.
 
 use super::wording::{client_error, report};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

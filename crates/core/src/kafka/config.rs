@@ -104,6 +104,11 @@ impl KafkaConfig {
         config
     }
 
+    /// The lags of the partitions that members opened with this configuration read, as of the last look.
+    pub(crate) fn lags(&self) -> Vec<super::lag::Lag> {
+        self.assigned.lags()
+    }
+
     /// The client id that our clients send to the brokers.
     pub fn client_id(&self) -> String {
         self.client()

@@ -1,4 +1,4 @@
-//! Positions that the group has not been told yet.
+//! Positions that are not committed to the group yet.
 
 use super::StoredPosition;
 use std::collections::BTreeMap;

@@ -153,9 +153,10 @@ fn tell(reader: &LagReader, assigned: &Assigned, topic: &str, told: &mut BTreeSe
         metrics::gauge!("tidemill_lag_seconds", &labels).set(seconds);
     };
     let now = crate::clock::now_ms();
-    for lag in lags {
+    for lag in &lags {
         set(lag.partition, lag.records(), lag.seconds(now));
     }
+    assigned.looked(lags);
     // Another process reports the partitions that it reads.
     for gone in told.difference(&held) {
         set(*gone, 0, 0.0);

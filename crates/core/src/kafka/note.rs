@@ -13,7 +13,7 @@ const TAIL: usize = 17;
 const TOPIC: &str = "; topic ";
 const LAST: &str = "; last ";
 
-/// What a member writes to, in a form that fits into the metadata: a long text keeps its beginning, and a checksum of
+/// The destination of a member, in a form that fits into the metadata: a long text keeps its beginning, and a checksum of
 /// all of it tells it from others.
 pub(super) fn bounded(writes_to: &str) -> String {
     if writes_to.len() <= LONGEST {
@@ -36,7 +36,7 @@ pub(super) fn write(writes_to: &str, position: &StoredPosition<u64>) -> String {
     text
 }
 
-/// What the member wrote to, and the position that is `next`. Metadata that other programs wrote are about the former
+/// The destination of the member, and the position that is `next`. Metadata that other programs wrote are about the former
 /// alone.
 pub(super) fn read(metadata: &[u8], next: i64) -> (String, StoredPosition<u64>) {
     let text = String::from_utf8_lossy(metadata);

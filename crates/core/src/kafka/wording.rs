@@ -1,6 +1,7 @@
 //! The client library's errors in plain words, with the remedy where there is one.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::fmt::Display;
 
 /// The text of an error with its causes: those of the client library in plain words, and none that was said before.
 pub fn in_words(error: &anyhow::Error) -> String {
@@ -142,7 +143,7 @@ pub(super) fn report(reason: &str) -> String {
 }
 
 /// Partitions with their positions, as in `1@0 3@120`.
-pub fn places(positions: &[(i32, i64)]) -> String {
+pub fn places<P: Display>(positions: &[(i32, P)]) -> String {
     let places = positions.iter();
     let places = places.map(|(partition, position)| format!("{partition}@{position}"));
     places.collect::<Vec<_>>().join(" ")

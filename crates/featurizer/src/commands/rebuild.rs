@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 /// Pause between two looks at the progress.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Time after which somebody who waits is told that nobody builds.
+/// Time after which a waiting command reports that nobody builds.
 const LONELY: Duration = Duration::from_secs(3);
 
-/// What to rebuild, and how.
+/// The partitions to rebuild, and the manner.
 #[derive(Clone, Copy, Debug)]
 pub struct Rebuild {
     /// Only this partition and those that share users with it.
@@ -95,7 +95,7 @@ fn lines(partitions: &[i32], topic: &str, what: &str) -> String {
     lines.collect()
 }
 
-/// Waits until featurizers have built the windows of these partitions, or until told to stop.
+/// Waits until featurizers have built the windows of these partitions, or until stopped.
 fn wait(
     redis: &mut Redis,
     keys: &Keys,

@@ -8,7 +8,7 @@ use super::topic::{drain, fill};
 use crate::harness::Names;
 use crate::stack::{Options, Stack};
 
-/// How much to write and read.
+/// The load to write and read.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Records

@@ -27,10 +27,10 @@ use crate::kafka;
 /// Time limit for joining a group.
 const JOINED: Duration = Duration::from_secs(60);
 
-/// What to measure.
+/// The subject of a measurement.
 #[derive(Subcommand, Debug)]
 pub enum Bench {
-    /// What Kafka and its client allow here: a topic written, and read by a loop that does nothing else
+    /// The limit of Kafka and its client here: a topic written, and read by a loop that does nothing else
     Drain(drain::Flags),
     /// The collector beside reading alone and a plain loop; memory; compression
     Collector(collector::Flags),
@@ -38,7 +38,7 @@ pub enum Bench {
     Scorer(scorer::Flags),
     /// Events a second from Kafka into Redis with exact windows, and how fresh they are there
     Featurizer(featurizer::Flags),
-    /// How late features are rewritten when events leave the windows of a million users
+    /// Delay until features are rewritten when events leave the windows of a million users
     Decay(featurizer::decay::Flags),
     /// Models: agreement with onnxruntime, and the time of a row beside tract alone and onnxruntime
     Model(model::Flags),

@@ -19,7 +19,7 @@ use tidemill_core::tell_line;
 
 use crate::kafka::{self, Isolation};
 
-/// Which dead letters, and what to do with them.
+/// The dead letters to take, and their treatment.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Topic of dead letters, or the topic that they came from

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Programs;
+use super::findings::Findings;
 use super::report::Report;
 use crate::harness::{Program, Scene, until};
 use crate::kafka::Stored;
@@ -31,7 +32,7 @@ pub(super) fn predictions(
     watch: Watch,
     written: &Written,
     scorer: &Program,
-    report: &mut Report,
+    (report, findings): (&mut Report, &mut Findings),
 ) -> Result<()> {
     let count = written.transactions;
     let caught_up = until("all predictions", CATCH_UP, || {
@@ -39,6 +40,7 @@ pub(super) fn predictions(
     });
     let transactions = scene.read(&scene.names.transactions)?;
     let predictions = scene.read(&scene.names.predictions)?;
+    findings.latency(&watch.waits(&transactions), &predictions)?;
     let latency = watch.finish(&transactions)?;
 
     let mut scored: HashMap<&[u8], u64> = HashMap::new();
@@ -76,7 +78,7 @@ pub(super) fn predictions(
         latency.p50_ms, latency.p99_ms, latency.max_ms
     );
     report.add("latency", latency.count == count, vec![text]);
-    alerts(&predictions, &written.frauds, scorer, report);
+    alerts(&predictions, &written.frauds, scorer, (report, findings));
     Ok(())
 }
 
@@ -106,7 +108,7 @@ fn alerts(
     predictions: &[Stored],
     frauds: &BTreeMap<String, Kind>,
     scorer: &Program,
-    report: &mut Report,
+    (report, findings): (&mut Report, &mut Findings),
 ) {
     let alerted = predictions.iter().filter(|prediction| {
         let fraud = prediction
@@ -128,6 +130,7 @@ fn alerts(
         }
     }
     let right: u64 = found.values().sum();
+    findings.alerts(frauds, &found, alerts - right);
     let precision = ratio(right, alerts);
     let recall = ratio(right, frauds.len() as u64);
     let mut lines = vec![format!(

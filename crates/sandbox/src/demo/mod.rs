@@ -1,7 +1,10 @@
 //! `sandbox demo`: the real executables on simulated live traffic, ending in a report of checks.
 
 mod checks;
+mod findings;
+mod html;
 mod live;
+mod pages;
 mod report;
 
 use std::path::PathBuf;
@@ -13,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Binaries, Names, Program, Scene};
 use crate::oracle::Watch;
+use crate::place::state_folder;
 use crate::progress;
 use crate::simulate::{Plan, Settings, Sink, now_ms, run};
 use crate::stack::{Options, Stack};
+use findings::Findings;
 use report::Report;
 
-/// How much of a demo.
+/// The size of a demo.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Seconds of live traffic
@@ -36,6 +41,9 @@ pub struct Flags {
     /// Keep everything running after the report until Ctrl-C, and say how to look around
     #[arg(long)]
     keep: bool,
+    /// Open the live pages of the three programs in the browser
+    #[arg(long)]
+    open: bool,
 }
 
 /// Payments made in the hours before the demo: users start with a history, the collector with a backlog.
@@ -87,6 +95,7 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
         start(flags, &scene)?
     };
 
+    pages::tell(&programs, flags.open)?;
     let watch = Watch::start(&scene.brokers, &scene.names.predictions)?;
     let plan = Plan {
         settings: settings(flags, now_ms()),
@@ -94,8 +103,9 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
     };
     let written = live::run(&plan, &scene, &watch, shutdown)?;
 
-    let mut report = Report::default();
-    checks::predictions(&scene, watch, &written, &programs.scorer, &mut report)?;
+    let (mut report, mut findings) = (Report::default(), Findings::default());
+    let results = (&mut report, &mut findings);
+    checks::predictions(&scene, watch, &written, &programs.scorer, results)?;
     checks::features(&scene, &mut report)?;
     if flags.keep {
         checks::data_set_grows(&scene, &mut report)?;
@@ -104,6 +114,9 @@ pub fn command(flags: &Flags, shutdown: &CancellationToken) -> Result<bool> {
         checks::data_set(&scene, &mut report)?;
     }
     report.print(stack.is_mock())?;
+    let file = state_folder().join("demo.html");
+    html::write(&file, &report, &findings)?;
+    tell_line!("report with plots: {}", file.display())?;
     if flags.keep {
         look_around(&scene, &programs)?;
         while !shutdown.is_cancelled() {
@@ -207,16 +220,5 @@ fn look_around(scene: &Scene, programs: &Programs) -> Result<()> {
     }
     tell_line!("  ls {}", scene.data_set().display())?;
     tell_line!("  ls {}/*.log", scene.folder().display())?;
-    let pages = [
-        ("featurizer", &programs.featurizer),
-        ("scorer", &programs.scorer),
-        ("collector", &programs.collector),
-    ];
-    for (name, program) in pages {
-        tell_line!(
-            "  curl 127.0.0.1:{}/metrics    # {name}",
-            program.admin_port()
-        )?;
-    }
-    Ok(())
+    pages::tell(programs, false)
 }

@@ -26,6 +26,21 @@ impl Report {
         !self.checks.is_empty() && self.checks.iter().all(|check| check.holds)
     }
 
+    /// Each check with its name, its outcome, and its lines.
+    pub(super) fn checks(&self) -> impl Iterator<Item = (&'static str, bool, &[String])> {
+        let checks = self.checks.iter();
+        checks.map(|check| (check.name, check.holds, check.lines.as_slice()))
+    }
+
+    /// The verdict in words.
+    pub(super) fn verdict(&self) -> &'static str {
+        if self.holds() {
+            "all checks hold"
+        } else {
+            "NOT all checks hold"
+        }
+    }
+
     /// Prints all checks and the verdict.
     pub(super) fn print(&self, mock: bool) -> anyhow::Result<()> {
         tell_line!("\nchecked:")?;
@@ -44,11 +59,6 @@ impl Report {
                 ""
             )?;
         }
-        let verdict = if self.holds() {
-            "all checks hold"
-        } else {
-            "NOT all checks hold"
-        };
-        tell_line!("{verdict}")
+        tell_line!("{}", self.verdict())
     }
 }

@@ -69,6 +69,22 @@ impl Watch {
         Latency::between(transactions, &seen)
     }
 
+    /// The wait of each of these payments whose prediction was seen.
+    pub fn waits(&self, transactions: &[Stored]) -> Vec<Waited> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = transactions.iter().filter_map(|payment| {
+            let id = payment.key.as_deref().unwrap_or_default();
+            let produced_ms = payment.timestamp_ms?;
+            let waited_ms = u64::try_from(seen.get(id)? - produced_ms).unwrap_or(0);
+            Some(Waited {
+                id: id.to_owned(),
+                produced_ms,
+                waited_ms,
+            })
+        });
+        waits.collect()
+    }
+
     /// Stops reading, and compares with the times at which the payments were produced.
     pub fn finish(mut self, transactions: &[Stored]) -> Result<Latency> {
         self.stop.cancel();
@@ -107,6 +123,17 @@ fn read(
         }
     }
     Ok(())
+}
+
+/// One payment, from its production until its prediction was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// Its transaction id.
+    pub id: Vec<u8>,
+    /// The time at which it was produced (epoch ms).
+    pub produced_ms: i64,
+    /// Time until its prediction was seen.
+    pub waited_ms: u64,
 }
 
 /// The distribution of latencies, in milliseconds.

@@ -5,5 +5,5 @@ mod latency;
 mod parquet;
 
 pub use features::{Comparison, Expected, compare, histories};
-pub use latency::{Latency, Watch};
+pub use latency::{Latency, Waited, Watch};
 pub use parquet::{DataSet, read_data_set};

@@ -13,7 +13,7 @@ use tidemill_core::tell_line;
 
 use crate::kafka::{self, Producer};
 
-/// What to put where.
+/// The record, and its topic.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Topic; created with --partitions if it does not exist
@@ -35,7 +35,7 @@ pub struct Flags {
     /// Where the objects of claims go, a folder or s3://bucket/prefix; large values become claims then
     #[arg(long, env = "TIDEMILL_CLAIMS", value_name = "DIR|URL")]
     claims: Option<String>,
-    /// Bytes above which a value becomes a claim; topics take a little more than a million unless told otherwise
+    /// Bytes above which a value becomes a claim; topics take a little more than a million by default
     #[arg(long, value_name = "BYTES", default_value_t = 900_000)]
     claim_above: usize,
     /// Kafka brokers, host:port separated by commas

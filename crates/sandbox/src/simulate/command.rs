@@ -14,7 +14,7 @@ use super::sink::Sink;
 use super::traffic::Settings;
 use crate::{kafka, progress};
 
-/// What to simulate, how fast, and where to.
+/// The world to simulate, its speed, and its topics.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Payments per second [default: 100]
@@ -23,7 +23,7 @@ pub struct Flags {
     /// Number of payments
     #[arg(long, conflicts_with = "duration")]
     count: Option<u64>,
-    /// How long to go on, such as 30s or 5m [default: until stopped]
+    /// Time to go on for, such as 30s or 5m [default: until stopped]
     #[arg(long, value_parser = parse_duration)]
     duration: Option<Duration>,
     /// Spread the payments over this stretch of time, ending now, and write them as fast as possible; needs --count

@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 use sandbox::harness::Binaries;
 use serde_json::Value;
 
-/// Flags that other values of the chart set, or that belong to bounded runs, which it does not start.
-const OTHERS: [&str; 20] = [
+/// Flags that other values of the chart set, that belong to bounded runs, which it does not start, or that a pod's own
+/// `env` sets.
+const OTHERS: [&str; 21] = [
+    "admin-token-file",
     "brokers",
     "kafka-config",
     "admin-addr",

@@ -13,7 +13,7 @@ use crate::SOON;
 use crate::collector::{POISON, assert_complete, labeled};
 use crate::stub::{Faults, Stub};
 
-/// Where the data set lies.
+/// The place of the data set.
 const OUT: &str = "s3://bucket/some/set";
 
 /// A collector whose store is the stub.

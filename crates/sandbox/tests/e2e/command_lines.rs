@@ -1,4 +1,4 @@
-//! What a person types: help, versions, completions, `validate`, and variables that nothing reads.
+//! The command lines that a person types: help, versions, completions, `validate`, and variables that nothing reads.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What was set aside is listed by reason, and goes back once.
+//! Rejected records are listed by reason, and go back once.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -314,7 +314,7 @@ fn until_at_work(scene: &Scene, topic: &str, sender: &mut Process) -> Result<()>
     Ok(())
 }
 
-/// How often each key is back, for readers of what is committed.
+/// The number of times that each key is back, for readers of what is committed.
 fn times_back(scene: &Scene, topic: &str) -> Result<HashMap<Vec<u8>, usize>> {
     let mut times = HashMap::new();
     for record in scene.read(topic)? {

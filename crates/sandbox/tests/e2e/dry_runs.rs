@@ -1,4 +1,4 @@
-//! What moves or sends says beforehand what it would do; a rebuild can be waited for.
+//! Commands that move or send tell beforehand what they would do; a rebuild can be waited for.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What must stay exact whatever is rebuilt, erased or sent again: users in several partitions, erasures in another
+//! Features stay exact, whatever is rebuilt, erased or sent again: users in several partitions, erasures in another
 //! partition than the events, silent users behind a gap, and copies of rejected events.
 
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ fn key(scene: &Scene, kind: &str, partition: i32) -> String {
     format!("{prefix}{kind}:{topic}:{partition}")
 }
 
-/// Whatever has one partition rebuilt, users that were in several count each event once.
+/// Users that were in several partitions count each event once, whatever causes the rebuild of one partition.
 #[test]
 fn an_automatic_rebuild_of_one_partition_counts_shared_users_once() -> Result<()> {
     for workers in ["1", "2"] {

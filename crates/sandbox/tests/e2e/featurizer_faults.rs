@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::SOON;
 
 const USERS: u32 = 1_500;
-/// How long faults go on.
+/// Duration of the faults.
 const TROUBLE: Duration = Duration::from_secs(12);
 /// Longer than the group waits for a member that is silent.
 const BEYOND_SESSION: Duration = Duration::from_millis(7_500);

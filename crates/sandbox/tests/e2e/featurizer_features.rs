@@ -1,4 +1,4 @@
-//! What a featurizer keeps: its own definitions, decay, erasure, users that move, exactness, and whose prefix it is.
+//! The features that a featurizer keeps: definitions of one's own, decay, erasure, users that move, exactness, and whose prefix it is.
 
 use std::collections::HashMap;
 use std::fs;

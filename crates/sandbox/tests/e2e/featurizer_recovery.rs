@@ -1,4 +1,4 @@
-//! What a featurizer builds anew: after retention, for partitions that share users, and over what others have left.
+//! Windows that a featurizer builds again: after retention, for partitions that share users, and over what others have left.
 
 use std::collections::HashMap;
 

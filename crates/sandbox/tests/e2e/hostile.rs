@@ -19,7 +19,7 @@ use crate::unusable::rejects;
 /// Bytes of the largest values.
 const LARGE: usize = 10_000_000;
 
-/// How long all of it may take.
+/// Time limit for all of it.
 const LONG: Duration = Duration::from_secs(120);
 
 /// One hostile record.
@@ -373,6 +373,6 @@ fn the_collector_survives_hostile_records() -> Result<()> {
     Ok(())
 }
 
-/// What a program may need for records of 10 MB, beside what its flags give it: the consumer's queue of 32 MB and
+/// Memory that a program may need for records of 10 MB, in addition to that of its flags: the consumer's queue of 32 MB and
 /// what is fetched into it, one value with what is made of it, and the program itself.
 const BOUND_MB: u64 = 512;

@@ -1,4 +1,4 @@
-//! What core's Kafka client promises to its workers, asked of a real broker.
+//! The promises of core's Kafka client to its workers, on a real broker.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::SOON;
 /// Long enough for what should not come to come.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// What a poll brought, without its memory.
+/// The outcome of a poll, without its memory.
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
     Record(i64),

@@ -1,6 +1,6 @@
 //! End-to-end tests: the real executables on a real Kafka and Redis, which the first test starts for all.
 //!
-//! Each test has topics, groups and keys of its own, so that all run side by side. What belongs where:
+//! Each test has topics, groups and keys of its own, so that all run side by side. The files:
 //!
 //! - `tutorial`: records of the documented shapes give exactly the documented outputs
 //! - `unusable`: what is malformed ends where it should, while the rest goes on
@@ -11,7 +11,10 @@
 //! - `printing`: closed pipes and full disks
 //! - `reports`: what verify, inspect, replay, dead-letters and consume tell people and programs
 //! - `dry_runs`: what moves or sends can be asked what it would do; a rebuild can be waited for
-//! - `quickstart`: the blocks of the README, as they are pasted
+//! - `quickstart`: the blocks of README and tutorial, as they are pasted
+//! - `english`: how sentences of comments, help and pages begin
+//! - `examples`: the blocks of the examples, likewise
+//! - `docs`: what the pages list, against the code
 //! - `exit_codes`: whose turn it is, by what was asked for and what was there
 //! - `redis_start`: a Redis that loads, refuses, is too old or clustered
 //! - `collector`, `collector_features`: data sets of bounded runs
@@ -36,6 +39,7 @@
 //! - `doctor`: each mistake is provoked and named
 //! - `operations`: metrics tell the truth, settings are shown
 //! - `monitoring`, `chart`: dashboard and alerts on a real Prometheus; the Helm chart knows the programs' flags
+//! - `page`, `page_sections`, `page_pictures`, `browser`: the live pages in a headless Chromium
 //! - `dead_letters`: what was set aside is listed, and goes back once
 //! - `kafka_client`: what core's Kafka client promises to its workers
 //! - `installed`: the archive of the programs, unpacked where there is no checkout
@@ -46,6 +50,7 @@
 // In a test, what is not as expected should end it; remarks go to whoever watches it.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod browser;
 mod chart;
 mod claims;
 mod collector;
@@ -57,8 +62,11 @@ mod collector_live;
 mod collector_nothing;
 mod command_lines;
 mod dead_letters;
+mod docs;
 mod doctor;
 mod dry_runs;
+mod english;
+mod examples;
 mod exit_codes;
 mod faults;
 mod featurizer_exact;
@@ -73,6 +81,9 @@ mod messages;
 mod monitoring;
 mod operations;
 mod outages;
+mod page;
+mod page_pictures;
+mod page_sections;
 mod printing;
 mod quickstart;
 mod redis_start;
@@ -97,7 +108,7 @@ use std::time::Duration;
 use anyhow::Result;
 use sandbox::harness::Program;
 
-/// How long an output may take that is certain to come.
+/// Time limit for an output that is certain to come.
 const SOON: Duration = Duration::from_secs(60);
 
 /// The program ends by itself with this code and says all of these.

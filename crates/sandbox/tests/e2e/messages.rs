@@ -1,4 +1,4 @@
-//! What is said of records that newcomers send: the cause, as the dead letter's error, the collector's reject and the
+//! Messages about records that newcomers send: the cause, as the dead letter's error, the collector's reject and the
 //! doctor have it, and in lists nothing invisible.
 
 use std::fs;

@@ -17,7 +17,7 @@ use crate::operations::{EVENT, PAYMENT};
 /// A claim that nothing lies behind.
 const CLAIM: &str = r#"{"$claim":{"path":"no/such","length":1,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}"#;
 
-/// Whether one is on PATH; where not, says so, and fails where all tests must run.
+/// True if one is on PATH; if not, says so, and fails where all tests must run.
 fn prometheus_is_there() -> bool {
     let there = Command::new("prometheus").arg("--version").output().is_ok();
     if !there {
@@ -84,7 +84,7 @@ impl Prometheus {
         Ok(series.iter().filter_map(value).collect())
     }
 
-    /// Whether a query has values, and numbers only.
+    /// True if a query has values, and numbers only.
     fn answers(&self, query: &str) -> Result<bool> {
         let values = self.values(query)?;
         Ok(!values.is_empty() && values.iter().all(|value| value.is_finite()))
@@ -137,7 +137,7 @@ fn queries(dashboard: &Value) -> Vec<String> {
     expressions.map(fill).collect()
 }
 
-/// What an alert compares with its bound: it must be there, lest the alert can never fire.
+/// The query that an alert compares with its bound: it must be there, lest the alert can never fire.
 fn compared(expression: &str) -> &str {
     let split = [" > ", " == "]
         .iter()

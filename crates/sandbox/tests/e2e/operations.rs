@@ -1,4 +1,4 @@
-//! What operators rely on: metrics tell the truth, and the configuration is shown.
+//! The needs of operators: metrics tell the truth, and the configuration is shown.
 
 use std::collections::BTreeSet;
 
@@ -124,8 +124,8 @@ fn metrics_are_described_documented_shown_and_enough_for_the_alerts() -> Result<
     for program in &mut all {
         program.wait_ready()?;
     }
-    let readme = std::fs::read_to_string(checkout.join("README.md"))?;
-    let documented = names_in(&readme);
+    let page = std::fs::read_to_string(checkout.join("docs/reference/metrics.md"))?;
+    let documented = names_in(&page);
     let alerts = std::fs::read_to_string(checkout.join("ops/alerts.yaml"))?;
     let exposed = until("all metrics that the alerts look at", SOON, || {
         let mut exposed = BTreeSet::new();
@@ -143,7 +143,7 @@ fn metrics_are_described_documented_shown_and_enough_for_the_alerts() -> Result<
     let undocumented: Vec<_> = exposed.difference(&documented).collect();
     assert!(
         undocumented.is_empty(),
-        "not in the README: {undocumented:?}"
+        "not in docs/reference/metrics.md: {undocumented:?}"
     );
     let dashboard = std::fs::read_to_string(checkout.join("ops/grafana/tidemill.json"))?;
     let unseen: Vec<_> = exposed
@@ -158,7 +158,7 @@ fn metrics_are_described_documented_shown_and_enough_for_the_alerts() -> Result<
     Ok(())
 }
 
-/// What the series of a metric with this label add up to; 0 where there are none.
+/// The sum of the series of a metric with this label; 0 where there are none.
 fn sum(page: &str, name: &str, label: &str) -> f64 {
     let own = page.lines().filter_map(|line| line.strip_prefix(name));
     let own = own.filter(|rest| rest.starts_with([' ', '{']) && rest.contains(label));

@@ -19,7 +19,7 @@ use crate::scorer_redis::HISTORY;
 const SHOWN: Duration = Duration::from_secs(5);
 /// The promise: a stop ends within this time.
 const STOP: Duration = Duration::from_secs(10);
-/// How long an outage is watched, longer than any wait of a client for one answer.
+/// Time for which an outage is watched, longer than any wait of a client for one answer.
 const LASTING: Duration = Duration::from_secs(15);
 /// The readiness page of a program whose batch is being published for a while.
 const AT_WORK: &str = "its work has been under way for ";

@@ -90,7 +90,7 @@ fn send(scene: &Scene, count: u64) -> Result<()> {
     scene.send(&scene.names.transactions, &records)
 }
 
-/// Sends transactions at a steady rate until told to stop; returns how many.
+/// Sends transactions at a steady rate until stopped; returns how many.
 fn traffic(scene: &Scene, stop: &AtomicBool) -> Result<u64> {
     let producer = Producer::open(&scene.brokers)?;
     let mut sent = 0;
@@ -331,6 +331,12 @@ fn predictions_are_scored_again_from_their_receipts() -> Result<()> {
         assert_eq!(code, Some(1), "{told}");
         assert!(told.contains(expected), "{told}");
     }
+    assert!(!told.contains("retention"), "{told}");
+    delete_before(&scene.brokers, &scene.names.predictions, 1, 10)?;
+    let (code, told) = command(&scene, "cut", &same)?;
+    assert_eq!(code, Some(0), "{told}");
+    let said = "retention has deleted the oldest predictions in partitions 1, some of them perhaps since --from";
+    assert!(told.contains(said), "{told}");
     let absent = ["replay", "--from", "0", "--model", "absent.onnx"];
     let (code, told) = command(&scene, "absent", &absent)?;
     assert_eq!(code, Some(64), "{told}");

@@ -32,7 +32,7 @@ fn extent() -> (usize, u64) {
     }
 }
 
-/// Sends payments, each 50th of them unusable, until told to stop; returns how many.
+/// Sends payments, each 50th of them unusable, until stopped; returns how many.
 fn traffic(scene: &Scene, every_10_ms: u64, stop: &AtomicBool) -> Result<u64> {
     let producer = Producer::open(&scene.brokers)?;
     let topic = &scene.names.transactions;

@@ -93,7 +93,7 @@ fn an_event_of_last_year_counts_for_nothing_but_the_last_purchase() -> Result<()
     Ok(())
 }
 
-/// What the model must answer to some inputs, out of its manifest.
+/// Golden vectors of the model's manifest: inputs and their scores.
 fn golden(scene: &Scene) -> Result<Vec<([f64; 4], f64)>> {
     let path = scene.model()?.with_extension("toml");
     let manifest: toml::Table = std::fs::read_to_string(path)?.parse()?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::clock::now_ms;
-use tidemill_core::kafka::{Consumer, Record, Stretch};
+use tidemill_core::kafka::{Consumer, Record, Stretch, numbers};
 use tidemill_core::printing::{tell, tell_json};
 use tidemill_core::record::timestamp::date;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +74,8 @@ struct Report {
     result: Comparison,
     /// Offsets that retention deleted while they were read.
     lost_offsets: i64,
+    /// The partitions whose oldest predictions are deleted, some of them perhaps of the stretch.
+    cut_partitions: Vec<i32>,
     /// The whole stretch was read.
     complete: bool,
     /// `from` lies behind the newest prediction.
@@ -102,9 +104,13 @@ pub fn replay(
     let partitions: Vec<i32> = (0..i32::try_from(partitions)?).collect();
     let first = consumer.positions_at(&partitions, from)?;
     let last = consumer.positions_at(&partitions, to)?;
-    let mut beyond = true;
-    for (partition, next) in &first {
-        beyond &= *next >= consumer.log_range(*partition)?.end;
+    let logs = consumer.log_ranges(&partitions)?;
+    let (mut beyond, mut cut_partitions) = (true, Vec::new());
+    for ((partition, next), log) in first.iter().zip(logs.values()) {
+        beyond &= *next >= log.end;
+        if log.is_cut() && *next <= log.oldest {
+            cut_partitions.push(*partition);
+        }
     }
     let spans = first.into_iter().zip(last);
     let mut stretch =
@@ -122,6 +128,7 @@ pub fn replay(
         to: date(to),
         result: comparison.result,
         lost_offsets: stretch.lost(),
+        cut_partitions,
         complete: stretch.is_read(),
         beyond,
     };
@@ -246,6 +253,13 @@ impl fmt::Display for Report {
             writeln!(f, "deleted by retention meanwhile: {lost} offsets")?;
         }
         let Self { from, to, .. } = self;
+        if !self.cut_partitions.is_empty() {
+            writeln!(
+                f,
+                "retention has deleted the oldest predictions in partitions {}, some of them perhaps since --from",
+                numbers(&self.cut_partitions)
+            )?;
+        }
         if !self.complete {
             writeln!(f, "stopped before the end: this is a part")
         } else if self.beyond {

@@ -89,7 +89,7 @@ pub(super) async fn greet(client: &Client) -> Result<MultiplexedConnection, Redi
 pub struct Survey {
     /// Host and port.
     pub address: String,
-    /// What `INFO` answers.
+    /// The answer to `INFO`.
     pub info: String,
     /// The featurizer that keeps features under the prefix.
     pub owner: Option<String>,

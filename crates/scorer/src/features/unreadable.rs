@@ -1,4 +1,4 @@
-//! Users whose keys hold something else than features: each has defaults, and is told of now and then.
+//! Users whose keys hold something else than features: each gets defaults, and a log line now and then.
 
 use std::time::{Duration, Instant};
 

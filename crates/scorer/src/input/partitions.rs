@@ -20,7 +20,7 @@ pub enum State {
     Searching(Option<Why>),
     /// Its records are taken.
     Reading(Reading),
-    /// Its next record stands for an object that cannot be had now. It is asked for again later.
+    /// Its next record names an object that cannot be had now. It is asked for again later.
     Blocked(Reading),
     /// It is not read on from where it stands. It is searched again once the batch before it is done with.
     Stopped(Why),
@@ -168,7 +168,7 @@ impl Partitions {
         }
     }
 
-    /// The next record of a partition stands for an object that cannot be had.
+    /// The next record of a partition names an object that cannot be had.
     pub fn block(&mut self, partition: i32) {
         self.step(partition, Event::Blocked);
     }
@@ -178,7 +178,7 @@ impl Partitions {
         self.step(partition, Event::Resumed);
     }
 
-    /// Stops all partitions that are read or blocked. What was taken from them and is not committed is to be dropped.
+    /// Stops all partitions that are read or blocked. Records that were taken from them and are not committed have to be dropped.
     pub fn stop(&mut self, why: Why) {
         for state in self.states.iter_mut().flatten() {
             *state = state.step(Event::Stopped(why));

@@ -87,7 +87,7 @@ impl Contents {
     }
 
     /// The bundle's digest: the SHA-256, in hexadecimal, of a line `<sha256> <what>` for each file, which is
-    /// `model`, `manifest` or `weights <name>`, by name. Where the files lie does not matter.
+    /// `model`, `manifest` or `weights <name>`, by name. The place of the files does not matter.
     pub fn digest(&self) -> String {
         let mut all = Sha256::new();
         let mut line = |sum: &Sum, what: &str| all.update(format!("{} {what}\n", hexadecimal(sum)));

@@ -1,7 +1,7 @@
 //! Makes an exported ONNX graph one that can be run in batches: pure surgery on the decoded file.
 //!
 //! Exporters end a classifier with a `ZipMap` (a list of maps, for people), add a branch for the
-//! label, fix or leave out the batch dimension. What the score needs is kept, the rest goes.
+//! label, fix or leave out the batch dimension. Nodes that the score needs are kept, the rest goes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

@@ -87,7 +87,7 @@ pub(super) fn unfit(particular: &[(usize, Kind)], row: &[f64]) -> Option<(usize,
 
 /// Distributes the manifest's inputs `names` over the graph's tensors.
 ///
-/// A tensor of one column that bears an input's name holds that input. What is left goes by order: everything
+/// A tensor of one column that bears an input's name holds that input. The rest goes by order: everything
 /// where no name matches, the columns of matrices, which have no names, and an only tensor that is left.
 pub(super) fn assign(tensors: &[GraphInput], names: &[&str]) -> anyhow::Result<Vec<Slot>> {
     let alone = (tensors.len() == 1).then_some(names.len());

@@ -30,7 +30,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// The score that the model's number `x` stands for.
+    /// The score that the model's number `x` means.
     pub fn score(&self, x: f64) -> f64 {
         self.transform
             .apply(if self.lower_is_worse { -x } else { x })
@@ -56,7 +56,7 @@ impl Transform {
         }
     }
 
-    /// The probability that the model's number `x` stands for.
+    /// The probability that the model's number `x` means.
     pub fn apply(self, x: f64) -> f64 {
         match self {
             Transform::None => x,

@@ -8,7 +8,7 @@ use super::operators::{advice, are_ours};
 /// Context that marks an error as one of tract's.
 pub(super) const INSIDE: &str = "in the graph";
 
-/// Puts an error of tract's into words, and leaves others alone. What our own operators say of themselves is kept.
+/// Puts an error of tract's into words, and leaves others alone. The texts of our own operators are kept.
 pub(super) fn explain(error: anyhow::Error, graph: &GraphProto) -> anyhow::Error {
     let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
     let Some(place) = texts.iter().position(|text| text == INSIDE) else {

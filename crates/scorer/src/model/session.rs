@@ -137,10 +137,7 @@ impl Session {
     /// Runs the graph once. Appends nothing where it fails.
     fn run_once(&mut self, rows: &[f64], scores: &mut Vec<f64>) -> anyhow::Result<()> {
         let count = rows.len() / self.width;
-        let tensors = self
-            .slots
-            .iter()
-            .map(|slot| tensor(slot, rows, self.width, count));
+        let tensors = self.slots.iter().map(|slot| tensor(slot, rows, self.width));
         let tensors = tensors.collect::<anyhow::Result<TVec<TValue>>>()?;
         let state = &mut self.state;
         let outcome = catch_unwind(AssertUnwindSafe(|| state.run(tensors)))
@@ -156,50 +153,66 @@ impl Session {
         let output = outputs
             .first()
             .ok_or_else(|| anyhow!("the model gave no output"))?;
-        let numbers = output.cast_to::<f64>()?;
-        let numbers = numbers.try_as_plain_ram()?;
-        let numbers = numbers.as_slice::<f64>()?;
         // Of a graph that is run with one row all of the answer is that row's, if it has no dimensions.
         let rows_first = match output.shape() {
             [] => self.chunk == 1,
             [first, ..] => *first == count,
         };
         ensure!(
-            rows_first && !numbers.is_empty(),
+            rows_first && output.len() > 0,
             "the output's first dimension must be the batch: its shape is {:?} for {count} rows; export it \
              with the rows first",
             output.shape()
         );
-        let elements = numbers.len() / count;
+        let elements = output.len() / count;
         let element = self.output.index.unwrap_or(elements - 1);
         ensure!(
             element < elements,
             "output.index is {element}, the model's rows have {elements} elements"
         );
-        let picked = numbers.iter().skip(element).step_by(elements);
-        scores.extend(picked.map(|x| self.output.score(*x)));
+        // Most answers are of this type; a cast would take memory for each run.
+        if output.datum_type() == f32::datum_type() {
+            let numbers = output.try_as_plain_ram()?;
+            let picked = numbers.as_slice::<f32>()?.iter().skip(element);
+            let picked = picked.step_by(elements).map(|x| f64::from(*x));
+            scores.extend(picked.map(|x| self.output.score(x)));
+        } else {
+            let numbers = output.cast_to::<f64>()?;
+            let numbers = numbers.try_as_plain_ram()?;
+            let picked = numbers.as_slice::<f64>()?.iter().skip(element);
+            scores.extend(picked.step_by(elements).map(|x| self.output.score(*x)));
+        }
         Ok(())
     }
 }
 
 /// The columns of one slot as the tensor that the graph takes.
-fn tensor(slot: &Slot, rows: &[f64], width: usize, count: usize) -> anyhow::Result<TValue> {
-    let shape = if slot.vector {
-        vec![count]
-    } else {
-        vec![count, slot.columns.len()]
-    };
+fn tensor(slot: &Slot, rows: &[f64], width: usize) -> anyhow::Result<TValue> {
+    let shape = [rows.len() / width, slot.columns.len()];
+    let shape = if slot.vector { &shape[..1] } else { &shape };
     let values = rows
         .chunks_exact(width)
         .flat_map(|row| slot.columns.iter().map(|at| row[*at]));
     let tensor = match slot.kind {
-        Kind::F32 => Tensor::from_shape(&shape, &values.map(|x| x as f32).collect::<Vec<_>>()),
-        Kind::F64 => Tensor::from_shape(&shape, &values.collect::<Vec<_>>()),
-        Kind::I64 => Tensor::from_shape(&shape, &values.map(|x| x as i64).collect::<Vec<_>>()),
-        Kind::I32 => Tensor::from_shape(&shape, &values.map(|x| x as i32).collect::<Vec<_>>()),
-        Kind::Bool => Tensor::from_shape(&shape, &values.map(|x| x != 0.0).collect::<Vec<_>>()),
+        Kind::F32 => filled(shape, values.map(|x| x as f32)),
+        Kind::F64 => filled(shape, values),
+        Kind::I64 => filled(shape, values.map(|x| x as i64)),
+        Kind::I32 => filled(shape, values.map(|x| x as i32)),
+        Kind::Bool => filled(shape, values.map(|x| x != 0.0)),
     };
     Ok(tensor?.into_tvalue())
+}
+
+/// A tensor of these values, written where they stay.
+fn filled<T: Datum>(shape: &[usize], values: impl Iterator<Item = T>) -> TractResult<Tensor> {
+    let mut tensor = Tensor::zero_dt(T::datum_type(), shape)?;
+    let mut place = tensor.try_as_plain_ram_mut()?;
+    let place = place.as_slice_mut::<T>()?;
+    place
+        .iter_mut()
+        .zip(values)
+        .for_each(|(to, value)| *to = value);
+    Ok(tensor)
 }
 
 #[cfg(test)]

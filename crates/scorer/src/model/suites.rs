@@ -23,7 +23,7 @@ struct Case {
     tensors: Vec<TensorProto>,
 }
 
-/// What became of a case.
+/// The outcome of a case.
 enum Outcome {
     Agrees,
     /// Refused, with these words.

@@ -21,7 +21,7 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// Opens the way for one worker; `None` when told to stop before the brokers answered.
+    /// Opens the way for one worker; `None` if stopped before the brokers answered.
     ///
     /// # Errors
     ///

@@ -67,7 +67,7 @@ impl<'s> Outlet<'s> {
             let ended = Instant::now();
             stage("publish", ended - began);
             if outcome == Outcome::Committed {
-                publisher.published(&shared.dead_letters, &batch, &scored, now_ms());
+                publisher.published(shared, &batch, &scored, now_ms());
             }
             batch.clear();
             Ok(Done {

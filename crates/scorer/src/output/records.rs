@@ -1,6 +1,7 @@
 //! Turns a scored batch into records on the output topics; reports alerts and metrics once they are committed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tidemill_core::kafka::{DeadLetters, Outgoing, Producer, StoredPosition, TopicId, one_header};
@@ -9,8 +10,10 @@ use crate::input::batch::{Answer, Batch};
 use crate::output::prediction::{
     RECEIPT_HEADER, Receipt, receipt_prefix, round, write_prediction, write_receipt,
 };
+use crate::page::{Alert, Counts, KEPT};
 use crate::scoring::Scored;
 use crate::settings::Config;
+use crate::shared::Shared;
 
 /// Writes a worker's predictions.
 pub struct Publisher {
@@ -107,32 +110,30 @@ impl Publisher {
         }
     }
 
-    /// Reports a batch that was committed at `now` (epoch milliseconds): alerts and metrics.
-    pub fn published(
-        &self,
-        dead_letters: &DeadLetters,
-        batch: &Batch<'_>,
-        scored: &Scored,
-        now: i64,
-    ) {
+    /// Reports a batch that was committed at `now` (epoch milliseconds): alerts, metrics and the live page.
+    pub fn published(&self, shared: &Shared, batch: &Batch<'_>, scored: &Scored, now: i64) {
         let threshold = scored.model.manifest.threshold;
         let (mut predictions, mut frauds) = (0, 0);
+        let mut counts = Counts::default();
         for (_, answer) in batch.answers() {
             let row = match answer {
                 Answer::Prediction(row) => row,
                 Answer::Reject(reject) => {
-                    dead_letters.count(reject.reason);
+                    shared.dead_letters.count(reject.reason);
                     continue;
                 }
             };
             predictions += 1;
             let score = scored.scores[row.index];
+            counts.count(score);
             if score > threshold {
                 frauds += 1;
                 let (transaction_id, fraud_score) = (row.id, round(score));
                 tracing::info!(transaction_id, fraud_score, "fraud alert");
             }
         }
+        let alerts = last_alerts(batch, scored, now, frauds as usize);
+        shared.seen.take(now, &counts, alerts);
         metrics::counter!("tidemill_records_total").increment(batch.len() as u64);
         metrics::counter!("tidemill_predictions_total").increment(predictions);
         metrics::counter!("tidemill_frauds_total").increment(frauds);
@@ -149,4 +150,27 @@ impl Publisher {
             "batch committed"
         );
     }
+}
+
+/// The last of the batch's `frauds` alerts, as many as the live page keeps.
+fn last_alerts(batch: &Batch<'_>, scored: &Scored, now: i64, frauds: usize) -> Vec<Alert> {
+    if frauds == 0 {
+        return Vec::new();
+    }
+    let manifest = &scored.model.manifest;
+    let names = manifest.inputs.iter().map(|input| input.name.clone());
+    let names: Arc<[String]> = names.collect();
+    let alerted = batch.answers().filter_map(|(record, answer)| match answer {
+        Answer::Prediction(row) => {
+            let score = scored.scores[row.index];
+            (score > manifest.threshold).then_some((record, row, score))
+        }
+        Answer::Reject(_) => None,
+    });
+    let last = alerted.skip(frauds.saturating_sub(KEPT));
+    last.map(|(record, row, score)| {
+        let times = (scored.times, now);
+        Alert::of((record, &row), (score, manifest.threshold), times, &names)
+    })
+    .collect()
 }

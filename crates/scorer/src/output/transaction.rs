@@ -53,7 +53,7 @@ pub struct Transactions {
 
 impl Transactions {
     /// Producers of transactions whose ids start with `id`, trying for `timeout`. A predecessor with
-    /// the same id is fenced, and what it left open is aborted. `None` when told to stop meanwhile.
+    /// the same id is fenced, and its open transaction is aborted. `None` if stopped meanwhile.
     ///
     /// # Errors
     ///

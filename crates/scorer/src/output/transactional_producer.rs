@@ -60,7 +60,7 @@ impl TransactionalProducer {
         &self.producer
     }
 
-    /// Replaces the producer, however long the brokers take; keeps the old one when told to stop meanwhile.
+    /// Replaces the producer, however long the brokers take; keeps the old one if stopped meanwhile.
     pub(super) fn rebuild(
         &mut self,
         kafka: &KafkaConfig,

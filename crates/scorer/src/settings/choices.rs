@@ -14,7 +14,7 @@ pub enum Guarantee {
     AtLeastOnce,
 }
 
-/// What to do with the positions of a group that is to be moved.
+/// The treatment of the positions of a group that has to be moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
     /// Show them, and ask before they are moved.

@@ -71,7 +71,7 @@ pub struct Flags {
     #[command(flatten)]
     pub redis: RedisFlags,
 
-    /// What the keys in Redis start with
+    /// Beginning of all key names in Redis, as in the featurizer's flag of this name
     #[arg(
         long,
         env = "TIDEMILL_KEY_PREFIX",
@@ -130,7 +130,7 @@ pub struct Flags {
     #[arg(long, requires = "reset", conflicts_with = "yes")]
     pub dry_run: bool,
 
-    /// How long a batch may wait for features, beside 10 us for each of its users; 1 s where its oldest record is over
+    /// Time that a batch may wait for features, and 10 us more for each of its users; 1 s if its oldest record is over
     /// 1 s old
     #[arg(
         long,
@@ -167,7 +167,7 @@ pub enum Command {
         #[arg(long)]
         to: Option<String>,
         /// Print JSON: model, sha256, topic, from, to, compared, same_model, differing, differing_same_model, largest, raised,
-        /// dropped, without_receipt, lost_offsets, complete
+        /// dropped, without_receipt, lost_offsets, cut_partitions, complete
         #[arg(long)]
         json: bool,
     },

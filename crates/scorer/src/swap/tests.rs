@@ -12,7 +12,7 @@ const FILES: [&str; 3] = ["m.onnx", "external.onnx.data", "m.toml"];
 
 const ROW: [f64; 4] = [120.5, 3.0, 1.0, 0.9];
 
-/// What onnxruntime gives for [`ROW`] with the bundles `a` and `b`.
+/// The scores of onnxruntime for [`ROW`] with the bundles `a` and `b`.
 const SCORES: [f64; 2] = [0.459_801_08, 0.254_444_24];
 
 fn fixture(name: &str) -> Vec<u8> {

@@ -94,7 +94,7 @@ impl<'w, 's> Assignment<'w, 's> {
             .take(partition, offset, record.fingerprint());
     }
 
-    /// Holds a partition whose next record stands for an object that cannot be fetched now.
+    /// Holds a partition whose next record names an object that cannot be fetched now.
     pub(super) fn block(&mut self, partition: i32, error: &Unavailable) -> anyhow::Result<()> {
         self.partitions.block(partition);
         self.held.hold(self.consumer, partition, error)

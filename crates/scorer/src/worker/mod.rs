@@ -166,7 +166,7 @@ impl<'s> Worker<'_, 's> {
         Ok(None)
     }
 
-    /// Takes a record into the batch; returns the time that it took to fetch the object that the record stands for, `None`
+    /// Takes a record into the batch; returns the time that it took to fetch the object that the record names, `None`
     /// if the record is not of the log that was read before.
     fn take(&mut self, record: Record<'s>) -> anyhow::Result<Option<Duration>> {
         match self.assignment.turn(&record) {

@@ -1,13 +1,14 @@
 //! Compares the ends of the files with the log that they are written from.
 
 use crate::dataset::Footer;
+use crate::dataset::offset::Offset;
 use crate::encode::columns::Misfits;
 use tidemill_core::doctor::Report;
 use tidemill_core::kafka::lag::Lag;
 
 /// Judges the positions of the partitions that have files.
-pub(super) fn judge(topic: &str, ends: &[(i32, i64)], log: &[Lag], report: &mut Report) {
-    let (mut behind, mut lost, mut sound) = (0, 0, true);
+pub(super) fn judge(topic: &str, ends: &[(i32, Offset)], log: &[Lag], report: &mut Report) {
+    let (mut behind, mut lost, mut sound) = (0_u64, 0_u64, true);
     for (partition, position) in ends {
         let Some(lag) = log.iter().find(|lag| lag.partition == *partition) else {
             sound = false;
@@ -19,18 +20,18 @@ pub(super) fn judge(topic: &str, ends: &[(i32, i64)], log: &[Lag], report: &mut 
             );
             continue;
         };
-        if *position > lag.log.end {
+        let (oldest, end) = (Offset::from(lag.log.oldest), Offset::from(lag.log.end));
+        if *position > end {
             sound = false;
             other_log(
                 report,
                 format!(
-                    "the files of {topic} {partition} reach to {position}, but its log ends at {}",
-                    lag.log.end
+                    "the files of {topic} {partition} reach to {position}, but its log ends at {end}"
                 ),
             );
         }
-        lost += (lag.log.oldest - position).max(0);
-        behind += (lag.log.end - position.max(&lag.log.oldest)).max(0);
+        lost += oldest.since(*position);
+        behind += end.since(oldest.max(*position));
     }
     if lost > 0 {
         report.problem(
@@ -115,7 +116,11 @@ mod tests {
             (&[(2, 5)], Level::Problem, "no such partition"),
         ] {
             let mut report = Report::default();
-            judge("t", ends, &log, &mut report);
+            let ends: Vec<_> = ends
+                .iter()
+                .map(|(own, end)| (*own, Offset::from(*end)))
+                .collect();
+            judge("t", &ends, &log, &mut report);
             let [found] = &report.findings[..] else {
                 panic!("{report}")
             };

@@ -2,6 +2,7 @@
 
 mod files;
 
+use crate::dataset::offset::Offset;
 use crate::dataset::store::{Location, Store};
 use crate::dataset::{Footer, names, resume};
 use crate::encode::frozen::{Freezer, Wanted};
@@ -112,7 +113,7 @@ async fn files(config: &Config, log: &[Lag], report: &mut Report) -> anyhow::Res
         out => resume::newest(&Store::open(out, false)?, topic).await?,
     };
     let end = |footer: &Footer| (footer.partition, footer.next);
-    let ends: Vec<(i32, i64)> = newest.iter().map(end).collect();
+    let ends: Vec<(i32, Offset)> = newest.iter().map(end).collect();
     files::judge(topic, &ends, log, report);
     files::misfits(&newest, report);
     Ok(())

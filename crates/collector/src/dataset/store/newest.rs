@@ -2,6 +2,7 @@
 
 use super::Store;
 use crate::dataset::names;
+use crate::dataset::offset::Offset;
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
@@ -16,7 +17,7 @@ const PAGE: usize = 1_000;
 const AT_ONCE: usize = 16;
 
 /// Growth of the stride while no end is seen.
-const STRIDE: i64 = 4;
+const STRIDE: u64 = 4;
 
 /// Some names of a bucket, in their order.
 struct Page {
@@ -60,12 +61,12 @@ impl Store {
         &self,
         topic: &str,
         most: usize,
-    ) -> anyhow::Result<BTreeMap<i32, Vec<i64>>> {
+    ) -> anyhow::Result<BTreeMap<i32, Vec<Offset>>> {
         if self.folder.is_none() {
             return Ok(BTreeMap::new());
         }
         let own = topic.to_owned();
-        let found = BTreeMap::<i32, Vec<i64>>::new();
+        let found = BTreeMap::<i32, Vec<Offset>>::new();
         let found = self.read_folder(None, found, move |found, name| {
             if let Some((of, partition, first)) = names::parse_data(name)
                 && of == own
@@ -85,11 +86,11 @@ impl Store {
     pub(crate) async fn rejects_from(
         &self,
         topic: &str,
-        starts: &[(i32, i64)],
+        starts: &[(i32, Offset)],
     ) -> anyhow::Result<Vec<Vec<String>>> {
         let path = |name: String| format!("{}/{name}", names::REJECTED);
         if self.folder.is_none() {
-            let look = |(partition, first): &(i32, i64)| {
+            let look = |(partition, first): &(i32, Offset)| {
                 let prefix = names::data_prefix(topic, *partition);
                 let from = names::rejects_from(topic, *partition, *first);
                 async move { self.page(Some(names::REJECTED), &prefix, &from).await }
@@ -102,7 +103,7 @@ impl Store {
                 .collect());
         }
         let own = topic.to_owned();
-        let wanted: BTreeMap<i32, i64> = starts.iter().copied().collect();
+        let wanted: BTreeMap<i32, Offset> = starts.iter().copied().collect();
         let found = BTreeMap::<i32, Vec<String>>::new();
         let found = self.read_folder(Some(names::REJECTED), found, move |found, name| {
             if let Some(file) = names::parse_rejected(name)
@@ -118,7 +119,7 @@ impl Store {
             }
         });
         let mut found = found.await?;
-        let take = |(partition, _): &(i32, i64)| {
+        let take = |(partition, _): &(i32, Offset)| {
             let names = found.remove(partition).unwrap_or_default();
             names.into_iter().map(path).collect()
         };
@@ -143,14 +144,14 @@ impl Store {
     /// Steps ever further until there is nothing, then halves what lies between.
     async fn search(&self, topic: String, partition: i32) -> anyhow::Result<Option<String>> {
         let prefix = names::data_prefix(&topic, partition);
-        let page = |from: i64| {
+        let page = |from: Offset| {
             let (prefix, from) = (prefix.clone(), format!("{prefix}{from:020}"));
             async move { self.page(None, &prefix, &from).await }
         };
         let first = |name: Option<&String>| names::parse_data(name?).map(|(.., first)| first);
-        let mut newest = page(0).await?;
-        let mut beyond = None;
-        let mut step = 0;
+        let mut newest = page(Offset::default()).await?;
+        let mut beyond: Option<Offset> = None;
+        let mut step = 0_u64;
         loop {
             let Some(low) = first(newest.names.last()) else {
                 return Ok(None);
@@ -158,20 +159,20 @@ impl Store {
             if newest.is_last {
                 return Ok(newest.names.pop());
             }
-            let span = low - first(newest.names.first()).unwrap_or(low);
+            let span = low.since(first(newest.names.first()).unwrap_or(low));
             let from = match beyond {
                 None => {
                     step = (step * STRIDE).max(span);
-                    low.saturating_add(step)
+                    low.plus(step)
                 }
-                Some(beyond) if beyond - low <= span => low + 1,
-                Some(beyond) => low + (beyond - low) / 2,
+                Some(beyond) if beyond.since(low) <= span => low.next(),
+                Some(beyond) => low.plus(beyond.since(low) / 2),
             };
-            let from = from.max(low + 1);
+            let from = from.max(low.next());
             let found = page(from).await?;
             if !found.names.is_empty() {
                 newest = found;
-            } else if from == low + 1 {
+            } else if from == low.next() {
                 return Ok(newest.names.pop());
             } else {
                 beyond = Some(from);

@@ -91,14 +91,17 @@ async fn files_are_listed_found_and_deleted() {
         for n in 0..5 {
             store
                 .create(
-                    &names::data("t", 0, n),
+                    &names::data("t", 0, n.into()),
                     Bytes::from(vec![b'x'; 10 + n as usize]),
                 )
                 .await
                 .unwrap();
         }
         store
-            .create(&names::rejected("t", 0, 0, 1), Bytes::from("r"))
+            .create(
+                &names::rejected("t", 0, 0.into(), 1.into()),
+                Bytes::from("r"),
+            )
             .await
             .unwrap();
         let files = store.list(None).await.unwrap();
@@ -107,7 +110,7 @@ async fn files_are_listed_found_and_deleted() {
             .map(|file| (file.name, file.size))
             .collect();
         let expected: Vec<(String, u64)> = (0..5)
-            .map(|n| (names::data("t", 0, n), 10 + n as u64))
+            .map(|n| (names::data("t", 0, n.into()), 10 + n as u64))
             .collect();
         assert_eq!(found, expected, "{store}");
         assert_eq!(
@@ -115,7 +118,7 @@ async fn files_are_listed_found_and_deleted() {
             1,
             "{store}"
         );
-        let path = names::data("t", 0, 4);
+        let path = names::data("t", 0, 4.into());
         assert_eq!(store.tail(&path, 3).await.unwrap(), ("xxx".into(), 14));
         assert_eq!(store.tail(&path, 1000).await.unwrap().0.len(), 14);
         store.delete(&path).await.unwrap();
@@ -124,7 +127,7 @@ async fn files_are_listed_found_and_deleted() {
     }
     let left = std::fs::read_dir(folder.path().join("a/b")).unwrap();
     let names: BTreeSet<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-    let data = (0..4).map(|n| names::data("t", 0, n).into());
+    let data = (0..4).map(|n| names::data("t", 0, n.into()).into());
     assert_eq!(
         names,
         data.chain([names::REJECTED.into()]).collect(),
@@ -169,8 +172,11 @@ async fn a_prefix_is_taken_as_it_is_written() {
 
 /// Files of `count` offsets each, and other partitions' around them.
 fn many(count: i64, step: impl Fn(i64) -> i64) -> Vec<String> {
-    let own = (0..count).map(|n| names::data("t", 3, step(n)));
-    let others = [names::data("t", 2, 7), names::data("t", 4, i64::MAX)];
+    let own = (0..count).map(|n| names::data("t", 3, step(n).into()));
+    let others = [
+        names::data("t", 2, 7.into()),
+        names::data("t", 4, i64::MAX.into()),
+    ];
     own.chain(others).collect()
 }
 
@@ -199,8 +205,12 @@ async fn the_newest_file_is_found_without_listing_those_before() {
         *stub.objects.lock().unwrap() = keys.collect();
         *stub.lists.lock().unwrap() = 0;
         let found = store.newest("t", &[3, 2, 9]).await.unwrap();
-        let last = (count > 0).then(|| names::data("t", 3, step(count - 1)));
-        assert_eq!(found, [last, Some(names::data("t", 2, 7)), None], "{count}");
+        let last = (count > 0).then(|| names::data("t", 3, (step(count - 1)).into()));
+        assert_eq!(
+            found,
+            [last, Some(names::data("t", 2, 7.into())), None],
+            "{count}"
+        );
         let lists = *stub.lists.lock().unwrap();
         assert!(lists <= 25 + 2, "{lists} listings for {count} files");
     }
@@ -214,20 +224,22 @@ async fn files_are_looked_for_alike_in_folders_and_buckets() {
     for store in stores {
         assert_eq!(store.newest("t", &[3]).await.unwrap(), [None]);
         assert_eq!(store.any_with_prefix("t+").await.unwrap(), None);
-        let rejects = [(3, 10, 20), (3, 20, 25), (3, 30, 40), (4, 20, 30)]
-            .map(|(partition, first, next)| names::rejected("t", partition, first, next));
+        let rejects =
+            [(3, 10, 20), (3, 20, 25), (3, 30, 40), (4, 20, 30)].map(|(partition, first, next)| {
+                names::rejected("t", partition, first.into(), next.into())
+            });
         for path in many(5, |n| n * 7).iter().chain(&rejects) {
             persistently(&store, path, Bytes::from("x")).await;
         }
         let newest = store.newest("t", &[4, 3, 5]).await.unwrap();
         let expected = [
-            Some(names::data("t", 4, i64::MAX)),
-            Some(names::data("t", 3, 28)),
+            Some(names::data("t", 4, i64::MAX.into())),
+            Some(names::data("t", 3, 28.into())),
             None,
         ];
         assert_eq!(newest, expected, "{store}");
         let found = store
-            .rejects_from("t", &[(4, 0), (3, 20), (5, 0)])
+            .rejects_from("t", &[(4, 0.into()), (3, 20.into()), (5, 0.into())])
             .await
             .unwrap();
         let sorted = |mut paths: Vec<String>| {
@@ -242,7 +254,7 @@ async fn files_are_looked_for_alike_in_folders_and_buckets() {
         );
         assert_eq!(
             store.any_with_prefix("t+00004").await.unwrap(),
-            Some(names::data("t", 4, i64::MAX))
+            Some(names::data("t", 4, i64::MAX.into()))
         );
         assert_eq!(store.any_with_prefix("u+").await.unwrap(), None, "{store}");
     }

@@ -2,6 +2,7 @@
 
 use super::Report;
 use crate::dataset::footer::Footer;
+use crate::dataset::offset::Offset;
 use crate::dataset::store::{Listed, Store};
 use crate::dataset::{names, reader, rejects, seal};
 use anyhow::Context;
@@ -16,11 +17,11 @@ pub(super) struct Check<'a> {
     pub(super) fingerprint: Option<&'a str>,
     pub(super) file: &'a Listed,
     /// The reject files of its partition.
-    pub(super) rejects: &'a BTreeMap<String, i64>,
+    pub(super) rejects: &'a BTreeMap<String, Offset>,
 }
 
 impl Check<'_> {
-    /// Reads one data file and its rejects. What is wrong beyond the file being unreadable goes into the report.
+    /// Reads one data file and its rejects. Faults other than an unreadable file go into the report.
     pub(super) async fn read(&self, report: &mut Report) -> anyhow::Result<Footer> {
         let name = &self.file.name;
         let bytes = self.store.read(name).await?;
@@ -86,7 +87,7 @@ impl Check<'_> {
         report.rows += footer.rows;
         report.rejected += rejected;
         if footer.gap {
-            report.gaps += (next - first) as u64;
+            report.gaps += next.since(*first);
         }
         Ok(footer)
     }
@@ -99,7 +100,7 @@ impl Check<'_> {
     }
 
     /// The digest of a reject file, and the offsets in it.
-    async fn rejected(&self, path: &str) -> anyhow::Result<(String, Vec<i64>)> {
+    async fn rejected(&self, path: &str) -> anyhow::Result<(String, Vec<Offset>)> {
         let file = self.store.read(path).await?;
         let lines = rejects::read(&file).with_context(|| path.to_owned())?;
         let offsets = lines.into_iter().map(|line| line.offset).collect();
@@ -108,7 +109,7 @@ impl Check<'_> {
 }
 
 /// The offsets of all rows, which must be of this partition.
-fn offsets(batches: &[RecordBatch], partition: i32) -> anyhow::Result<Vec<i64>> {
+fn offsets(batches: &[RecordBatch], partition: i32) -> anyhow::Result<Vec<Offset>> {
     let mut offsets = Vec::new();
     for batch in batches {
         let column = |name: &str| {
@@ -127,7 +128,7 @@ fn offsets(batches: &[RecordBatch], partition: i32) -> anyhow::Result<Vec<i64>> 
             of.iter().all(|of| of == Some(partition)),
             "it has rows of another partition"
         );
-        offsets.extend(own.values());
+        offsets.extend(own.values().iter().copied().map(Offset::from));
     }
     Ok(offsets)
 }

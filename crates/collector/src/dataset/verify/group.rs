@@ -51,7 +51,7 @@ fn compare(topic: &str, group: &str, ends: &BTreeMap<Source, Reach>, lags: &[Lag
         let own = ends.get(&(topic.to_owned(), *partition));
         let (files, told) = match own.copied().unwrap_or(Reach::Nowhere) {
             Reach::Nowhere => (0, "there is no file".to_owned()),
-            Reach::To(files) => (files, format!("the files end at {files}")),
+            Reach::To(files) => (i64::from(files), format!("the files end at {files}")),
             Reach::Unknown => return None,
         };
         if files > *end {
@@ -71,10 +71,11 @@ fn compare(topic: &str, group: &str, ends: &BTreeMap<Source, Reach>, lags: &[Lag
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::offset::Offset;
 
     #[test]
     fn files_that_end_before_the_group_are_missing() {
-        let at = |end| Some(Reach::To(end));
+        let at = |end| Some(Reach::To(Offset::from(end)));
         for (files, committed, oldest, told) in [
             (at(80), Some(80), 0, None),
             (at(90), Some(80), 0, None),

@@ -6,6 +6,7 @@ mod partition;
 mod whole;
 
 use crate::dataset::catalog::{Catalog, Source};
+use crate::dataset::offset::Offset;
 use crate::dataset::store::{Location, Store};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -98,13 +99,13 @@ pub async fn verify(location: &Location, group: Option<&Shared>) -> anyhow::Resu
     Ok(report)
 }
 
-/// How far the files of a partition reach.
+/// The end of the files of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
     /// There is no file of it.
     Nowhere,
     /// To this position.
-    To(i64),
+    To(Offset),
     /// The last file, or the beginning where there is none, cannot be read.
     Unknown,
 }

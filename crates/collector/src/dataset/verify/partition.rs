@@ -64,7 +64,7 @@ impl Verification<'_> {
                     file.name
                 ));
             }
-            expected = Some(expected.unwrap_or(0).max(next));
+            expected = Some(expected.unwrap_or_default().max(next));
         }
         if let Some(begin) = &begin
             && files.is_empty()

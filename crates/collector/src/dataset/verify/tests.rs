@@ -32,7 +32,7 @@ fn ours() -> Frozen {
 
 /// Records of [first, next); each tenth cannot become a row.
 fn files_of(topic: &Topic, partition: i32, first: i64, next: i64, frozen: &Frozen) -> Encoded {
-    let mut batch = Batch::at(first);
+    let mut batch = Batch::at(first.into());
     for offset in first..next {
         let value = if offset % 10 == 9 {
             "oops".into()
@@ -40,7 +40,7 @@ fn files_of(topic: &Topic, partition: i32, first: i64, next: i64, frozen: &Froze
             format!("{{\"n\":{offset}}}")
         };
         assert!(batch.push(
-            offset,
+            offset.into(),
             Some(offset),
             None,
             Some(value.as_bytes()),
@@ -59,7 +59,7 @@ fn begin(partition: i32, first: i64) -> Begin {
         topic: "t".into(),
         topic_id: None,
         partition,
-        first,
+        first: first.into(),
         partitions: Some(4),
         from: (first > 0).then_some(1_000),
         empty: false,
@@ -92,11 +92,13 @@ impl DataSet {
         {
             data_set.write(&files(partition, first, next));
         }
-        let gap = Batch::gap(0..40);
+        let gap = Batch::gap(0.into()..40.into());
         data_set.write(&encode(&"t".into(), 2, gap, &ours(), Codec::Zstd, None).unwrap());
         let end = End {
             topic: "t".into(),
-            positions: [(0, 60), (1, 6), (2, 50), (3, 7)].into(),
+            positions: [(0, 60), (1, 6), (2, 50), (3, 7)]
+                .map(|(partition, position)| (partition, position.into()))
+                .into(),
             schema: ours().fingerprint,
         };
         let store = Store::open(&data_set.location(), false).unwrap();
@@ -161,19 +163,19 @@ fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn first() -> String {
-    names::data("t", 0, 0)
+    names::data("t", 0, 0.into())
 }
 
 fn second() -> String {
-    names::data("t", 0, 30)
+    names::data("t", 0, 30.into())
 }
 
 fn third() -> String {
-    names::data("t", 0, 47)
+    names::data("t", 0, 47.into())
 }
 
 fn rejects() -> String {
-    names::rejected("t", 0, 30, 47)
+    names::rejected("t", 0, 30.into(), 47.into())
 }
 
 fn ending() -> String {
@@ -185,7 +187,7 @@ fn beginning() -> String {
     names::begin("t", 0)
 }
 
-/// What is done, a part of what is said of it, and how it is done.
+/// The damage, a part of the message about it, and the deed.
 type Damage = (&'static str, &'static str, fn(&DataSet));
 
 const DAMAGES: [Damage; 51] = [
@@ -220,7 +222,7 @@ const DAMAGES: [Damage; 51] = [
         "all files of a partition lost, with its beginning",
         "t 1: there is no file of it, not even of its beginning",
         |set| {
-            set.remove(&names::data("t", 1, 5));
+            set.remove(&names::data("t", 1, 5.into()));
             set.remove(&names::begin("t", 1));
         },
     ),
@@ -263,7 +265,7 @@ const DAMAGES: [Damage; 51] = [
         set.rename(&third(), &third().replace(".parquet", ".PARQUET"));
     }),
     ("a lost gap", "gap, offsets 0 to 40 of t 2", |set| {
-        set.remove(&names::data("t", 2, 0))
+        set.remove(&names::data("t", 2, 0.into()))
     }),
     ("an overlap", "overlap, offsets 47 to 50", |set| {
         set.write(&files(0, 30, 50));
@@ -312,14 +314,14 @@ const DAMAGES: [Damage; 51] = [
         "outside of 30 to 47",
         |set| {
             fs::copy(
-                set.path(&names::rejected("t", 0, 0, 30)),
+                set.path(&names::rejected("t", 0, 0.into(), 30.into())),
                 set.path(&rejects()),
             )
             .unwrap();
         },
     ),
     ("rejects of no file", "belongs to no data file", |set| {
-        fs::write(set.path(&names::rejected("t", 0, 10, 20)), "").unwrap();
+        fs::write(set.path(&names::rejected("t", 0, 10.into(), 20.into())), "").unwrap();
     }),
     ("a file cut in half", "not a whole Parquet file", |set| {
         set.edit(&second(), |bytes| bytes.truncate(bytes.len() / 2));
@@ -367,10 +369,14 @@ const DAMAGES: [Damage; 51] = [
         set.flip(&beginning(), 4)
     }),
     ("a renamed file", "its footer is that of", |set| {
-        set.rename(&second(), &names::data("t", 0, 31));
+        set.rename(&second(), &names::data("t", 0, 31.into()));
     }),
     ("a copied file", "its footer is that of", |set| {
-        fs::copy(set.path(&second()), set.path(&names::data("t", 9, 30))).unwrap();
+        fs::copy(
+            set.path(&second()),
+            set.path(&names::data("t", 9, 30.into())),
+        )
+        .unwrap();
     }),
     ("two files exchanged", "its footer is that of", |set| {
         set.rename(&second(), "_x");
@@ -381,7 +387,11 @@ const DAMAGES: [Damage; 51] = [
         "a file written by something else",
         "the footer has no tidemill",
         |set| {
-            fs::copy(set.path(names::SCHEMA), set.path(&names::data("t", 0, 60))).unwrap();
+            fs::copy(
+                set.path(names::SCHEMA),
+                set.path(&names::data("t", 0, 60.into())),
+            )
+            .unwrap();
         },
     ),
     ("a strange file", "not a name of this data set", |set| {

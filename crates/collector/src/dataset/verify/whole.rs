@@ -3,6 +3,7 @@
 use super::{Kept, Reach, Verification};
 use crate::dataset::end::End;
 use crate::dataset::names;
+use crate::dataset::offset::Offset;
 use crate::dataset::store::Store;
 use crate::encode::schema::Schema;
 
@@ -80,7 +81,7 @@ impl Verification<'_> {
                 let source = (end.topic.clone(), partition);
                 let files = match self.ends.get(&source).copied().unwrap_or(Reach::Nowhere) {
                     Reach::To(files) if files < reached => format!("the files end at {files}"),
-                    Reach::Nowhere if reached > 0 => "there is no file".to_owned(),
+                    Reach::Nowhere if reached > Offset::default() => "there is no file".to_owned(),
                     Reach::To(_) | Reach::Nowhere | Reach::Unknown => continue,
                 };
                 self.fault(format!(

@@ -1,6 +1,7 @@
 //! The columns of ours: where each record lay, and what it carried beside its value.
 
 use super::texts::{Texts, nulls, offsets};
+use crate::dataset::offset::Offset;
 use crate::encode::schema::header_fields;
 use arrow::array::{
     ArrayRef, BinaryArray, Int32Array, Int64Array, ListArray, StringArray, StructArray,
@@ -14,7 +15,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct Coordinates<'a, Headers> {
     /// Its offset.
-    pub(crate) offset: i64,
+    pub(crate) offset: Offset,
     /// Its Kafka timestamp in milliseconds since the epoch.
     pub(crate) timestamp: Option<i64>,
     /// Its key.
@@ -73,7 +74,7 @@ impl CoordinateColumns {
     ) {
         let text = at.key.filter(|key| std::str::from_utf8(key).is_ok());
         self.keys.push(text);
-        self.offsets.push(at.offset);
+        self.offsets.push(at.offset.into());
         self.timestamps.push(at.timestamp.unwrap_or_default());
         self.timed.push(at.timestamp.is_some());
         if let Some(lists) = &mut self.headers {

@@ -50,7 +50,7 @@ pub(crate) struct Rows {
     scratch: Vec<u8>,
 }
 
-/// What all rows take.
+/// The memory of all rows.
 #[derive(Default)]
 struct Gathered {
     cells: usize,

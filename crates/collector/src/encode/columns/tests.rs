@@ -15,7 +15,7 @@ type NoHeaders<'a> = std::iter::Empty<(&'a [u8], Option<&'a [u8]>)>;
 
 fn at<'a>(offset: i64, key: Option<&'a [u8]>) -> Coordinates<'a, NoHeaders<'a>> {
     Coordinates {
-        offset,
+        offset: offset.into(),
         timestamp: Some(offset + 1000),
         key,
         headers: std::iter::empty(),
@@ -242,7 +242,7 @@ fn headers_are_kept_where_asked_for() {
     let mut rows = Rows::new(&schema, 0);
     let headers: [(&[u8], Option<&[u8]>); 2] = [(b"\xff\xfea", Some(b"\xff")), (b"a", None)];
     let coordinates = Coordinates {
-        offset: 0,
+        offset: 0.into(),
         timestamp: None,
         key: None,
         headers: headers.into_iter(),

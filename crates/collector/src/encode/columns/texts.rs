@@ -10,7 +10,7 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// Adds a text; an empty one stands for null.
+    /// Adds a text; an empty one means null.
     pub(super) fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
         // Bounded by the 64 MiB of values that a file holds, or by its only record.

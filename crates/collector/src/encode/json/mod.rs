@@ -19,7 +19,7 @@ pub(crate) struct Member<'a> {
     pub(crate) value: &'a str,
 }
 
-/// Why a text is not what was asked for.
+/// The reason why a text is not what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
     /// It is JSON, but of another type.

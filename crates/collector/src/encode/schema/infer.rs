@@ -42,7 +42,7 @@ enum Seen {
     Mixed,
 }
 
-/// The place of an object. What fits no column of it is left to `_extra`, but an array is kept wholly or not at all.
+/// The place of an object. Values that fit no column of it are left to `_extra`, but an array is kept wholly or not at all.
 #[derive(Clone, Copy)]
 enum Within {
     Record,

@@ -77,7 +77,7 @@ fn written() -> impl Strategy<Value = Written> {
 fn ordinary(offset: i64) -> Incoming<'static> {
     Incoming {
         partition: 0,
-        offset,
+        offset: offset.into(),
         timestamp: Some(START),
         key: None,
         original: None,
@@ -100,7 +100,7 @@ fn history(log: &[Written], delay_ms: i64) -> History {
     let mut rounds = 0;
     loop {
         for partition in 0..3 {
-            history.begin(0);
+            history.begin(0.into());
             let own = log.iter().filter(|record| record.partition == partition);
             for (record, offset) in own.zip(0..) {
                 let (key, value) = bytes(&record.told);
@@ -251,7 +251,7 @@ fn what_cannot_be_known_is_null_and_counted() {
         at: START + 60 * MINUTE,
     }];
     let mut history = history(&log, 0);
-    history.begin(7);
+    history.begin(7.into());
     assert!(history.see(Some(START + 50 * MINUTE)));
     history.end();
     let at = |minutes: i64| format!("{{\"user_id\":\"u1\",\"at\":{}}}", START + minutes * MINUTE);
@@ -324,7 +324,7 @@ fn an_event_counts_once_whatever_copies_there_are_of_it() {
         ),
     ] {
         let mut history = empty(0);
-        history.begin(10);
+        history.begin(10.into());
         for (offset, (usable, original)) in (10..).zip(records) {
             let original = original.map(|(partition, offset)| Original { partition, offset });
             let record = Incoming {
@@ -353,7 +353,7 @@ fn an_erasure_covers_the_copies_of_what_lies_before_it() {
     let asked = format!("{{\"user_id\":\"u1\",\"at\":{START}}}");
     for (rejected, counted) in [(0, 0.0), (2, 1.0)] {
         let mut history = empty(0);
-        history.begin(0);
+        history.begin(0.into());
         for offset in 0..4 {
             let (key, value): (_, Option<&[u8]>) = match offset {
                 1 => (Some(b"u1".as_slice()), None),

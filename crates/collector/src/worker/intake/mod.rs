@@ -3,6 +3,7 @@
 mod partition;
 
 use crate::dataset::footer::Footer;
+use crate::dataset::offset::Offset;
 use crate::dataset::start::Start;
 use crate::pipeline::{Lane, Outcome, Sink, What};
 use crate::worker::memory::{Buffer, Flow, Throttle};
@@ -43,7 +44,7 @@ pub(crate) enum Event {
         /// The partition.
         partition: i32,
         /// The position at which to go on.
-        next: i64,
+        next: Offset,
     },
 }
 
@@ -108,13 +109,13 @@ impl Intake {
     /// Errors: as [`Intake::events`], or the record shows that the log is another one.
     pub(crate) fn take(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
         let (rows, headers) = (self.rows, self.sink.data_set.freezer().keeps_headers());
-        let (partition, offset) = (record.partition(), record.offset());
+        let (partition, offset) = (record.partition(), Offset::from(record.offset()));
         let Some(held) = self.get(partition) else {
             return Ok(());
         };
         let taken = held.take(record, headers, rows);
         let data_set = &self.sink.data_set;
-        match taken.map_err(|fit| data_set.of_another_log(partition, offset + 1, fit))? {
+        match taken.map_err(|fit| data_set.of_another_log(partition, offset.next(), fit))? {
             Taken::Before => {}
             Taken::Into(grown) => self.count(grown),
             Taken::Full(grown) => {
@@ -189,13 +190,13 @@ impl Intake {
         let held = self.partitions.get(partition as usize)?.as_ref()?;
         Some(StoredPosition {
             topic: self.sink.data_set.topic().id,
-            next: held.next(),
+            next: held.next().into(),
             last: held.last(),
         })
     }
 
     /// The position after the last record taken of a partition.
-    pub(crate) fn position(&self, partition: i32) -> Option<i64> {
+    pub(crate) fn position(&self, partition: i32) -> Option<Offset> {
         let held = self.partitions.get(partition as usize)?.as_ref()?;
         Some(held.next())
     }

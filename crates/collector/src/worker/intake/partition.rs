@@ -1,5 +1,6 @@
 //! One open partition of a worker: its records since the last file, and what is on its way.
 
+use crate::dataset::offset::Offset;
 use crate::dataset::start::Start;
 use crate::pipeline::Lane;
 use crate::pipeline::batch::Batch;
@@ -15,7 +16,7 @@ pub(super) struct Partition {
     batch: Batch,
     /// The fingerprint of the record before those.
     last: Option<u64>,
-    /// When its first record came.
+    /// Time at which its first record came.
     since: Option<Instant>,
     /// Their way into the data set.
     lane: Lane,
@@ -58,7 +59,7 @@ impl Partition {
         rows: usize,
     ) -> Result<Taken, LogFit> {
         let headers = headers.then(|| record.headers()).into_iter().flatten();
-        let (offset, timestamp) = (record.offset(), record.timestamp());
+        let (offset, timestamp) = (Offset::from(record.offset()), record.timestamp());
         let (key, value) = (record.key(), record.value());
         let before = self.batch.footprint();
         if !self.batch.push(offset, timestamp, key, value, headers) {
@@ -75,7 +76,7 @@ impl Partition {
     }
 
     /// The position after the last record that was taken.
-    pub(super) fn next(&self) -> i64 {
+    pub(super) fn next(&self) -> Offset {
         self.batch.next()
     }
 
@@ -131,15 +132,15 @@ impl Partition {
     /// Looks at a record that lies before the batch: the one right before it has to be the one that was there.
     ///
     /// Errors: it is another one.
-    fn compare(&self, offset: i64, found: impl FnOnce() -> u64) -> Result<(), LogFit> {
-        let is_right_before = offset + 1 == self.batch.next();
+    fn compare(&self, offset: Offset, found: impl FnOnce() -> u64) -> Result<(), LogFit> {
+        let is_right_before = offset.next() == self.batch.next();
         match self.last() {
             Some(last) if is_right_before && found() != last => Err(LogFit::OtherRecords),
             _ => Ok(()),
         }
     }
 
-    /// Goes on after the consumer has stopped. What lies before the log's oldest record is recorded as a gap.
+    /// Goes on after the consumer has stopped. Offsets before the log's oldest record are recorded as a gap.
     pub(super) fn go_on(&mut self, start: Start) {
         if start.position == self.batch.next() {
             return;
@@ -151,7 +152,7 @@ impl Partition {
     }
 
     /// Gives a gap on its way at once: nobody knows if another record ever follows it.
-    fn record(&mut self, gap: Option<Range<i64>>) {
+    fn record(&mut self, gap: Option<Range<Offset>>) {
         if let Some(gap) = gap {
             self.give(Batch::gap(gap));
         }
@@ -188,38 +189,45 @@ mod tests {
         let store = Store::open(&Location::Folder(folder.path().into()), true).unwrap();
         let sink = pipeline::tests::sink(store).await;
         let (outcomes, told) = channel();
-        let at = |position, gap, last| Start {
-            position,
+        let at = |position: i64, gap: Option<Range<Offset>>, last| Start {
+            position: position.into(),
             gap,
             last,
         };
         let lane = Lane::open(&sink, 0, 1, outcomes);
         let mut own = Partition::new(lane, at(10, None, Some(7)));
-        assert_eq!(own.compare(9, || 7), Ok(()));
-        assert_eq!(own.compare(9, || 8), Err(LogFit::OtherRecords));
-        assert_eq!(own.compare(8, || 8), Ok(()), "not the one right before");
+        assert_eq!(own.compare(9.into(), || 7), Ok(()));
+        assert_eq!(own.compare(9.into(), || 8), Err(LogFit::OtherRecords));
+        assert_eq!(
+            own.compare(8.into(), || 8),
+            Ok(()),
+            "not the one right before"
+        );
 
         assert!(
             own.batch
-                .push(10, Some(5), None, Some(b"{}"), std::iter::empty())
+                .push(10.into(), Some(5), None, Some(b"{}"), std::iter::empty())
         );
         let last = fingerprint(Some(5), None, Some(b"{}"));
         assert_eq!(own.last(), Some(last));
         own.send();
         assert_eq!(own.last(), Some(last), "its file is on its way");
-        assert_eq!(own.compare(10, || last), Ok(()));
-        assert_eq!(own.compare(10, || 8), Err(LogFit::OtherRecords));
+        assert_eq!(own.compare(10.into(), || last), Ok(()));
+        assert_eq!(own.compare(10.into(), || 8), Err(LogFit::OtherRecords));
 
         own.go_on(at(11, None, Some(last)));
-        assert_eq!((own.next(), own.under_way.len()), (11, 1));
-        own.go_on(at(20, Some(11..20), None));
-        assert_eq!((own.next(), own.under_way.len()), (20, 2));
-        assert_eq!(own.compare(19, || 8), Ok(()), "retention took it");
+        assert_eq!((own.next(), own.under_way.len()), (11.into(), 1));
+        own.go_on(at(20, Some(11.into()..20.into()), None));
+        assert_eq!((own.next(), own.under_way.len()), (20.into(), 2));
+        assert_eq!(own.compare(19.into(), || 8), Ok(()), "retention took it");
         // Without any record after it.
         let next = || match told.recv_timeout(Duration::from_secs(30)).unwrap().what {
             What::Published(file) => (file.first, file.next, file.gap),
             other => panic!("{other:?}"),
         };
-        assert_eq!([next(), next()], [(10, 11, false), (11, 20, true)]);
+        assert_eq!(
+            [next(), next()],
+            [(10.into(), 11.into(), false), (11.into(), 20.into(), true)]
+        );
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tidemill_core::features::{Definitions, Evaluation, FeatureValue};
 
-/// What is known of a user at a time.
+/// The facts about a user at a time.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) user: String,

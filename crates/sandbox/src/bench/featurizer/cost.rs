@@ -26,7 +26,7 @@ const COUNTED: [(&str, &str); 3] = [
     ("tidemill_steps_total", "transactions"),
 ];
 
-/// What has been spent so far.
+/// The costs so far.
 pub(super) struct Spent {
     /// By name; commands by `NAME, calls` and `NAME, us`.
     counts: BTreeMap<String, f64>,
@@ -69,7 +69,7 @@ impl Spent {
         Ok(Spent { counts })
     }
 
-    /// What was spent on each of `events` since `before`, as rows of a table.
+    /// The costs of each of `events` since `before`, as rows of a table.
     pub(super) fn rows(&self, before: &Spent, events: u64) -> Vec<Vec<String>> {
         let each = |name: &str| {
             let of = |spent: &Spent| spent.counts.get(name).copied().unwrap_or_default();

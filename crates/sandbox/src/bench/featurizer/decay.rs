@@ -23,7 +23,7 @@ const DAY_MS: i64 = 86_400_000;
 /// Distance between two users that are probed.
 const PROBE: u64 = 50;
 
-/// How much to measure with.
+/// The load of a measurement.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Users, each with one event
@@ -32,10 +32,10 @@ pub struct Flags {
     /// Events that leave the window in a second
     #[arg(long, default_value_t = 10_000)]
     rate: u64,
-    /// How long it takes until the first leaves; the windows must be built by then
+    /// Time until the first event leaves; the windows must be built by then
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     lead: Duration,
-    /// How long is measured, first of a process that runs, then of one that was killed and started again
+    /// Duration of each measurement: first of a process that runs, then of one that was killed and started again
     #[arg(long, default_value = "15s", value_parser = parse_duration)]
     look: Duration,
 }

@@ -26,7 +26,7 @@ use crate::harness::{Binaries, Names, Scene};
 use crate::progress;
 use crate::stack::{Options, Stack};
 
-/// How much to measure with.
+/// The load of a measurement.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Users, all equally active
@@ -41,13 +41,13 @@ pub struct Flags {
     /// Events to measure with
     #[arg(long, default_value_t = 3_000_000)]
     events: u64,
-    /// How long the plain loops and the bare writes are looked at
+    /// Duration of the measurement of the plain loops and the bare writes
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     look: Duration,
     /// Events a second while freshness is measured
     #[arg(long, default_value_t = 50_000)]
     paced: u32,
-    /// How long freshness is measured
+    /// Duration of the measurement of freshness
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     fresh: Duration,
     /// Instead: this build and the executables in FOLDER by turns, 5 rounds on one load; medians and spread of both

@@ -19,7 +19,7 @@ use tidemill_core::{remark_line, tell_line};
 
 use super::rates::table;
 
-/// Which models, and with what.
+/// The models, and the Python to compare with.
 #[derive(clap::Args, Debug)]
 pub struct Flags {
     /// Folders of models with an answers.json each, as crates/scorer/fixtures/make.py writes them

@@ -70,7 +70,7 @@ impl Copies {
     }
 }
 
-/// Copies the scene's payments to its predictions' topic as they come, until told to stop: one producer; each
+/// Copies the scene's payments to its predictions' topic as they come, until stopped: one producer; each
 /// transaction takes all that has arrived. Every copy has the value and the header of `sample`.
 pub(super) fn follow(
     scene: &Scene,

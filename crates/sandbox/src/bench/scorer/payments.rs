@@ -39,7 +39,7 @@ pub(super) fn fill(scene: &Scene, partitions: i32, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Sends payments at `rate` a second until told to stop; returns their number.
+/// Sends payments at `rate` a second until stopped; returns their number.
 pub(super) fn stream(scene: &Scene, rate: u64, stop: &AtomicBool) -> Result<u64> {
     let producer = Producer::open(&scene.brokers)?;
     let topic = &scene.names.transactions;

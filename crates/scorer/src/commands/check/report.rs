@@ -7,7 +7,7 @@ use serde::Serialize;
 pub(super) struct Report {
     pub(super) model: String,
     pub(super) manifest: Option<String>,
-    /// Why the model cannot be used.
+    /// The reason why the model cannot be used.
     pub(super) error: Option<String>,
     pub(super) warnings: Vec<String>,
     /// The bundle's, as in receipts.

@@ -154,12 +154,12 @@ fn each<T: Datum + Copy>(
     Tensor::from_shape(shape, &numbers)
 }
 
-/// A number of 32 bits: the smallest one stands for NaN and for all that are out of range.
+/// A number of 32 bits: the smallest one means NaN and all that are out of range.
 fn narrow(x: f64) -> i32 {
     i32::try_from(wide(x)).unwrap_or(i32::MIN)
 }
 
-/// A number of 64 bits: the smallest one stands for NaN and for all that are out of range.
+/// A number of 64 bits: the smallest one means NaN and all that are out of range.
 fn wide(x: f64) -> i64 {
     match RANGE.contains(&x) {
         true => x as i64,

@@ -67,7 +67,7 @@ fn parameter(node: &NodeProto, name: &str, default: f32) -> f64 {
     f64::from(Attributes(node).number(name).unwrap_or(default))
 }
 
-/// The nearest number from `low` to `high`. What is not a number stays so.
+/// The nearest number from `low` to `high`. NaN stays NaN.
 pub(super) fn within<T: PartialOrd>(x: T, low: T, high: T) -> T {
     let x = if x < low { low } else { x };
     if x > high { high } else { x }

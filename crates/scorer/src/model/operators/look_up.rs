@@ -145,7 +145,7 @@ impl Expansion for ByPlace {
     }
 }
 
-/// The last axis of a tensor, picked by index. What it is given may be of any type.
+/// The last axis of a tensor, picked by index. Its input may be of any type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Extract;
 

@@ -50,7 +50,7 @@ pub(super) fn register(register: &mut OnnxOpRegister) {
     register.insert("Mod", modulo);
 }
 
-/// The larger one. What is not a number passes through, wherever it stands.
+/// The larger one. NaN passes through, on either side.
 #[allow(clippy::eq_op)]
 pub(super) fn larger<T: PartialOrd + Copy>(a: T, b: T) -> T {
     if b > a || b != b { b } else { a }
