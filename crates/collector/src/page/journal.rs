@@ -1,6 +1,7 @@
 //! The files that this process has published: the last of each partition and of all, and what was odd in them.
 
 use crate::dataset::Footer;
+use crate::dataset::offset::Offset;
 use crate::encode::columns::Misfits;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -17,8 +18,8 @@ const LAST: usize = 20;
 struct File {
     path: String,
     partition: i32,
-    first: i64,
-    next: i64,
+    first: Offset,
+    next: Offset,
     rows: u64,
     rejected: u64,
     /// True if retention had deleted the records.
@@ -32,9 +33,9 @@ struct File {
 #[derive(Debug, Serialize)]
 struct Line {
     /// The position before the first file.
-    from: i64,
+    from: Offset,
     /// The position after the last.
-    next: i64,
+    next: Offset,
     files: u64,
     rows: u64,
     rejected: u64,
