@@ -148,7 +148,7 @@ fn partly_written(scene: &Scene, redis: &mut redis::Connection) -> Result<usize>
         keys.arg(format!("{key_prefix}position:{user_events}:{partition}"));
     }
     let positions: Vec<Option<String>> = keys.query(redis)?;
-    let ahead = |text: &String| text.contains(" ahead=");
+    let ahead = |text: &String| !text.ends_with(" -");
     Ok(positions
         .iter()
         .flatten()
